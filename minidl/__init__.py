@@ -1,0 +1,31 @@
+"""minidl: distributed deep learning that you run, see and break.
+
+    world = World(4)                       # four processes
+    run = world.run(my_function)           # a function from a cell, on every rank
+    run.trace.lamport()                    # every message, drawn
+"""
+
+from minidl.comm import Comm, Native, Recv, Send, Work
+from minidl.errors import (DeadlockError, LeftoverError, MinidlError, MismatchError, NotInCell, RankDied, RankError, RankTimeout)
+from minidl.runtime.faulty import Crash, Delay, Op, Slow, Span
+from minidl.runtime.magics import register
+from minidl.runtime.parcel import PerRank
+from minidl.runtime.torchrun import init
+from minidl.runtime.world import Run, World
+from minidl.trace import Event, Trace
+
+__version__ = "0.1.0"
+
+Trace.pictures.update(
+    lamport="minidl.viz.lamport:lamport",
+    timeline="minidl.viz.timeline:timeline",
+    traffic="minidl.viz.traffic:traffic",
+    wait_for="minidl.viz.wait_for:wait_for",
+    to_perfetto="minidl.viz.export:to_perfetto",
+    fit="minidl.viz.fit:fit",
+)
+register()
+
+__all__ = ["Comm", "Crash", "DeadlockError", "Delay", "Event", "LeftoverError", "MinidlError", "MismatchError", "Native",
+           "NotInCell", "Op", "PerRank", "RankDied", "RankError", "RankTimeout", "Recv", "Run", "Send", "Slow", "Span",
+           "Trace", "Work", "World", "init"]

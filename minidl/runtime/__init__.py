@@ -1,0 +1,1 @@
+"""The machinery: processes, sockets, clocks and faults. It knows no concept."""

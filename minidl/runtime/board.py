@@ -1,0 +1,142 @@
+"""What has every rank posted? A board in shared memory, written by each rank, read by all.
+
+    rank 0 | header | files | channel directory: (key, count) ... | ring of descriptors per channel |
+    rank 1 | ...
+
+A channel is one direction between two ranks on one communicator: "my sends to rank 2 on world".
+Before a rank posts its k-th message there, it writes a descriptor of message k (shape, dtype, line)
+and then the count k + 1. Its peer does the same, and each reads the other's descriptor *after*
+writing its own: whoever writes second sees a mismatch before any data moves. The writes and reads
+are separated by taking a lock, which is a full fence on x86 and orders them on ARM.
+Left out: what the descriptors mean (guard.py) and who waits for whom (deadlock.py).
+"""
+
+import mmap
+import os
+from array import array
+
+DEPTH = 512                    # descriptors kept per channel: as many messages may be under way at once
+CHANNELS = 1024                # channels per rank
+CELLS = 8                      # 8-byte cells of a descriptor
+FILES, FILE_CELLS = 64, 32     # source files that a rank can name, and the room for each name
+
+EPOCH, VERSION, BLOCKED, N_CHANNELS, N_FILES, HEADER = 0, 1, 2, 3, 4, 8
+DIRECTORY = HEADER + FILES * FILE_CELLS
+RINGS = DIRECTORY + 2 * CHANNELS
+STRIDE = RINGS + CHANNELS * DEPTH * CELLS
+
+
+class Board:
+    """One mapping of the board's file. Ranks write their own part only; the world resets all parts."""
+
+    def __init__(self, path, world_size, create=False):
+        nbytes = world_size * STRIDE * 8
+        with open(path, "wb" if create else "r+b") as file:
+            if create:
+                file.truncate(nbytes)          # sparse: only touched pages take room
+        with open(path, "r+b") as file:
+            self._map = mmap.mmap(file.fileno(), nbytes)
+        self.cells = memoryview(self._map).cast("q")
+        self.world_size = world_size
+        self._found = [{} for _ in range(world_size)]      # per rank: key -> cell of (key, count)
+        self._scanned = [0] * world_size
+        self._file_index = {}
+
+    def close(self):
+        """Unmap the file."""
+        self.cells.release()
+        self._map.close()
+
+    def reset(self, epoch):
+        """Forget all channels: a new run begins. Only while no rank runs."""
+        for rank in range(self.world_size):
+            self.cells[rank * STRIDE + N_CHANNELS] = 0
+            self.cells[rank * STRIDE + BLOCKED] = 0
+            self.cells[rank * STRIDE + EPOCH] = epoch
+        self.forget()
+
+    def forget(self):
+        """Drop what this process remembers of the channels of the run before."""
+        self._found = [{} for _ in range(self.world_size)]
+        self._scanned = [0] * self.world_size
+
+    def version(self, rank):
+        """A number that grows whenever `rank` posts, blocks or goes on."""
+        return self.cells[rank * STRIDE + VERSION]
+
+    def blocked(self, rank):
+        """How many threads of `rank` are blocked."""
+        return self.cells[rank * STRIDE + BLOCKED]
+
+    def bump(self, rank, blocked=0):
+        """Tell that `rank` changed; `blocked` is +1 for a thread that blocks, -1 for one that goes on."""
+        self.cells[rank * STRIDE + VERSION] += 1
+        if blocked:
+            self.cells[rank * STRIDE + BLOCKED] += blocked
+
+    def find(self, rank, key):
+        """The cell of the count of `rank`'s channel `key`, or None while it has none."""
+        found = self._found[rank]
+        if key in found:
+            return found[key]
+        base = rank * STRIDE
+        for i in range(self._scanned[rank], self.cells[base + N_CHANNELS]):
+            found[self.cells[base + DIRECTORY + 2 * i]] = base + DIRECTORY + 2 * i + 1
+            self._scanned[rank] = i + 1
+        return found.get(key)
+
+    def count(self, rank, key):
+        """How many messages `rank` has posted on channel `key`."""
+        cell = self.find(rank, key)
+        return 0 if cell is None else self.cells[cell]
+
+    def post(self, rank, key, descriptor):
+        """Publish the descriptor of the next message of `rank` on channel `key`; return its number."""
+        cell = self.find(rank, key)
+        if cell is None:
+            cell = self._open(rank, key)
+        number = self.cells[cell]
+        slot = self._slot(rank, cell, number)
+        self.cells[slot:slot + CELLS] = array("q", (number + 1, *descriptor))
+        self.cells[cell] = number + 1
+        self.cells[rank * STRIDE + VERSION] += 1
+        return number
+
+    def read(self, rank, key, number):
+        """The descriptor of `rank`'s message `number` on `key`; None if not posted or no longer kept."""
+        cell = self.find(rank, key)
+        if cell is None or not number < self.cells[cell] <= number + DEPTH:
+            return None
+        slot = self._slot(rank, cell, number)
+        check, *descriptor = self.cells[slot:slot + CELLS].tolist()
+        return descriptor if check == number + 1 else None
+
+    def file_index(self, rank, name):
+        """The index under which other processes find this file's name."""
+        index = self._file_index.get(name)
+        if index is None:
+            index = min(len(self._file_index), FILES - 1)
+            start = (rank * STRIDE + HEADER + index * FILE_CELLS) * 8
+            text = os.fsencode(name)[-FILE_CELLS * 8 + 1:]
+            self._map[start:start + FILE_CELLS * 8] = text.ljust(FILE_CELLS * 8, b"\0")
+            self._file_index[name] = index
+        return index
+
+    def file_name(self, rank, index):
+        """The name that `rank` gave to file `index`."""
+        start = (rank * STRIDE + HEADER + index * FILE_CELLS) * 8
+        return os.fsdecode(self._map[start:start + FILE_CELLS * 8].rstrip(b"\0"))
+
+    def _open(self, rank, key):
+        base = rank * STRIDE
+        i = self.cells[base + N_CHANNELS]
+        if i == CHANNELS:
+            raise ValueError(f"rank {rank} uses more than {CHANNELS} channels (ranks x groups x directions) in one run")
+        self.cells[base + DIRECTORY + 2 * i] = key
+        self.cells[base + DIRECTORY + 2 * i + 1] = 0
+        self.cells[base + N_CHANNELS] = i + 1
+        return self.find(rank, key)
+
+    def _slot(self, rank, cell, number):
+        channel = (cell - rank * STRIDE - DIRECTORY - 1) // 2
+        return rank * STRIDE + RINGS + (channel * DEPTH + number % DEPTH) * CELLS

@@ -1,0 +1,72 @@
+"""Small things that all of the machinery needs: whose line is this, and how is a function called?"""
+
+import inspect
+import os
+import sys
+
+import torch
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+MACHINERY = (os.path.join(PACKAGE, "runtime") + os.sep, os.path.join(PACKAGE, "comm.py"))
+LIBRARIES = (os.path.dirname(os.path.abspath(torch.__file__)) + os.sep, os.path.dirname(os.__file__) + os.sep)
+_is_machinery = {}
+
+
+def is_machinery(code):
+    """Does this code object belong to the runtime, not to a concept or to the learner?"""
+    known = _is_machinery.get(code)
+    if known is None:
+        known = _is_machinery[code] = code.co_filename.startswith(MACHINERY)
+    return known
+
+
+def here():
+    """(file, line) of the innermost frame of this thread that is not machinery."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and is_machinery(frame.f_code):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def own_lines(frames):
+    """The frames worth telling, as (file, line, function): neither machinery nor libraries."""
+    told = []
+    for frame, line in frames:
+        code = frame.f_code
+        if not (is_machinery(code) or code.co_filename.startswith((*LIBRARIES, "<frozen"))):
+            told.append((code.co_filename, line, code.co_name))
+    return told
+
+
+def traceback_lines(traceback):
+    """The learner's lines of a traceback, outermost first."""
+    frames = []
+    while traceback is not None:
+        frames.append((traceback.tb_frame, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return own_lines(frames)
+
+
+def stack_lines(frame):
+    """The learner's lines of a running thread's stack, outermost first."""
+    frames = []
+    while frame is not None:
+        frames.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return own_lines(reversed(frames))
+
+
+def call(fn, comm, args, kwargs):
+    """Call `fn(*args, **kwargs)` and pass `comm` as its parameter of that name, if it has one."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):                    # a builtin without a signature
+        return fn(*args, **kwargs)
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if "comm" in positional and positional.index("comm") <= len(args):
+        i = positional.index("comm")
+        if not any(arg is comm for arg in args):
+            args = (*args[:i], comm, *args[i:])
+    elif any(p.name == "comm" for p in parameters):
+        kwargs = {**kwargs, "comm": comm}
+    return fn(*args, **kwargs)

@@ -1,0 +1,224 @@
+"""Comm on torch.distributed: gloo's sends and receives, and gloo's own collectives.
+
+    one process group of the whole world          sub-groups and twins share its connections:
+    tag = epoch of the run | context of the comm  a message meets only those of its own comm and run
+
+A native collective of a sub-group gets a process group of its own, made by its members when first
+used. Receives are posted before sends. Left out: checking and deadlocks (guard.py), recording
+(traced.py), faults (faulty.py), and how a process comes to be a rank (worker.py, torchrun.py).
+"""
+
+import threading
+import time
+from collections import defaultdict
+from contextlib import nullcontext
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from minidl.comm import Native, Recv, Send, Work
+from minidl.runtime.calling import here
+from minidl.runtime.guard import Broken
+from minidl.runtime.lane import Lane
+from minidl.runtime.native import run_native
+from minidl.runtime.wrapping import Parts, RuntimeComm
+
+FOREVER = timedelta(days=10)            # gloo's own time-out; the world's `timeout` comes long before it
+CONTEXTS = 12                           # bits of a tag that name the communicator
+EPOCHS = 18                             # bits that name the run
+
+
+class Node:
+    """What the communicators of one process share: connections, numbers, threads, the clock."""
+
+    def __init__(self, rank, world_size, store, guard=None, report_progress=None):
+        self.rank, self.world_size = rank, world_size
+        self.store, self.guard, self.report_progress = store, guard, report_progress
+        self.lock = threading.RLock() if guard is None else guard.lock
+        self.contexts, self.groups, self.lanes = {"world": 0}, {}, {}
+        self.begin(0, time.perf_counter())
+
+    def begin(self, epoch, began):
+        """A new run: messages of earlier ones are never met."""
+        self.epoch, self.began = epoch, began
+        self.numbers = defaultdict(int)
+        self.outstanding = {}                       # id -> Part that nobody has waited for
+
+    @property
+    def connections(self):
+        """The process group of the whole world."""
+        return dist.group.WORLD
+
+    def context(self, name):
+        """A small number for the communicator `name`, the same on every rank."""
+        if name not in self.contexts:
+            proposal = str(self.store.add("contexts", 1))
+            chosen = int(self.store.compare_set(f"context {name}", "", proposal))
+            if chosen >= 1 << CONTEXTS:
+                raise ValueError(f"more than {(1 << CONTEXTS) - 1} different groups in one world: make a new World")
+            self.contexts[name] = chosen
+        return self.contexts[name]
+
+    def tag(self, context):
+        """gloo's tag for messages of this context in this run."""
+        return (self.epoch % (1 << EPOCHS)) << CONTEXTS | context
+
+    def lane(self, name):
+        """The background thread of the communicator `name`."""
+        if name not in self.lanes:
+            self.lanes[name] = Lane(name, self.guard)
+        return self.lanes[name]
+
+    def native_group(self, comm):
+        """gloo's process group for the native collectives of `comm`; made by its members together."""
+        if comm.name == "world":
+            return self.connections
+        if comm.name not in self.groups:
+            store = dist.PrefixStore(f"group {comm.name}", self.store)
+            self.groups[comm.name] = dist.ProcessGroupGloo(store, comm.rank, comm.world_size, FOREVER)
+        return self.groups[comm.name]
+
+    def finish(self):
+        """End what the run left under way: background jobs, then works that nobody waited for."""
+        for lane in list(self.lanes.values()):
+            lane.finish()
+        for part in list(self.outstanding.values()):
+            part.wait(leftover=True)
+
+
+class Part(Work):
+    """One op under way."""
+
+    def __init__(self, node, op, comm, peer, number, work, result, place):
+        self.node, self.op, self.comm, self.peer, self.number = node, op, comm, peer, number
+        self.work, self.result, self.place = work, result, place
+        node.outstanding[id(self)] = self
+
+    def wait(self, leftover=False):
+        if self.work is None:
+            return self.result
+        guard = self.node.guard
+        if guard is not None:
+            needs = guard.needs(self.op, self.comm.context, self.peer, self.number, self.comm.members)
+            guard.block(needs, (self.op, self.comm.name, self.peer, self.number, here(), leftover))
+        try:
+            self.work.wait()
+        except RuntimeError:
+            if guard is not None and guard.broken:
+                raise Broken(guard.broken) from None
+            raise
+        finally:
+            if guard is not None:
+                guard.unblock()
+        self.work = None
+        self.node.outstanding.pop(id(self), None)
+        return self.result
+
+
+class DistributedComm(RuntimeComm):
+    """The ranks `members` of a world, as rank `node.rank` sees them."""
+
+    def __init__(self, node, members, twin=0):
+        self.node, self.members, self._twin = node, tuple(members), twin
+        self.rank, self.world_size = self.members.index(node.rank), len(self.members)
+        everyone = self.members == tuple(range(node.world_size))
+        self.name = ("world" if everyone else ",".join(map(str, self.members))) + (f"+{twin}" if twin else "")
+        self.context = node.context(self.name)
+        self._index = {r: i for i, r in enumerate(self.members)}
+
+    def start(self, ops):
+        ops, place = list(ops), here()
+        peers = [self._peer(op) for op in ops]
+        parts = [None] * len(ops)
+        for i in sorted(range(len(ops)), key=lambda i: type(ops[i]) is Send):     # receives first
+            post = self._post_native if type(ops[i]) is Native else self._post_message
+            parts[i] = post(ops[i], peers[i], place)
+        return Parts(parts, place)
+
+    def group(self, ranks):
+        ranks = list(ranks)
+        if len(set(ranks)) != len(ranks) or not all(0 <= r < self.world_size for r in ranks):
+            raise ValueError(f"group({ranks}): ranks must be distinct and between 0 and {self.world_size - 1}")
+        if self.rank not in ranks:
+            raise ValueError(f"rank {self.rank} is not in group({ranks}): only its members may ask for a group")
+        return DistributedComm(self.node, [self.members[r] for r in ranks], self._twin)
+
+    def twin(self):
+        return DistributedComm(self.node, self.members, self._twin + 1)
+
+    def lane(self):
+        return self.node.lane(f"{self.name}+{self._twin + 1}")
+
+    def compute(self, seconds):
+        time.sleep(seconds)
+
+    def progress(self, i, n):
+        if self.node.report_progress:
+            self.node.report_progress(i, n)
+
+    def span(self, name):
+        return nullcontext()
+
+    def now(self):
+        return time.perf_counter() - self.node.began
+
+    def _peer(self, op):
+        if type(op) is Native:
+            return -1
+        if type(op) not in (Send, Recv):
+            raise TypeError(f"start() takes Send, Recv and Native, not {type(op).__name__}")
+        rank = op.to if type(op) is Send else op.source
+        if rank == self.rank or not 0 <= rank < self.world_size:
+            reason = "a rank cannot send to itself" if rank == self.rank else f"ranks go from 0 to {self.world_size - 1}"
+            raise ValueError(f"rank {self.rank} cannot {'send to' if type(op) is Send else 'receive from'} rank {rank}: {reason}")
+        return self.members[rank]
+
+    def _post_message(self, op, peer, place):
+        node, sending = self.node, type(op) is Send
+        if sending:
+            tensor = result = op.tensor.detach().contiguous()
+        else:
+            tensor = result = torch.empty_like(op.like, memory_format=torch.contiguous_format) if op.into is None else op.into
+            if op.into is not None and (op.into.shape != op.like.shape or op.into.dtype != op.like.dtype):
+                raise ValueError(f"into has shape {tuple(op.into.shape)} and {op.into.dtype}, like has {tuple(op.like.shape)} and {op.like.dtype}")
+            if not tensor.is_contiguous():
+                raise ValueError("into must be contiguous")
+        tensor = tensor.detach()
+        with node.lock:
+            if node.guard is not None:
+                number = node.guard.publish(op, self.context, peer, place)
+            else:
+                number = node.numbers[self.context, peer, sending]
+                node.numbers[self.context, peer, sending] += 1
+            post = node.connections.send if sending else node.connections.recv
+            work = post([tensor], peer, node.tag(self.context))
+        return Part(node, op, self, peer, number, work, () if sending else (result,), place)
+
+    def _post_native(self, op, peer, place):
+        node, number = self.node, 0
+        if node.guard is not None:
+            with node.lock:
+                number = node.guard.publish_native(op, self.context, self.members, place)
+            if self.name != "world" and self.name not in node.groups:
+                self._meet(op, number)
+        else:
+            number = node.numbers[self.context, peer, "native"]
+            node.numbers[self.context, peer, "native"] += 1
+        work, result = run_native(node.native_group(self), op, self.rank, self.world_size)
+        return Part(node, op, self, peer, number, work, result, place)
+
+    def _meet(self, op, number):
+        """Wait until all members have come: making a process group cannot be interrupted."""
+        guard = self.node.guard
+        needs = [need for need in guard.needs(Native("barrier"), self.context, -1, number, self.members)]
+        guard.block(needs, (op, self.name, -1, number, here(), False))
+        try:
+            pause = 1e-5
+            while any(guard.board.count(rank, key) <= n for rank, key, n in needs):
+                if guard.broken:
+                    raise Broken(guard.broken)
+                time.sleep(pause)
+                pause = min(2 * pause, 0.01)
+        finally:
+            guard.unblock()

@@ -1,0 +1,92 @@
+"""Work beside the computation: one thread per communicator, one job after the other."""
+
+import contextvars
+import queue
+import threading
+
+from minidl.comm import Work
+from minidl.runtime.calling import here
+from minidl.runtime.guard import Broken
+
+
+class Job(Work):
+    """A function under way in a lane. wait() returns what it returned, or raises what it raised."""
+
+    def __init__(self, lane, function):
+        self.lane, self.function = lane, function
+        self.context = contextvars.copy_context()
+        self.over = threading.Event()
+        self.result = self.error = None
+        self.noticed = False
+        self.place = here()
+
+    def run(self):
+        """Do the work; called in the lane's thread."""
+        try:
+            self.result = self.context.run(self.function)
+        except BaseException as error:
+            self.error = error
+        self.function = None
+        self.over.set()
+
+    def wait(self):
+        if not self.over.is_set():
+            guard = self.lane.guard
+            if guard:
+                guard.block([(None, self.lane.thread.ident, 0)], (self, self.lane.name, -1, 0, self.place, False))
+            try:
+                while not self.over.wait(0.1):              # short, so that an interrupt is noticed
+                    if guard and guard.broken:
+                        raise Broken(guard.broken)
+            finally:
+                if guard:
+                    guard.unblock()
+        self.noticed = True
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Lane:
+    """A thread that runs jobs in the order in which they came, named after its communicator."""
+
+    def __init__(self, name, guard=None):
+        self.name, self.guard = name, guard
+        self.jobs, self.queue = [], queue.SimpleQueue()
+        self._idle = guard.idle if guard else set()
+        self._pending, self._lock = 0, threading.Lock()
+        self.thread = threading.Thread(target=self._work, name=f"background of {name}", daemon=True)
+        self.thread.start()
+
+    def submit(self, function):
+        """Run `function()` after what is already there; returns the Job."""
+        job = Job(self, function)
+        self.jobs.append(job)
+        with self._lock:
+            self._pending += 1
+            self._idle.discard(self.thread.ident)       # before the job can be seen: a thread with work is never idle
+        self.queue.put(job)
+        return job
+
+    def finish(self):
+        """Wait for all jobs; raise the error of one that nobody waited for."""
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            if not (job.noticed and job.over.is_set()):
+                job.wait()
+
+    def close(self):
+        """End the thread after the job in hand."""
+        self.queue.put(None)
+
+    def _work(self):
+        while True:
+            with self._lock:
+                if self._pending == 0:
+                    self._idle.add(threading.get_ident())
+            job = self.queue.get()
+            if job is None:
+                return
+            job.run()
+            with self._lock:
+                self._pending -= 1

@@ -1,0 +1,56 @@
+"""%%ranks: a cell that runs on every rank, or on some.
+
+    %%ranks            all ranks           %%ranks 0,2        ranks 0 and 2
+    %%ranks 1-3        ranks 1, 2 and 3    %%ranks 0 --timeout 60
+
+Names live on between such cells. `comm`, `rank` and `world_size` are there; the last expression is
+shown per rank. world.push(x=...) and world.pull("x") carry values in and out.
+"""
+
+import ast
+import sys
+
+from minidl.errors import MinidlError
+
+
+def parse_line(line, world_size):
+    """(ranks or None, timeout) of the magic's line; raises ValueError in words."""
+    words, ranks, timeout = line.split(), [], 30.0
+    if "--timeout" in words:
+        i = words.index("--timeout")
+        try:
+            timeout = float(words[i + 1])
+        except (IndexError, ValueError):
+            raise ValueError("--timeout needs a number of seconds: %%ranks --timeout 60") from None
+        del words[i:i + 2]
+    for part in "".join(words).split(",") if words else []:
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError(f"%%ranks takes ranks such as 0,2 or 1-3, not {' '.join(words)!r}")
+        ranks += range(int(first), int(last or first) + 1)
+    wrong = [rank for rank in ranks if rank >= world_size]
+    if wrong:
+        raise ValueError(f"rank {wrong[0]} does not exist: this world has ranks 0 to {world_size - 1}")
+    return (ranks or None), timeout
+
+
+def ranks(line, cell):
+    """The magic itself."""
+    from minidl.runtime.world import World
+    shell = sys.modules["IPython"].get_ipython()
+    world = World.current
+    if world is None:
+        raise MinidlError("%%ranks needs a world: run `world = World(4)` first")
+    chosen, timeout = parse_line(line, world.world_size)
+    file = f"In [{shell.execution_count}]"
+    source = "\n" + cell                                # the magic's own line is line 1
+    ast.parse(source, file)
+    world.cell(source, chosen, timeout, file)
+
+
+def register():
+    """Make %%ranks known, if this process runs cells."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module else None
+    if shell is not None:
+        shell.register_magic_function(ranks, "cell", "ranks")

@@ -1,0 +1,52 @@
+"""The same Comm for a script that torchrun started: one process per rank, on one machine or many.
+
+    torchrun --nproc-per-node 4 train.py                  # in train.py: comm = minidl.init()
+
+There is no kernel that watches: a wait that cannot end is ended by `timeout`, and mismatches are
+what torch.distributed makes of them. Everything else is as in a World.
+"""
+
+import atexit
+import os
+import time
+from datetime import timedelta
+
+import torch.distributed as dist
+
+from minidl.errors import MinidlError
+from minidl.runtime.distributed import DistributedComm, Node
+from minidl.runtime.sources import place_name
+from minidl.runtime.traced import Recorder, TracedComm
+from minidl.trace import Event, Trace
+
+
+class ScriptComm(TracedComm):
+    """A TracedComm that can show what this rank has done so far."""
+
+    @property
+    def trace(self):
+        """The Trace of this rank's own events."""
+        rows = [Event._make([*row[:14], place_name(row[14]), row[15]]) for row in self.recorder.rows]
+        return Trace(self.world_size, rows)
+
+
+def init(timeout=300):
+    """The Comm of this process, which torchrun started; joins the other ranks first.
+
+    timeout: seconds after which a wait gives up. Raises MinidlError outside of torchrun.
+    """
+    if not dist.is_initialized():
+        if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
+            raise MinidlError("minidl.init() is for scripts that torchrun starts: torchrun --nproc-per-node 4 "
+                              "your_script.py. In a notebook, use World(4)")
+        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+        atexit.register(dist.destroy_process_group)
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    store = dist.PrefixStore("minidl", dist.distributed_c10d._get_default_store())
+    node = Node(rank, world_size, store, report_progress=_print_progress if rank == 0 else None)
+    node.begin(0, time.perf_counter())
+    return ScriptComm(DistributedComm(node, range(world_size)), Recorder(rank))
+
+
+def _print_progress(i, n):
+    print(f"step {i} of {n}", flush=True)

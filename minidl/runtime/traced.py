@@ -1,0 +1,118 @@
+"""Record everything that goes through a Comm, as rows of trace.Event.
+
+    start(ops)      a row per op: posted
+    work.wait()     the same rows: waited, done
+
+A TracedComm wraps another Comm and overrides `start`, so nothing slips by it. gloo tells that an op
+is over only after its wait, so `done` is never earlier than `waited`.
+"""
+
+import itertools
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from minidl.comm import Native, Recv, Send, Work
+from minidl.runtime.calling import here
+from minidl.runtime.wrapping import WrappedComm
+
+WAITED, DONE, LINE, FATE = 11, 12, 14, 15          # columns of an Event
+_names = {}
+
+
+def dtype_name(dtype):
+    """ "float32" for torch.float32."""
+    name = _names.get(dtype)
+    if name is None:
+        name = _names[dtype] = str(dtype).removeprefix("torch.")
+    return name
+
+
+class Recorder:
+    """The rows of one rank in one run: lists in the order of Event's fields, the line as (file, line)."""
+
+    def __init__(self, rank):
+        self.rank, self.rows = rank, []
+        self.seq, self.path = itertools.count(), ContextVar("spans", default="")
+        self.threads = {threading.get_ident(): 0}
+
+    def row(self, kind, comm, peer, number, tensor, posted, place):
+        """Begin an event and return its row, to be completed later."""
+        thread = self.threads.setdefault(threading.get_ident(), len(self.threads))
+        shape, dtype, nbytes = (), "", 0
+        if tensor is not None:
+            shape, dtype = tuple(tensor.shape), dtype_name(tensor.dtype)
+            nbytes = tensor.numel() * tensor.element_size()
+        row = [self.rank, thread, next(self.seq), kind, comm, peer, number, shape, dtype, nbytes,
+               posted, None, None, self.path.get(), place, "unfinished"]
+        self.rows.append(row)
+        return row
+
+
+class TracedWork(Work):
+    """Completes the rows of its ops as they end."""
+
+    def __init__(self, work, rows, now):
+        self.work, self.rows, self.now = work, rows, now
+
+    def wait(self):
+        received = ()
+        for part, row in zip(self.work.parts, self.rows):
+            if row[WAITED] is None:
+                row[WAITED] = self.now()
+            received += part.wait()
+            if row[DONE] is None:
+                row[DONE] = self.now()
+                row[FATE] = getattr(part, "fate", "delivered")
+        return received
+
+
+class TracedComm(WrappedComm):
+    """A Comm whose every operation is recorded."""
+
+    def __init__(self, inner, recorder):
+        super().__init__(inner)
+        self.recorder, self.now = recorder, inner.now
+
+    def wrap(self, inner):
+        return TracedComm(inner, self.recorder)
+
+    def start(self, ops):
+        ops = list(ops)
+        posted = self.now()
+        work = self.inner.start(ops)
+        rows = []
+        for op, part in zip(ops, work.parts):
+            kind, tensor = self._kind(op)
+            rows.append(self.recorder.row(kind, self.name, part.peer, part.number, tensor, posted, work.place))
+        return TracedWork(work, rows, self.now)
+
+    def compute(self, seconds):
+        row = self.recorder.row("compute", self.name, -1, 0, None, self.now(), here())
+        row[WAITED] = row[10]
+        self.inner.compute(seconds)
+        row[DONE], row[FATE] = self.now(), "delivered"
+
+    @contextmanager
+    def span(self, name):
+        if "/" in name:
+            raise ValueError(f"a span's name has no slash, because spans nest as outer/inner: {name!r}")
+        path = self.recorder.path
+        token = path.set(f"{path.get()}/{name}".lstrip("/"))
+        row = self.recorder.row("span", self.name, -1, 0, None, self.now(), here())
+        try:
+            with self.inner.span(name):
+                yield
+        finally:
+            row[WAITED] = row[10]
+            row[DONE], row[FATE] = self.now(), "delivered"
+            path.reset(token)
+
+    @staticmethod
+    def _kind(op):
+        if type(op) is Send:
+            return "send", op.tensor
+        if type(op) is Recv:
+            return "recv", op.like
+        assert type(op) is Native
+        return op.name, op.tensor if op.tensor is not None else op.output

@@ -1,0 +1,244 @@
+"""World: real processes that stay alive between cells and run what a cell defines.
+
+    world = World(4)
+    run = world.run(my_all_reduce, torch.arange(8.))     # comm is passed by its parameter's name
+    run.results, run.output, run.trace
+
+A World starts ranks (launch.py), gives them a board and a run to do (attend.py), turns what comes
+back into a Run or an error in words (report.py), and repairs itself after a failure: ranks that were
+stopped keep their names, ranks that died are replaced.
+"""
+
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import time
+import weakref
+from multiprocessing.connection import wait
+
+from minidl.errors import MinidlError, RankDied
+from minidl.runtime import parcel, worker
+from minidl.runtime.attend import Attendance
+from minidl.runtime.board import Board
+from minidl.runtime.echo import Echo, sorted_lines
+from minidl.runtime.faulty import check_faults
+from minidl.runtime.launch import launcher
+from minidl.runtime.report import explain, waits
+from minidl.runtime.sources import cell_sources, in_notebook, learn_sources, place_name
+from minidl.trace import Event, Trace
+
+
+class Run:
+    """What one run returned, printed and did.
+
+    results  what the function returned, by rank; None for a rank that did not return
+    output   what the ranks printed, "rank| line", sorted by rank
+    trace    every event (see trace.Trace)
+    """
+
+    def __init__(self, ranks, results, lines, trace):
+        self.ranks, self.results, self.trace = tuple(ranks), results, trace
+        self.output = "\n".join(sorted_lines(lines))
+
+    def __repr__(self):
+        sent, nbytes = self.trace.sent("messages"), self.trace.sent("nbytes")
+        low, high = min(nbytes[r] for r in self.ranks), max(nbytes[r] for r in self.ranks)
+        each = f"{high:,} B sent per rank" if low == high else f"{low:,} to {high:,} B sent per rank"
+        n, m = len(self.ranks), sum(sent)
+        return f"Run({n} rank{'s' * (n != 1)}, {m:,} message{'s' * (m != 1)}, {each})"
+
+
+class World:
+    """`world_size` processes that can send each other tensors.
+
+    threads  torch threads of each rank
+    start    "fork" (from a process that has torch loaded) or "spawn"; chosen by the system
+
+    In a notebook a new World closes those that the notebook made before. Use it as a context manager,
+    or close() it, where that matters. Raises ValueError for fewer than 1 rank or more than 256.
+    """
+
+    _open = weakref.WeakSet()
+    current = None
+
+    def __init__(self, world_size, *, threads=1, start=None):
+        if isinstance(world_size, bool) or not isinstance(world_size, int) or not 1 <= world_size <= 256:
+            raise ValueError(f"a World has 1 to 256 ranks, not {world_size!r}")
+        if not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"threads must be 1 or more, not {threads!r}")
+        if in_notebook():
+            for earlier in list(World._open):
+                earlier.close()
+        self.world_size, self.threads, self.last = world_size, threads, None
+        self._launcher = launcher(start or ("fork" if hasattr(os, "fork") else "spawn"))
+        self._folder = tempfile.mkdtemp(prefix="world-", dir=self._launcher.folder)
+        self._board = Board(os.path.join(self._folder, "board"), world_size, create=True)
+        self._epoch, self._generation, self._sent_sources, self._owner = 0, 0, set(), os.getpid()
+        self._busy, self.closed = False, False
+        World._open.add(self)
+        World.current = self
+        try:
+            self._ranks = {rank: self._start(rank) for rank in range(world_size)}
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, fn, *args, timeout=30, seed=0, faults=(), on_death="raise", **kwargs):
+        """Run `fn(*args, **kwargs)` on every rank; returns a Run.
+
+        fn        gets this rank's Comm as its parameter `comm`; it may be defined in a cell
+        args      copied to each rank; PerRank([a, b, ...]) gives each rank its own
+        timeout   seconds until the run is stopped with RankTimeout; None for no limit
+        seed      torch, numpy and random are seeded with (seed, rank)
+        faults    Delay, Slow and Crash objects
+        on_death  "raise": when a rank dies, the run ends with RankDied
+
+        Raises RankError, DeadlockError, RankDied, MismatchError, LeftoverError or RankTimeout;
+        the ranks can be used again afterwards. `world.last` is the Run, however it ended.
+        """
+        if on_death != "raise":
+            raise ValueError(f'on_death must be "raise", not {on_death!r}')
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout is a positive number of seconds or None, not {timeout!r}")
+        faults = tuple(faults)
+        check_faults(faults, self.world_size)
+        return self._run(fn, args, kwargs, range(self.world_size), timeout=timeout, seed=seed, faults=faults)
+
+    def push(self, ranks=None, timeout=30, **names):
+        """Give values to names of %%ranks cells, on all ranks or on `ranks`."""
+        self._run(worker.set_names, (names,), {}, self._some(ranks), timeout=timeout, remember=False)
+
+    def pull(self, name, ranks=None, timeout=30):
+        """The values that a name has on the ranks: a list in rank order. Objects of cell classes too."""
+        return self._run(worker.get_name, (name,), {}, self._some(ranks), timeout=timeout, remember=False).results
+
+    def cell(self, source, ranks=None, timeout=30, file="In [cell]"):
+        """Run source code among the names of the ranks, as %%ranks does; returns a Run."""
+        learn_sources({file: source.splitlines(keepends=True)})
+        return self._run(worker.run_cell, (source, file), {}, self._some(ranks), timeout=timeout, file=file)
+
+    def close(self):
+        """End the ranks and remove their folder. A closed World cannot run anything."""
+        if self.closed or self._owner != os.getpid():
+            return
+        self.closed = True
+        World._open.discard(self)
+        if World.current is self:
+            World.current = None
+        ranks = getattr(self, "_ranks", {}).values()
+        for rank in ranks:
+            rank.conn.close()
+        deadline = time.monotonic() + 0.5
+        for rank in ranks:
+            while rank.ended() is None:
+                if time.monotonic() > deadline:
+                    rank.kill()
+                wait(self._launcher.waitable(), 0.05)
+        self._board.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __repr__(self):
+        state = "closed" if self.closed else "gloo"
+        return f"World({self.world_size} rank{'s' * (self.world_size != 1)}, {state})"
+
+    def __reduce__(self):
+        raise TypeError("a World cannot travel to its ranks. A function that runs on ranks talks through its parameter "
+                        "`comm` (comm.rank, comm.world_size, comm.send ...): use `comm` there, not the world")
+
+    def _some(self, ranks):
+        ranks = range(self.world_size) if ranks is None else sorted(set(ranks))
+        if not ranks or not all(0 <= rank < self.world_size for rank in ranks):
+            raise ValueError(f"ranks must be between 0 and {self.world_size - 1}, not {list(ranks)}")
+        return ranks
+
+    def _run(self, fn, args, kwargs, ranks, timeout, seed=0, faults=(), remember=True, file=None):
+        self._usable()
+        payloads = parcel.pack(fn, args, kwargs, ranks, self.world_size)
+        sources = cell_sources(self._sent_sources)
+        self._epoch += 1
+        self._board.reset(self._epoch)
+        facts = Attendance({r: self._ranks[r] for r in ranks}, self._board, self._launcher, timeout, Echo(len(ranks)))
+        header = dict(epoch=self._epoch, began=facts.began, seed=seed, faults=faults, cwd=os.getcwd(), path=list(sys.path),
+                      active=tuple(ranks) if len(ranks) < self.world_size else None, sources=sources)
+        self._busy = True
+        try:
+            for rank in ranks:
+                self._ranks[rank].send("run", header, payloads[rank])
+            facts.attend()
+        finally:
+            self._busy = False
+            if not facts.well:
+                self._repair(facts)
+            run = self._gather(facts)
+            self.last = run if remember else self.last
+        if not facts.well:
+            raise explain(facts, run)
+        return run
+
+    def _gather(self, facts):
+        labels = {}
+        def event(row):
+            place = row[14]
+            row[14] = labels[place] if place in labels else labels.setdefault(place, place_name(place))
+            return Event._make(row)
+        events = [event(row) for rows in facts.rows.values() for row in rows]
+        trace = Trace(self.world_size, events, waits(facts) if not facts.well else ())
+        results = [pickle.loads(facts.results[r]) if r in facts.results else None for r in facts.ranks]
+        return Run(facts.ranks, results, facts.lines, trace)
+
+    def _usable(self):
+        if self._owner != os.getpid():
+            raise MinidlError("this World belongs to the process that made it; make a new one here")
+        if self.closed:
+            raise MinidlError("this World is closed: make a new one with World(n)")
+        if self._busy:
+            raise MinidlError("this World is busy with another run: one run at a time")
+
+    def _start(self, rank):
+        return self._launcher.start(rank, self.world_size, self._folder, self.threads)
+
+    def _repair(self, facts):
+        """Replace the ranks that are gone, then join all of them in new connections."""
+        if not self._launcher.alive():
+            self.close()
+            raise RankDied("The process that starts the ranks was killed, and all ranks with it. Make a new World.")
+        for rank, process in self._ranks.items():
+            if rank in facts.killed or process.ended() is not None:
+                process.conn.close()
+                self._ranks[rank] = self._start(rank)
+                self._sent_sources.clear()
+        self._connect()
+
+    def _connect(self, seconds=30):
+        self._generation += 1
+        for rank in self._ranks.values():
+            rank.send("connect", self._generation)
+        missing, deadline = set(self._ranks), time.monotonic() + seconds
+        while missing:
+            if time.monotonic() > deadline:
+                self.close()
+                raise MinidlError(f"ranks {sorted(missing)} did not join within {seconds} seconds. Make a new World.")
+            conns = {self._ranks[r].conn: r for r in missing}
+            for conn in wait(list(conns), 0.1):
+                try:
+                    kind, *args = pickle.loads(conn.recv_bytes())
+                except (EOFError, OSError):
+                    self._dead_on_arrival(conns[conn])
+                if kind == "failed":
+                    raise MinidlError(f"rank {conns[conn]} could not join: {args[0]['message']}")
+                if kind == "connected":
+                    missing.discard(conns[conn])
+
+    def _dead_on_arrival(self, rank):
+        path = os.path.join(self._folder, f"rank{rank}.out")
+        words = open(path, errors="replace").read()[-1000:] if os.path.exists(path) else ""
+        raise RankDied(f"rank {rank} ended while it started: {words or 'it left no word'}", ranks=[rank])

@@ -1,0 +1,141 @@
+"""What happened: one Event for everything a rank did with its communicator, kept in columns.
+
+    rank 0  --send #0 (4,) float32-->  rank 1          two events, one message
+            posted      waited   done                  seconds since the run began
+
+The record is the picture, the measurement and the grade: pictures read only events, and every
+claim is made in counted messages and bytes. This module counts and pairs events. It draws
+nothing: a picture is a function of a Trace, and `Trace.pictures` names those that exist.
+"""
+
+import importlib
+from collections import defaultdict
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """One thing that one rank did.
+
+    kind    "send", "recv", "compute", "span", or the name of a native collective
+    comm    which communicator: "world", the ranks of a group ("0,2"), "+1" for a background twin
+    peer    the other rank, as numbered in the world; -1 where there is none
+    number  how many of this kind went before on this comm to or from this peer
+    posted  waited  done    seconds since the run began: handed over; the wait began; it was over.
+            waited and done are None where it never came so far.
+    span    the path of the spans that were open, "epoch/step"
+    line    the line of code that did it, "In [3], line 4"
+    fate    "delivered", "delayed", "slowed", or "unfinished"
+    """
+
+    rank: int
+    thread: int
+    seq: int
+    kind: str
+    comm: str
+    peer: int
+    number: int
+    shape: tuple
+    dtype: str
+    nbytes: int
+    posted: float
+    waited: float | None
+    done: float | None
+    span: str
+    line: str
+    fate: str
+
+
+class Message(NamedTuple):
+    """A send and the receive that it met; `recv` is None when nobody received it."""
+
+    send: Event
+    recv: Event | None
+
+
+class Wait(NamedTuple):
+    """Rank `rank` waits for rank `peer` to post the matching `awaits` ("send", "recv" or a collective)."""
+
+    rank: int
+    peer: int
+    awaits: str
+    comm: str
+    number: int
+    line: str
+    text: str
+
+
+NOT_TRAFFIC = ("recv", "compute", "span")
+
+
+class Trace:
+    """The events of one run, in columns: `trace.columns["nbytes"]` is a list, one entry an event.
+
+    world_size  how many ranks the run had
+    columns     field of Event -> list, sorted by rank, then by the order in which it happened
+    waits       who waited for whom when the run stopped; empty when it ended well
+    """
+
+    pictures: dict[str, str] = {}          # name of a picture -> "module:function", filled by the package
+
+    def __init__(self, world_size, events=(), waits=()):
+        rows = sorted(events, key=lambda event: (event[0], event[2]))
+        self.world_size = world_size
+        self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
+        self.waits = list(waits)
+
+    def __len__(self):
+        return len(self.columns["rank"])
+
+    def __iter__(self):
+        return map(Event._make, zip(*self.columns.values()))
+
+    def __repr__(self):
+        return f"Trace({self.world_size} ranks, {len(self)} events)"
+
+    def where(self, **wanted):
+        """A smaller Trace: the events whose fields equal `wanted`, as in where(rank=0, kind="send")."""
+        unknown = set(wanted) - set(Event._fields)
+        if unknown:
+            raise ValueError(f"an Event has no {', '.join(sorted(unknown))}; it has {', '.join(Event._fields)}")
+        keep = [event for event in self if all(getattr(event, k) == v for k, v in wanted.items())]
+        return Trace(self.world_size, keep, self.waits)
+
+    def messages(self):
+        """Every message as a (send, recv) pair, in the order in which the sends were posted."""
+        received = {(e.comm, e.peer, e.rank, e.number): e for e in self if e.kind == "recv"}
+        sends = sorted((e for e in self if e.kind == "send"), key=lambda e: e.posted)
+        return [Message(e, received.get((e.comm, e.rank, e.peer, e.number))) for e in sends]
+
+    def sent(self, what="messages"):
+        """How many "messages" or "nbytes" each rank sent: a list, one entry a rank."""
+        if what not in ("messages", "nbytes"):
+            raise ValueError(f'sent() counts "messages" or "nbytes", not {what!r}')
+        totals = [0] * self.world_size
+        for rank, kind, nbytes in zip(*(self.columns[f] for f in ("rank", "kind", "nbytes"))):
+            if kind == "send":
+                totals[rank] += 1 if what == "messages" else nbytes
+        return totals
+
+    def seconds(self):
+        """How long the run took, from its beginning to the last event's end."""
+        ends = [done if done is not None else posted for posted, done in zip(self.columns["posted"], self.columns["done"])]
+        return max(ends, default=0.0)
+
+    def collectives(self):
+        """How often each native collective was called: {name: calls, summed over ranks}."""
+        counts = defaultdict(int)
+        for kind in self.columns["kind"]:
+            if kind != "send" and kind not in NOT_TRAFFIC:
+                counts[kind] += 1
+        return dict(counts)
+
+    def __getattr__(self, name):
+        if name not in type(self).pictures:
+            known = ", ".join(sorted(type(self).pictures))
+            raise AttributeError(f"Trace has no {name!r}; its pictures are: {known}")
+        module, function = type(self).pictures[name].split(":")
+        draw = getattr(importlib.import_module(module), function)
+        return lambda *args, **kwargs: draw(self, *args, **kwargs)
+
+    def __dir__(self):
+        return [*super().__dir__(), *type(self).pictures]
