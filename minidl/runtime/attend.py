@@ -15,6 +15,7 @@ from multiprocessing.connection import wait
 from minidl.runtime.deadlock import Need, doomed
 
 TICK = 0.05                     # seconds between looks at the board
+SLOWEST = 0.5                   # the same, once nothing has changed for a while
 GRACE = 0.1                     # after a first failure, for others to tell theirs
 LINK_GRACE = 0.5                # after a broken connection, for its cause to be known
 STOP = 1.0                      # for a rank to stop when it is told to; then it is killed
@@ -150,12 +151,11 @@ class Attendance:
 
     def _find_deadlock(self):
         versions = {rank: self.board.version(rank) for rank in self.pending}
-        still = versions == self._last_versions
-        if not any(self.board.blocked(rank) and versions[rank] == self._last_versions.get(rank) for rank in versions):
-            self._last_versions, self._pause = versions, TICK
-            return False
-        self._pause = min(2 * self._pause, 0.5) if still else TICK
+        still = [rank for rank in versions if versions[rank] == self._last_versions.get(rank)]
+        self._pause = min(2 * self._pause, SLOWEST) if len(still) == len(versions) else TICK
         self._last_versions = versions
+        if not still:
+            return False
         self._look_at += self._pause - TICK
         self._ask_where()
         threads = {rank: self._threads(rank) for rank in self.ranks}

@@ -11,19 +11,22 @@ are separated by taking a lock, which is a full fence on x86 and orders them on 
 Left out: what the descriptors mean (guard.py) and who waits for whom (deadlock.py).
 """
 
+import itertools
 import mmap
 import os
-from array import array
+import struct
+import time
 
 DEPTH = 512                    # descriptors kept per channel: as many messages may be under way at once
 CHANNELS = 1024                # channels per rank
 CELLS = 8                      # 8-byte cells of a descriptor
 FILES, FILE_CELLS = 64, 32     # source files that a rank can name, and the room for each name
 
-EPOCH, VERSION, BLOCKED, N_CHANNELS, N_FILES, HEADER = 0, 1, 2, 3, 4, 8
+VERSION, N_CHANNELS, HEADER = 0, 1, 8
 DIRECTORY = HEADER + FILES * FILE_CELLS
 RINGS = DIRECTORY + 2 * CHANNELS
 STRIDE = RINGS + CHANNELS * DEPTH * CELLS
+DESCRIPTOR = struct.Struct(f"={CELLS}q")
 
 
 class Board:
@@ -38,6 +41,7 @@ class Board:
             self._map = mmap.mmap(file.fileno(), nbytes)
         self.cells = memoryview(self._map).cast("q")
         self.world_size = world_size
+        self._versions = itertools.count(time.monotonic_ns())     # each value is written once only, also by a successor
         self._found = [{} for _ in range(world_size)]      # per rank: key -> cell of (key, count)
         self._scanned = [0] * world_size
         self._file_index = {}
@@ -47,12 +51,10 @@ class Board:
         self.cells.release()
         self._map.close()
 
-    def reset(self, epoch):
+    def reset(self):
         """Forget all channels: a new run begins. Only while no rank runs."""
         for rank in range(self.world_size):
             self.cells[rank * STRIDE + N_CHANNELS] = 0
-            self.cells[rank * STRIDE + BLOCKED] = 0
-            self.cells[rank * STRIDE + EPOCH] = epoch
         self.forget()
 
     def forget(self):
@@ -61,18 +63,12 @@ class Board:
         self._scanned = [0] * self.world_size
 
     def version(self, rank):
-        """A number that grows whenever `rank` posts, blocks or goes on."""
+        """Another number than before whenever `rank` has posted, blocked or gone on in between."""
         return self.cells[rank * STRIDE + VERSION]
 
-    def blocked(self, rank):
-        """How many threads of `rank` are blocked."""
-        return self.cells[rank * STRIDE + BLOCKED]
-
-    def bump(self, rank, blocked=0):
-        """Tell that `rank` changed; `blocked` is +1 for a thread that blocks, -1 for one that goes on."""
-        self.cells[rank * STRIDE + VERSION] += 1
-        if blocked:
-            self.cells[rank * STRIDE + BLOCKED] += blocked
+    def bump(self, rank):
+        """Tell that `rank` changed. Needs no lock: every number is taken once."""
+        self.cells[rank * STRIDE + VERSION] = next(self._versions)
 
     def find(self, rank, key):
         """The cell of the count of `rank`'s channel `key`, or None while it has none."""
@@ -90,26 +86,27 @@ class Board:
         cell = self.find(rank, key)
         return 0 if cell is None else self.cells[cell]
 
-    def post(self, rank, key, descriptor):
-        """Publish the descriptor of the next message of `rank` on channel `key`; return its number."""
+    def post(self, rank, key, code, sizes, place):
+        """Publish the descriptor of the next message of `rank` on channel `key`; return its number.
+
+        code: any integer; sizes: four integers; place: any integer. One thread at a time.
+        """
         cell = self.find(rank, key)
         if cell is None:
             cell = self._open(rank, key)
         number = self.cells[cell]
-        slot = self._slot(rank, cell, number)
-        self.cells[slot:slot + CELLS] = array("q", (number + 1, *descriptor))
+        DESCRIPTOR.pack_into(self._map, 8 * self._slot(rank, cell, number), number + 1, code, *sizes, place, 0)
         self.cells[cell] = number + 1
-        self.cells[rank * STRIDE + VERSION] += 1
+        self.cells[rank * STRIDE + VERSION] = next(self._versions)
         return number
 
     def read(self, rank, key, number):
-        """The descriptor of `rank`'s message `number` on `key`; None if not posted or no longer kept."""
+        """(code, sizes, place) of `rank`'s message `number` on `key`; None if not posted or no longer kept."""
         cell = self.find(rank, key)
         if cell is None or not number < self.cells[cell] <= number + DEPTH:
             return None
-        slot = self._slot(rank, cell, number)
-        check, *descriptor = self.cells[slot:slot + CELLS].tolist()
-        return descriptor if check == number + 1 else None
+        check, code, *sizes, place, _ = DESCRIPTOR.unpack_from(self._map, 8 * self._slot(rank, cell, number))
+        return (code, sizes, place) if check == number + 1 else None
 
     def file_index(self, rank, name):
         """The index under which other processes find this file's name."""

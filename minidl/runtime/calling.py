@@ -3,12 +3,11 @@
 import inspect
 import os
 import sys
-
-import torch
+import sysconfig
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 MACHINERY = (os.path.join(PACKAGE, "runtime") + os.sep, os.path.join(PACKAGE, "comm.py"))
-LIBRARIES = (os.path.dirname(os.path.abspath(torch.__file__)) + os.sep, os.path.dirname(os.__file__) + os.sep)
+INSTALLED = tuple({sysconfig.get_path(path) + os.sep for path in ("stdlib", "platstdlib", "purelib", "platlib")})
 _is_machinery = {}
 
 
@@ -32,9 +31,10 @@ def own_lines(frames):
     """The frames worth telling, as (file, line, function): neither machinery nor libraries."""
     told = []
     for frame, line in frames:
-        code = frame.f_code
-        if not (is_machinery(code) or code.co_filename.startswith((*LIBRARIES, "<frozen"))):
-            told.append((code.co_filename, line, code.co_name))
+        code, file = frame.f_code, frame.f_code.co_filename
+        installed = file.startswith((*INSTALLED, "<frozen")) and not file.startswith(PACKAGE)
+        if not (installed or is_machinery(code)):
+            told.append((file, line, code.co_name))
     return told
 
 
@@ -70,3 +70,14 @@ def call(fn, comm, args, kwargs):
     elif any(p.name == "comm" for p in parameters):
         kwargs = {**kwargs, "comm": comm}
     return fn(*args, **kwargs)
+
+
+def waiting_for(kind, comm, peer, number, place=None, leftover=False, size=""):
+    """What a wait is for: "waits for rank 1 to receive message 0, (4,) float32"."""
+    on = "" if comm == "world" else f" on {comm}"
+    if kind in ("send", "recv"):
+        verb = "receive" if kind == "send" else "send"
+        return f"waits for rank {peer} to {verb} message {number}{on}, {size}"
+    if kind == "background":
+        return "waits for its background work"
+    return f"waits in {kind} number {number}{on}" + (f" for rank {peer}" if peer >= 0 else "")

@@ -8,6 +8,7 @@ used. Receives are posted before sends. Left out: checking and deadlocks (guard.
 (traced.py), faults (faulty.py), and how a process comes to be a rank (worker.py, torchrun.py).
 """
 
+import re
 import threading
 import time
 from collections import defaultdict
@@ -18,8 +19,9 @@ import torch
 import torch.distributed as dist
 
 from minidl.comm import Native, Recv, Send, Work
-from minidl.runtime.calling import here
-from minidl.runtime.guard import Broken
+from minidl.errors import RankDied, RankTimeout
+from minidl.runtime.calling import here, waiting_for
+from minidl.runtime.guard import Broken, describe, spell
 from minidl.runtime.lane import Lane
 from minidl.runtime.native import run_native
 from minidl.runtime.wrapping import Parts, RuntimeComm
@@ -27,6 +29,7 @@ from minidl.runtime.wrapping import Parts, RuntimeComm
 FOREVER = timedelta(days=10)            # gloo's own time-out; the world's `timeout` comes long before it
 CONTEXTS = 12                           # bits of a tag that name the communicator
 EPOCHS = 18                             # bits that name the run
+LOST_LINK = re.compile("closed by peer|pair closure|reset by peer|Broken pipe|Connection refused")
 
 
 class Node:
@@ -36,6 +39,7 @@ class Node:
         self.rank, self.world_size = rank, world_size
         self.store, self.guard, self.report_progress = store, guard, report_progress
         self.lock = threading.RLock() if guard is None else guard.lock
+        self.connections = dist.distributed_c10d._get_default_group()
         self.contexts, self.groups, self.lanes = {"world": 0}, {}, {}
         self.begin(0, time.perf_counter())
 
@@ -45,10 +49,10 @@ class Node:
         self.numbers = defaultdict(int)
         self.outstanding = {}                       # id -> Part that nobody has waited for
 
-    @property
-    def connections(self):
-        """The process group of the whole world."""
-        return dist.group.WORLD
+    def number(self, *channel):
+        """The number of the next message on a channel, where no board counts them."""
+        self.numbers[channel] += 1
+        return self.numbers[channel] - 1
 
     def context(self, name):
         """A small number for the communicator `name`, the same on every rank."""
@@ -84,36 +88,56 @@ class Node:
         for lane in list(self.lanes.values()):
             lane.finish()
         for part in list(self.outstanding.values()):
-            part.wait(leftover=True)
+            part.leftover = True
+            part.wait()
 
 
 class Part(Work):
     """One op under way."""
 
+    __slots__ = ("node", "op", "comm", "peer", "number", "work", "result", "place", "leftover")
+
     def __init__(self, node, op, comm, peer, number, work, result, place):
         self.node, self.op, self.comm, self.peer, self.number = node, op, comm, peer, number
-        self.work, self.result, self.place = work, result, place
-        node.outstanding[id(self)] = self
+        self.work, self.result, self.place, self.leftover = work, result, place, False
 
-    def wait(self, leftover=False):
+    def wait(self):
         if self.work is None:
             return self.result
-        guard = self.node.guard
+        node = self.node
+        guard = node.guard
         if guard is not None:
-            needs = guard.needs(self.op, self.comm.context, self.peer, self.number, self.comm.members)
-            guard.block(needs, (self.op, self.comm.name, self.peer, self.number, here(), leftover))
+            guard.block(self)
         try:
             self.work.wait()
-        except RuntimeError:
-            if guard is not None and guard.broken:
-                raise Broken(guard.broken) from None
-            raise
+        except RuntimeError as error:
+            raise self.explained(error) from None
         finally:
             if guard is not None:
                 guard.unblock()
         self.work = None
-        self.node.outstanding.pop(id(self), None)
+        node.outstanding.pop(id(self), None)
         return self.result
+
+    def needs(self, guard):
+        """What must be posted before this can end."""
+        return guard.needs(self)
+
+    def in_words(self):
+        """(kind, comm, peer, number, place, leftover, size), for a report."""
+        kind = "send" if type(self.op) is Send else "recv" if type(self.op) is Recv else self.op.name
+        tensor = self.op.tensor if kind == "send" else self.op.like if kind == "recv" else None
+        size = "" if tensor is None else spell(*describe(tensor))
+        return (kind, self.comm.name, self.peer, self.number, self.place, self.leftover, size)
+
+    def _explained(self, error):
+        if self.node.guard is not None and self.node.guard.broken:
+            return Broken(self.node.guard.broken)
+        if LOST_LINK.search(str(error)):
+            return RankDied(waiting_for(*self.in_words()))
+        if "Timed out" in str(error):
+            return RankTimeout(f"rank {self.node.rank} {waiting_for(*self.in_words())} and gave up")
+        return error
 
 
 class DistributedComm(RuntimeComm):
@@ -129,11 +153,12 @@ class DistributedComm(RuntimeComm):
 
     def start(self, ops):
         ops, place = list(ops), here()
-        peers = [self._peer(op) for op in ops]
+        peers = [self._peer(op) for op in ops]                  # refuse all before posting one
+        if len(ops) == 1:
+            return Parts([self._post(ops[0], peers[0], place)], place)
         parts = [None] * len(ops)
         for i in sorted(range(len(ops)), key=lambda i: type(ops[i]) is Send):     # receives first
-            post = self._post_native if type(ops[i]) is Native else self._post_message
-            parts[i] = post(ops[i], peers[i], place)
+            parts[i] = self._post(ops[i], peers[i], place)
         return Parts(parts, place)
 
     def group(self, ranks):
@@ -174,26 +199,27 @@ class DistributedComm(RuntimeComm):
             raise ValueError(f"rank {self.rank} cannot {'send to' if type(op) is Send else 'receive from'} rank {rank}: {reason}")
         return self.members[rank]
 
-    def _post_message(self, op, peer, place):
-        node, sending = self.node, type(op) is Send
-        if sending:
-            tensor = result = op.tensor.detach().contiguous()
-        else:
-            tensor = result = torch.empty_like(op.like, memory_format=torch.contiguous_format) if op.into is None else op.into
-            if op.into is not None and (op.into.shape != op.like.shape or op.into.dtype != op.like.dtype):
-                raise ValueError(f"into has shape {tuple(op.into.shape)} and {op.into.dtype}, like has {tuple(op.like.shape)} and {op.like.dtype}")
-            if not tensor.is_contiguous():
-                raise ValueError("into must be contiguous")
-        tensor = tensor.detach()
+    def _post(self, op, peer, place):
+        kind = type(op)
+        if kind is Native:
+            return self._post_native(op, peer, place)
+        node, sending = self.node, kind is Send
+        tensor = result = op.tensor.contiguous() if sending else _landing(op)
+        if tensor.requires_grad:
+            tensor = tensor.detach()
         with node.lock:
             if node.guard is not None:
                 number = node.guard.publish(op, self.context, peer, place)
             else:
-                number = node.numbers[self.context, peer, sending]
-                node.numbers[self.context, peer, sending] += 1
+                number = node.number(self.context, peer, sending)
             post = node.connections.send if sending else node.connections.recv
-            work = post([tensor], peer, node.tag(self.context))
-        return Part(node, op, self, peer, number, work, () if sending else (result,), place)
+            part = Part(node, op, self, peer, number, None, () if sending else (result,), place)
+            try:
+                part.work = post([tensor], peer, node.tag(self.context))
+            except RuntimeError as error:               # the peer is gone
+                raise part.explained(error) from None
+        node.outstanding[id(part)] = part
+        return part
 
     def _post_native(self, op, peer, place):
         node, number = self.node, 0
@@ -201,18 +227,19 @@ class DistributedComm(RuntimeComm):
             with node.lock:
                 number = node.guard.publish_native(op, self.context, self.members, place)
             if self.name != "world" and self.name not in node.groups:
-                self._meet(op, number)
+                self._meet(op, number, place)
         else:
-            number = node.numbers[self.context, peer, "native"]
-            node.numbers[self.context, peer, "native"] += 1
+            number = node.number(self.context, peer, "native")
         work, result = run_native(node.native_group(self), op, self.rank, self.world_size)
-        return Part(node, op, self, peer, number, work, result, place)
+        part = Part(node, op, self, peer, number, work, result, place)
+        node.outstanding[id(part)] = part
+        return part
 
-    def _meet(self, op, number):
+    def _meet(self, op, number, place):
         """Wait until all members have come: making a process group cannot be interrupted."""
-        guard = self.node.guard
-        needs = [need for need in guard.needs(Native("barrier"), self.context, -1, number, self.members)]
-        guard.block(needs, (op, self.name, -1, number, here(), False))
+        guard, part = self.node.guard, Part(self.node, Native("barrier"), self, -1, number, None, (), place)
+        needs = guard.needs(part)
+        guard.block(part)
         try:
             pause = 1e-5
             while any(guard.board.count(rank, key) <= n for rank, key, n in needs):
@@ -222,3 +249,15 @@ class DistributedComm(RuntimeComm):
                 pause = min(2 * pause, 0.01)
         finally:
             guard.unblock()
+
+
+def _landing(op):
+    """The tensor into which a Recv goes."""
+    if op.into is None:
+        return torch.empty_like(op.like, memory_format=torch.contiguous_format, requires_grad=False)
+    if op.into.shape != op.like.shape or op.into.dtype != op.like.dtype:
+        raise ValueError(f"into has shape {tuple(op.into.shape)} and {op.into.dtype}, "
+                         f"like has {tuple(op.like.shape)} and {op.like.dtype}")
+    if not op.into.is_contiguous():
+        raise ValueError("into must be contiguous")
+    return op.into

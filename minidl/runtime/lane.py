@@ -20,6 +20,14 @@ class Job(Work):
         self.noticed = False
         self.place = here()
 
+    def needs(self, guard):
+        """What a thread that waits for this job lacks: the end of the lane's thread."""
+        return [(None, self.lane.thread.ident, 0)]
+
+    def in_words(self):
+        """(kind, comm, peer, number, place, leftover, size), for a report."""
+        return ("background", self.lane.name, -1, 0, self.place, False, "")
+
     def run(self):
         """Do the work; called in the lane's thread."""
         try:
@@ -33,7 +41,7 @@ class Job(Work):
         if not self.over.is_set():
             guard = self.lane.guard
             if guard:
-                guard.block([(None, self.lane.thread.ident, 0)], (self, self.lane.name, -1, 0, self.place, False))
+                guard.block(self)
             try:
                 while not self.over.wait(0.1):              # short, so that an interrupt is noticed
                     if guard and guard.broken:

@@ -6,16 +6,14 @@ globals that it names. Functions of installed packages travel by name.
 
 import pickle
 import sys
-import sysconfig
 from contextlib import contextmanager
 
 import cloudpickle
 import torch
 
-from minidl.runtime.calling import PACKAGE
+from minidl.runtime.calling import INSTALLED, PACKAGE
 
 LARGE = 1 << 20
-INSTALLED = (PACKAGE, *{sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 class PerRank(list):
@@ -86,7 +84,7 @@ def _by_value(fn):
     """Let the functions of the learner's own module travel whole: the ranks may know an older version of it."""
     module = sys.modules.get(getattr(getattr(fn, "func", fn), "__module__", None))
     file = getattr(module, "__file__", None)
-    if file is None or file.startswith(INSTALLED) or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+    if file is None or file.startswith((PACKAGE, *INSTALLED)) or module.__name__ in cloudpickle.list_registry_pickle_by_value():
         yield
         return
     cloudpickle.register_pickle_by_value(module)

@@ -7,6 +7,7 @@ import pickle
 import signal
 
 from minidl.errors import (DeadlockError, LeftoverError, MismatchError, NotInCell, RankDied, RankError, RankTimeout)
+from minidl.runtime.calling import waiting_for
 from minidl.runtime.deadlock import cycle
 from minidl.runtime.sources import place_name, source_line
 from minidl.trace import Wait
@@ -40,55 +41,50 @@ def waits(facts):
             for need in facts.unmet(needs):
                 if need.thread is None:
                     awaits = {"send": "recv", "recv": "send"}.get(kind, kind)
-                    found.append(Wait(rank, need.rank, awaits, comm, number, place_name(place), waiting_for(kind, need.rank, number, size)))
+                    found.append(Wait(rank, need.rank, awaits, comm, number, place_name(place), waiting_for(kind, comm, need.rank, number, size=size)))
     return found
 
 
-def waiting_for(kind, peer, number, size):
-    """What a wait is for: "waits for rank 1 to receive message 0, (4,) float32"."""
-    if kind == "send":
-        return f"waits for rank {peer} to receive message {number}, {size}"
-    if kind == "recv":
-        return f"waits for rank {peer} to send message {number}, {size}"
-    return f"waits in {kind} number {number} for rank {peer}"
-
-
-def everyone(facts, only=None, but=()):
-    """A line per rank: where it is, or how it ended."""
+def everyone(facts, but=()):
+    """A line or two per rank: where it is, or how it ended; finished ranks share one."""
     told, waiting = [], {}
     for wait in waits(facts):
         waiting.setdefault(wait.rank, []).append(wait)
-    for rank in sorted(facts.ranks if only is None else only):
-        if rank in but:
-            continue
+    for rank in sorted(set(facts.ranks) - set(but)):
         if rank in facts.where:
             told += _whereabouts(rank, facts, waiting.get(rank, []))
-        elif rank in facts.results:
-            told.append(f"  rank {rank} has finished")
         elif rank in facts.failures:
-            told.append(f"  rank {rank} raised {facts.failures[rank]['type']}")
+            failure = facts.failures[rank]
+            told.append(f"  rank {rank} {failure['message'] if failure['type'] == 'RankDied' else 'raised ' + failure['type']}")
+            told += [f"      {at(place)}" for place in [line[:2] for line in failure["lines"]][-1:]]
+    finished = [rank for rank in facts.results if rank not in facts.where and rank not in but]
+    if finished:
+        told.append(f"  {some_ranks(finished)} {'has' if len(finished) == 1 else 'have'} finished")
     return told
 
 
-def _whereabouts(rank, facts, waits_of_rank):
-    threads = facts.where[rank]
+def _whereabouts(rank, facts, own):
     told = []
-    for ident, (needs, what, lines) in threads.items():
-        place = lines[-1][:2] if lines else (what[4] if what else None)
+    for ident, (needs, what, lines) in facts.where[rank].items():
         main = ident == facts.main.get(rank)
         if needs is None and not (main or lines):
             continue
-        who = f"rank {rank}" if main else f"rank {rank}, in the background,"
-        if what is None:
-            does = "computes, or waits for something that minidl cannot see"
-        elif what[0] == "background":
-            does = "waits for its background work"
-        else:
-            mine = [w.text for w in waits_of_rank if w.number == what[3] and w.comm == what[1]]
-            does = mine[0] if len(mine) == 1 else f"waits in {what[0]} number {what[3]} for {some_ranks({w.peer for w in waits_of_rank})}" \
-                if mine else f"is busy with {what[0]} {what[3]}"
-        told.append(f"  {who} {does}" + (f"\n      {at(place)}" if place else ""))
+        place = lines[-1][:2] if lines else (what[4] if what else None)
+        told.append(f"  rank {rank}{'' if main else ', in the background,'} {_activity(what, own)}")
+        told += [f"      {at(place)}"] if place else []
     return told
+
+
+def _activity(what, own):
+    if what is None:
+        return "computes, or waits for something that minidl cannot see"
+    kind, comm, peer, number, *_ = what
+    mine = [wait for wait in own if (wait.comm, wait.number) == (comm, number) and peer in (-1, wait.peer)]
+    if len(mine) == 1:
+        return mine[0].text
+    if mine:
+        return f"{waiting_for(kind, comm, -1, number)} for {some_ranks({wait.peer for wait in mine})}"
+    return waiting_for(kind, comm, peer, number, size=what[6])
 
 
 def lines_of(lines):
@@ -178,7 +174,7 @@ def _deadlock(facts):
         edges.setdefault(wait.rank, set()).add(wait.peer)
     ring = cycle(edges)
     if ring:
-        title = f"Deadlock: {' waits for '.join(f'rank {r}' for r in [*ring, ring[0]])}."
+        title = f"Deadlock: rank {ring[0]} waits for " + ", which waits for ".join(f"rank {r}" for r in [*ring[1:], ring[0]]) + "."
     else:
         ended = sorted({w.peer for w in stuck_waits if w.peer in facts.results})
         title = (f"Deadlock: {some_ranks(ranks)} {'waits' if len(ranks) == 1 else 'wait'} for "

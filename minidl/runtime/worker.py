@@ -14,7 +14,6 @@ import os
 import pickle
 import queue
 import random
-import re
 import signal
 import sys
 import threading
@@ -29,7 +28,7 @@ import torch.distributed as dist
 from minidl.errors import MismatchError, NotInCell, RankDied
 from minidl.runtime.board import Board
 from minidl.runtime.calling import call, traceback_lines
-from minidl.runtime.distributed import FOREVER, DistributedComm, Node
+from minidl.runtime.distributed import FOREVER, LOST_LINK, DistributedComm, Node
 from minidl.runtime.faulty import Damage, FaultyComm
 from minidl.runtime.guard import Broken, Guard
 from minidl.runtime.sources import learn_sources
@@ -37,7 +36,6 @@ from minidl.runtime.streams import capture, released
 from minidl.runtime.traced import Recorder, TracedComm
 
 POISON_TAG = 0x7FFFFFFF
-LOST_LINK = re.compile("closed by peer|pair closure|reset by peer|Broken pipe|Connection refused")
 
 
 class Worker:
@@ -145,14 +143,8 @@ class Worker:
 
     def _break(self, reason):
         self.guard.broken = reason
-        if self.node is not None and self.world_size > 1:
-            for group in [dist.group.WORLD, *self.node.groups.values()]:
-                peer = (group.rank() + 1) % group.size()
-                try:
-                    if group.size() > 1:
-                        group.recv([torch.empty(1)], peer, POISON_TAG).wait(timedelta(milliseconds=1))
-                except RuntimeError:
-                    pass                                # that it times out is its purpose
+        for group in [dist.group.WORLD, *self.node.groups.values()] if self.node else ():
+            _poison(group)
         if hasattr(signal, "pthread_kill"):
             signal.pthread_kill(self.main, signal.SIGUSR1)
         elif self.running:
@@ -191,6 +183,18 @@ class Worker:
             travelling = None
         return {"kind": kind, "type": type(error).__name__, "message": str(error), "pickle": travelling,
                 "lines": traceback_lines(error.__traceback__)}
+
+
+def _poison(group):
+    """Close every connection of this group, so that nobody waits on it any more."""
+    for peer in range(group.size()):
+        if peer != group.rank():
+            try:
+                group.recv([torch.empty(1)], peer, POISON_TAG).wait(timedelta(milliseconds=1))
+            except RuntimeError as error:
+                if "imed out" in str(error) or "timeout" in str(error):
+                    return                              # that it times out is its purpose
+                # else this peer is gone already, and its connection with it: ask the next one
 
 
 def _raise_in(thread, exception):

@@ -165,7 +165,7 @@ class World:
         payloads = parcel.pack(fn, args, kwargs, ranks, self.world_size)
         sources = cell_sources(self._sent_sources)
         self._epoch += 1
-        self._board.reset(self._epoch)
+        self._board.reset()
         facts = Attendance({r: self._ranks[r] for r in ranks}, self._board, self._launcher, timeout, Echo(len(ranks)))
         header = dict(epoch=self._epoch, began=facts.began, seed=seed, faults=faults, cwd=os.getcwd(), path=list(sys.path),
                       active=tuple(ranks) if len(ranks) < self.world_size else None, sources=sources)

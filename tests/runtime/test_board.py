@@ -1,0 +1,68 @@
+"""The board between two mappings of the same file, as two processes see it."""
+
+import pytest
+
+from minidl.runtime.board import CHANNELS, DEPTH, Board
+
+
+@pytest.fixture
+def boards(tmp_path):
+    """Two mappings of one board of three ranks."""
+    pair = [Board(tmp_path / "board", 3, create=True), Board(tmp_path / "board", 3)]
+    yield pair
+    for board in pair:
+        board.close()
+
+
+def test_a_descriptor_is_read_by_the_other_side(boards):
+    writer, reader = boards
+    assert reader.read(1, 77, 0) is None and reader.count(1, 77) == 0
+    assert [writer.post(1, 77, code, [1, 2, 3, 4], 9) for code in (5, 6)] == [0, 1]
+    assert reader.count(1, 77) == 2
+    assert reader.read(1, 77, 0) == (5, [1, 2, 3, 4], 9) and reader.read(1, 77, 1)[0] == 6
+    assert reader.read(1, 77, 2) is None and reader.read(2, 77, 0) is None and reader.read(1, 78, 0) is None
+
+
+def test_channels_are_apart_and_old_descriptors_are_given_up(boards):
+    writer, reader = boards
+    for number in range(DEPTH + 3):
+        assert writer.post(0, 1, number, [0, 0, 0, 0], 0) == number
+    writer.post(0, 2, -1, [0, 0, 0, 0], 0)
+    assert reader.read(0, 1, 2) is None                       # overwritten
+    assert reader.read(0, 1, 3)[0] == 3 and reader.read(0, 1, DEPTH + 2)[0] == DEPTH + 2
+    assert reader.read(0, 2, 0)[0] == -1
+
+
+def test_a_new_run_forgets_the_old_one(boards):
+    writer, reader = boards
+    writer.post(2, 5, 1, [0, 0, 0, 0], 0)
+    assert reader.count(2, 5) == 1
+    reader.reset()
+    writer.forget()
+    assert reader.count(2, 5) == 0 and writer.post(2, 5, 8, [0, 0, 0, 0], 0) == 0
+    assert reader.read(2, 5, 0)[0] == 8
+
+
+def test_the_version_never_repeats(boards):
+    writer, reader = boards
+    seen = [reader.version(1)]
+    for act in (lambda: writer.bump(1), lambda: writer.post(1, 1, 0, [0] * 4, 0), lambda: writer.bump(1)):
+        act()
+        seen.append(reader.version(1))
+    assert len(set(seen)) == 4 and reader.version(0) == 0
+
+
+def test_file_names_travel(boards):
+    writer, reader = boards
+    index = writer.file_index(2, "/tmp/ipykernel/ünï.py")
+    assert reader.file_name(2, index) == "/tmp/ipykernel/ünï.py"
+    assert writer.file_index(2, "/tmp/ipykernel/ünï.py") == index
+    assert all(writer.file_index(2, f"{i}.py") is not None for i in range(200))      # more than there is room for
+
+
+def test_too_many_channels_is_an_error_in_words(boards):
+    writer, _ = boards
+    for i in range(CHANNELS):
+        writer.post(0, i, 0, [0] * 4, 0)
+    with pytest.raises(ValueError, match="channels"):
+        writer.post(0, CHANNELS, 0, [0] * 4, 0)

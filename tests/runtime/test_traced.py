@@ -1,0 +1,100 @@
+"""What the record says of a run on real ranks."""
+
+import pytest
+import torch
+
+from minidl import Crash, Delay, Native, Op, RankDied, RankError, Slow, Span
+
+
+def test_every_field_of_a_message(worlds):
+    def talk(comm):
+        with comm.span("outer"), comm.span("inner"):
+            if comm.rank == 0:
+                comm.send(torch.zeros(2, 3), to=1)
+                comm.send(torch.zeros(5, dtype=torch.int16), to=1)
+            else:
+                comm.recv(torch.zeros(2, 3), source=0)
+                comm.recv(torch.zeros(5, dtype=torch.int16), source=0)
+    trace = worlds(2).run(talk).trace
+    first, second = trace.where(kind="send")
+    assert (first.rank, first.peer, first.number, first.shape, first.dtype, first.nbytes) == (0, 1, 0, (2, 3), "float32", 24)
+    assert (second.number, second.shape, second.dtype, second.nbytes) == (1, (5,), "int16", 10)
+    assert first.span == "outer/inner" and first.comm == "world" and first.thread == 0 and first.fate == "delivered"
+    assert first.line.startswith("test_traced.py, line ") and first.line != second.line
+    for event in trace:
+        assert 0 <= event.posted <= event.waited <= event.done
+    assert [m.recv.number for m in trace.messages()] == [0, 1]
+    assert [e.span for e in trace.where(kind="span", rank=0)] == ["outer", "outer/inner"]
+
+
+def test_clocks_of_two_ranks_agree(worlds):
+    def ping(comm):
+        for _ in range(20):
+            comm.send(torch.ones(1), 1) if comm.rank == 0 else comm.recv(torch.ones(1), 0)
+    for send, recv in worlds(2).run(ping).trace.messages():
+        assert send.posted < recv.done and recv.posted < send.done      # neither ends before the other begins
+
+
+def test_compute_and_natives_and_errors_are_recorded(worlds):
+    def work(comm):
+        comm.compute(0.01)
+        comm.start([Native("all_reduce", torch.ones(3))]).wait()
+        with comm.span("bad/name"):
+            pass
+    with pytest.raises(RankError, match="slash") as error:
+        worlds(2).run(work)
+    trace = error.value.trace
+    compute, native = list(trace.where(rank=0))
+    assert compute.kind == "compute" and compute.done - compute.posted >= 0.01
+    assert native.kind == "all_reduce" and native.nbytes == 12 and native.peer == -1
+
+
+def test_background_work_inherits_the_span(worlds):
+    def work(comm):
+        with comm.span("step"):
+            job = comm.background(lambda comm: comm.exchange(torch.ones(1), comm.right, comm.left))
+        job.wait()
+    assert {e.span for e in worlds(2).run(work).trace.where(kind="send")} == {"step"}
+
+
+def ping(comm):
+    """Three messages around the ring, each in a span."""
+    for _ in range(3):
+        with comm.span("step"):
+            comm.exchange(torch.ones(1), comm.right, comm.left)
+
+
+def test_a_delayed_link_is_slow_and_only_that_link(worlds):
+    trace = worlds(3).run(ping, faults=[Delay(source=0, to=1, seconds=0.05)]).trace
+    for send, recv in trace.messages():
+        if (send.rank, send.peer) == (0, 1):
+            assert recv.done - max(send.posted, recv.posted) >= 0.05 and recv.fate == send.fate == "delayed"
+        else:
+            assert send.fate == "delivered"
+
+
+def test_a_slow_rank_computes_longer(worlds):
+    def work(comm):
+        comm.compute(0.02)
+        comm.barrier()
+    trace = worlds(2).run(work, faults=[Slow(rank=1, factor=4)]).trace
+    quick, slow = trace.where(kind="compute")
+    assert slow.done - slow.posted >= 0.08 > quick.done - quick.posted
+
+
+def test_a_crash_happens_at_the_moment_asked_for(worlds):
+    with pytest.raises(RankDied, match=r"Rank 1 was killed by the fault Crash, at Span\(name='step', k=2\)") as error:
+        worlds(3).run(ping, faults=[Crash(rank=1, at=Span("step", 2))])
+    assert len(error.value.trace.where(rank=1, kind="send")) == 2      # its record is kept
+    with pytest.raises(RankDied, match=r"Op\(n=3\)") as error:
+        worlds(3).run(ping, faults=[Crash(rank=2, at=Op(3))])
+    assert len([e for e in error.value.trace.where(rank=2) if e.kind in ("send", "recv")]) == 2
+    assert worlds(3).run(ping).trace.sent() == [3, 3, 3]
+
+
+@pytest.mark.parametrize("wrong, error, words", [
+    (Crash(5, Op(0)), ValueError, "0 to 1"), (Crash(0, 3), TypeError, "Op"), (Slow(0, 0.5), ValueError, "1 or more"),
+    (Delay(0, 0, 1), ValueError, "two different"), ("crash", TypeError, "Delay, Slow or Crash")])
+def test_impossible_faults_are_refused(worlds, wrong, error, words):
+    with pytest.raises(error, match=words):
+        worlds(2).run(ping, faults=[wrong])

@@ -1,0 +1,340 @@
+"""A World from the outside: results, prints, seeds, failures in words, and life after a failure."""
+
+import os
+import random
+import signal
+import threading
+
+import numpy
+import pytest
+import torch
+import torch.distributed as dist
+
+from minidl import (DeadlockError, MismatchError, MinidlError, Native, NotInCell, RankDied, RankError, RankTimeout, Send, World)
+
+
+def usable(world):
+    """Does the world still compute the right thing?"""
+    def total(comm):
+        return int(comm.start([Native("all_reduce", torch.ones(1))]).wait()[0])
+    return world.run(total).results == [world.world_size] * world.world_size
+
+
+def test_results_output_and_repr(worlds):
+    def ring(x, comm):
+        print("hello", comm.rank)
+        print("no newline", end="")
+        os.write(1, b"from below\n")
+        return comm.exchange(x + comm.rank, comm.right, comm.left)
+    run = worlds(3).run(ring, torch.arange(2.0))
+    assert [x.tolist() for x in run.results] == [[2, 3], [0, 1], [1, 2]]
+    assert run.output.split("\n") == [f"{r}| {line}" for r in range(3) for line in (f"hello {r}", "no newline", "from below")]
+    assert repr(run) == "Run(3 ranks, 3 messages, 8 B sent per rank)" and repr(worlds(3)) == "World(3 ranks, gloo)"
+    assert worlds(3).last is run
+
+
+def test_comm_is_passed_by_name_wherever_it_stands(worlds):
+    def first(comm, x):
+        return comm.rank, x
+    def last(x, *, comm):
+        return comm.rank, x
+    def none(x):
+        return x
+    class Callable:
+        def __call__(self, x, comm, y=3):
+            return comm.rank, x + y
+    world = worlds(2)
+    assert world.run(first, 7).results == [(0, 7), (1, 7)]
+    assert world.run(last, 7).results == [(0, 7), (1, 7)]
+    assert world.run(none, 7).results == [7, 7]
+    assert world.run(Callable(), 7, y=1).results == [(0, 8), (1, 8)]
+
+
+def test_each_rank_has_a_seed_of_its_own(worlds):
+    def draw():
+        return float(torch.rand(1)), float(numpy.random.rand()), random.random()
+    world = worlds(3)
+    first, again, other = (world.run(draw, seed=seed).results for seed in (0, 0, 1))
+    assert first == again and len(set(first)) == 3 and not set(first) & set(other)
+
+
+def test_one_torch_thread_per_rank_unless_told_otherwise(worlds):
+    assert worlds(2).run(torch.get_num_threads).results == [1, 1]
+    with World(1, threads=2) as world:
+        assert world.run(torch.get_num_threads).results == [2]
+
+
+def test_an_error_names_rank_line_and_what_the_others_did(worlds):
+    def boom(comm):
+        if comm.rank == 2:
+            {}["missing"]
+        comm.recv(torch.ones(1), source=2)
+    with pytest.raises(RankError) as error:
+        worlds(3).run(boom)
+    text = str(error.value)
+    assert text.startswith("Rank 2 raised KeyError: 'missing'") and '{}["missing"]' in text and "test_world.py, line" in text
+    assert "rank 0 waits for rank 2 to send message 0, (1,) float32" in text and "comm.recv(torch.ones(1), source=2)" in text
+    assert error.value.ranks == (2,) and isinstance(error.value.causes[2], KeyError)
+    assert len(error.value.trace.where(fate="unfinished")) == 2
+    assert usable(worlds(3))
+
+
+def test_the_same_error_on_all_ranks_is_told_once(worlds):
+    def boom(comm):
+        raise ValueError("no")
+    with pytest.raises(RankError, match="^All ranks raised ValueError: no") as error:
+        worlds(4).run(boom)
+    assert str(error.value).count("raised") == 1
+
+
+def test_deadlock_names_the_cycle_and_both_lines(worlds):
+    def stuck(comm):
+        if comm.rank < 2:
+            comm.send(torch.ones(4), to=1 - comm.rank)
+    with pytest.raises(DeadlockError) as error:
+        worlds(3).run(stuck)
+    text = str(error.value)
+    assert text.startswith("Deadlock: rank 0 waits for rank 1, which waits for rank 0.")
+    assert text.count("comm.send(torch.ones(4), to=1 - comm.rank)") == 2 and "rank 2 has finished" in text and "comm.exchange" in text
+    assert error.value.ranks == (0, 1)
+    assert [(w.rank, w.peer, w.awaits) for w in error.value.trace.waits] == [(0, 1, "recv"), (1, 0, "recv")]
+    assert usable(worlds(3))
+
+
+def test_a_rank_that_skips_a_collective(worlds):
+    def skip(comm):
+        if comm.rank != 1:
+            comm.start([Native("all_reduce", torch.ones(2))]).wait()
+    with pytest.raises(DeadlockError, match="wait for rank 1, which has finished") as error:
+        worlds(3).run(skip)
+    assert error.value.ranks == (0, 2) and usable(worlds(3))
+
+
+def test_waiting_in_the_background_is_seen(worlds):
+    def stuck(comm):
+        comm.background(lambda comm: comm.recv(torch.ones(1), comm.left)).wait()
+    with pytest.raises(DeadlockError, match="in the background") as error:
+        worlds(2).run(stuck)
+    assert error.value.ranks == (0, 1) and usable(worlds(2))
+
+
+@pytest.mark.parametrize("theirs", [torch.zeros(5), torch.zeros(3), torch.zeros(4, dtype=torch.float64), torch.zeros(2, 2)])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_mismatch_is_found_before_data_moves(worlds, theirs, first):
+    def differ(comm):
+        comm.barrier()
+        if comm.rank != first:
+            comm.compute(0.02)
+        if comm.rank == 0:
+            comm.send(torch.zeros(4), to=1)
+        else:
+            comm.recv(theirs, source=0)
+    with pytest.raises(MismatchError) as error:
+        worlds(2).run(differ)
+    text = str(error.value)
+    assert "rank 0 sends (4,) float32" in text and f"rank 1 expects {tuple(theirs.shape)}" in text
+    assert "comm.send(torch.zeros(4), to=1)" in text and "comm.recv(theirs, source=0)" in text
+    assert usable(worlds(2))
+
+
+@pytest.mark.parametrize("other", [Native("barrier"), Native("all_reduce", torch.ones(3)), Native("all_reduce", torch.ones(2), op="max"),
+                                   Native("broadcast", torch.ones(2), root=0)])
+def test_different_collectives_are_a_mismatch(worlds, other):
+    def differ(comm):
+        comm.start([Native("all_reduce", torch.ones(2)) if comm.rank == 0 else other]).wait()
+    with pytest.raises(MismatchError, match=r"all_reduce\(\(2,\) float32, sum\)"):
+        worlds(2).run(differ)
+    assert usable(worlds(2))
+
+
+def test_a_caught_mismatch_still_ends_the_run(worlds):
+    def catch(comm):
+        try:
+            comm.send(torch.ones(1), 1) if comm.rank == 0 else comm.recv(torch.ones(2), 0)
+        except MismatchError:
+            pass
+        comm.barrier()
+    with pytest.raises(MismatchError):
+        worlds(2).run(catch)
+    assert usable(worlds(2))
+
+
+def test_a_killed_rank_is_told_and_replaced(worlds):
+    def die(comm):
+        print("last words")
+        if comm.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        comm.barrier()
+    with pytest.raises(RankDied, match="Rank 1 died of SIGKILL") as error:
+        worlds(3).run(die)
+    text = str(error.value)
+    assert "its last words: last words" in text and "rank 0 waits for rank" in text and "A new process now runs as rank 1" in text
+    assert error.value.ranks == (1,) and usable(worlds(3))
+
+
+def test_a_rank_that_exits_by_itself(worlds):
+    def leave(comm):
+        if comm.rank == 0:
+            os._exit(3)
+    with pytest.raises(RankDied, match="Rank 0 ended by itself with exit code 3"):
+        worlds(2).run(leave)
+    assert usable(worlds(2))
+
+
+def test_sys_exit_is_an_error_and_not_an_exit(worlds):
+    def leave(comm):
+        raise SystemExit(1)
+    pids = worlds(2).run(os.getpid).results
+    with pytest.raises(RankError, match="SystemExit"):
+        worlds(2).run(leave)
+    assert worlds(2).run(os.getpid).results == pids
+
+
+@pytest.mark.parametrize("how", ["spins", "sleeps", "waits in torch"])
+def test_what_cannot_be_proved_ends_by_timeout_with_its_line(worlds, how):
+    def endless(comm):
+        if how == "spins":
+            while True: sum(range(100))
+        elif how == "sleeps":
+            threading.Event().wait(60)
+        elif comm.rank == 0:
+            dist.recv(torch.ones(1), 1)
+    pids = worlds(2).run(os.getpid).results
+    with pytest.raises(RankTimeout, match="within 0.3 seconds") as error:
+        worlds(2).run(endless, timeout=0.3)
+    line = {"spins": "while True", "sleeps": "Event().wait(60)", "waits in torch": "dist.recv"}[how]
+    assert line in str(error.value) and usable(worlds(2))
+    assert worlds(2).run(os.getpid).results == pids, "nobody had to be killed"
+
+
+def test_names_live_on_after_a_broken_deadlock(worlds):
+    world = worlds(2)
+    world.cell("kept = [rank]")
+    with pytest.raises(DeadlockError):
+        world.run(lambda comm: comm.recv(torch.ones(1), comm.left))
+    world.cell("kept.append(world_size)")
+    assert world.pull("kept") == [[0, 2], [1, 2]]
+
+
+def test_cells_push_and_pull(worlds):
+    world = worlds(3)
+    world.push(x=torch.arange(3))
+    run = world.cell("y = x + rank\ny.tolist()")
+    assert run.output == "0| [0, 1, 2]\n1| [1, 2, 3]\n2| [2, 3, 4]"
+    assert world.cell("y;").output == "" and world.cell("1", ranks=[1]).output == "1| 1"
+    world.cell("class Box:\n    def __init__(self, x): self.x = x\nbox = Box(rank * 10)")
+    assert [box.x for box in world.pull("box")] == [0, 10, 20]
+    assert [box.x for box in world.pull("box", ranks=[2])] == [20]
+    with pytest.raises(RankError, match="name 'nothing' is not defined"):
+        world.pull("nothing")
+
+
+def test_a_cell_on_some_ranks_cannot_call_the_others(worlds):
+    with pytest.raises(NotInCell, match="rank 1 is not in this cell: it runs on ranks 0, 2 only"):
+        worlds(3).cell("import torch\ncomm.send(torch.ones(1), to=1) if rank == 0 else None", ranks=[0, 2])
+    assert worlds(3).cell("import torch\ncomm.exchange(torch.tensor([rank]), 2 - rank, 2 - rank)", ranks=[0, 2]).output \
+        == "0| tensor([2])\n2| tensor([0])"
+    assert usable(worlds(3))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 300, 2.5, True, "4"])
+def test_wrong_world_sizes(wrong):
+    with pytest.raises(ValueError, match="a World has 1 to 256 ranks"):
+        World(wrong)
+
+
+def test_what_cannot_travel_is_named(worlds):
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"argument 0 \(lock\) of run\(\) cannot travel"):
+        worlds(2).run(print, lock)
+    with pytest.raises(TypeError, match=r"variable lock \(lock\) named in captures"):
+        def captures():
+            return lock
+        worlds(2).run(captures)
+    with pytest.raises(RankError, match="generator.*cannot travel back"):
+        worlds(2).run(lambda: (i for i in range(3)))
+    assert usable(worlds(2))
+
+
+def test_a_captured_world_is_told_in_words(worlds):
+    world = worlds(2)
+    def wrong(comm):
+        return world.world_size
+    with pytest.raises(TypeError, match="use `comm` there, not the world"):
+        world.run(wrong)
+
+
+def test_wrong_options(worlds):
+    with pytest.raises(ValueError, match="on_death"):
+        worlds(2).run(print, on_death="ignore")
+    with pytest.raises(ValueError, match="timeout"):
+        worlds(2).run(print, timeout=0)
+    with pytest.raises(TypeError, match="takes a function first, not int"):
+        worlds(2).run(3)
+
+
+def test_a_closed_world_says_so():
+    with World(1) as world:
+        assert usable(world)
+    world.close()
+    with pytest.raises(MinidlError, match="closed"):
+        world.run(print)
+
+
+def test_ranks_by_spawn_do_the_same():
+    with World(2, start="spawn") as world:
+        assert usable(world)
+        with pytest.raises(DeadlockError):
+            world.run(lambda comm: comm.recv(torch.ones(1), comm.left))
+        with pytest.raises(RankDied, match="exit code 3"):
+            world.run(lambda comm: os._exit(3) if comm.rank else comm.barrier())
+        assert usable(world)
+
+
+def test_ranks_listen_on_the_loopback_only(worlds):
+    psutil = pytest.importorskip("psutil")
+    pids = worlds(2).run(os.getpid).results
+    listening = [c for pid in pids for c in psutil.Process(pid).net_connections() if c.status == psutil.CONN_LISTEN]
+    assert listening and all(c.laddr.ip in ("127.0.0.1", "::1") for c in listening)
+
+
+def test_a_large_captured_tensor_is_mentioned(worlds, capsys):
+    big = torch.zeros(1 << 19)
+    def uses():
+        return big.numel()
+    worlds(2).run(uses)
+    assert "note: the tensor 'big' is named in uses and copied to every rank on each call (2.0 MiB)" in capsys.readouterr().out
+
+
+def test_one_run_at_a_time(worlds):
+    world = worlds(2)
+    world._busy = True
+    try:
+        with pytest.raises(MinidlError, match="one run at a time"):
+            world.run(print)
+    finally:
+        world._busy = False
+
+
+def test_sixty_four_messages_in_flight_both_ways(worlds):
+    def flood(comm):
+        ops = [Send(torch.tensor([i]), comm.right) for i in range(64)]
+        works = [comm.start([op]) for op in ops]
+        got = [int(comm.recv(torch.tensor([0]), comm.left)) for _ in range(64)]
+        for work in works:
+            work.wait()
+        return got
+    assert worlds(3).run(flood).results == [list(range(64))] * 3
+
+
+def test_too_many_messages_in_flight_is_an_error_in_words(worlds):
+    def flood(comm):
+        if comm.rank == 0:
+            for i in range(600):
+                comm.start([Send(torch.tensor([i]), 1)])
+        elif comm.rank == 2:
+            comm.recv(torch.ones(1), source=0)
+    world = worlds(3)
+    with pytest.raises(RankError, match="511 messages are under way to rank 1"):
+        world.run(flood)
+    assert usable(world)
