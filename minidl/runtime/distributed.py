@@ -130,7 +130,8 @@ class Part(Work):
         size = "" if tensor is None else spell(*describe(tensor))
         return (kind, self.comm.name, self.peer, self.number, self.place, self.leftover, size)
 
-    def _explained(self, error):
+    def explained(self, error):
+        """What to raise in place of the error of gloo."""
         if self.node.guard is not None and self.node.guard.broken:
             return Broken(self.node.guard.broken)
         if LOST_LINK.search(str(error)):
