@@ -60,6 +60,7 @@ class Attendance:
             self._stop("interrupted")
             raise
         finally:
+            self._kill_pending()                        # none is left, unless the stopping was interrupted too
             self.echo.finish(self.lines)
 
     def _listen(self, seconds):
@@ -197,6 +198,9 @@ class Attendance:
         deadline = time.perf_counter() + STOP
         while self.pending and time.perf_counter() < deadline:
             self._listen(deadline - time.perf_counter())
+        self._kill_pending()
+
+    def _kill_pending(self):
         for rank in sorted(self.pending):
             self.ranks[rank].kill()
             self.killed.append(rank)

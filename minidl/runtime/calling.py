@@ -1,12 +1,13 @@
 """Small things that all of the machinery needs: whose line is this, and how is a function called?"""
 
+import contextlib
 import inspect
 import os
 import sys
 import sysconfig
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-MACHINERY = (os.path.join(PACKAGE, "runtime") + os.sep, os.path.join(PACKAGE, "comm.py"))
+MACHINERY = (os.path.join(PACKAGE, "runtime") + os.sep, os.path.join(PACKAGE, "comm.py"), contextlib.__file__)
 INSTALLED = tuple({sysconfig.get_path(path) + os.sep for path in ("stdlib", "platstdlib", "purelib", "platlib")})
 _is_machinery = {}
 

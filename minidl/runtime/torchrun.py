@@ -40,12 +40,23 @@ def init(timeout=300):
             raise MinidlError("minidl.init() is for scripts that torchrun starts: torchrun --nproc-per-node 4 "
                               "your_script.py. In a notebook, use World(4)")
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
-        atexit.register(dist.destroy_process_group)
     rank, world_size = dist.get_rank(), dist.get_world_size()
     store = dist.PrefixStore("minidl", dist.distributed_c10d._get_default_store())
     node = Node(rank, world_size, store, report_progress=_print_progress if rank == 0 else None)
     node.begin(0, time.perf_counter())
+    atexit.register(_leave, node)
     return ScriptComm(DistributedComm(node, range(world_size)), Recorder(rank))
+
+
+def _leave(node):
+    """A thread that runs while Python ends may take the process down with it, so end all of them first."""
+    for lane in node.lanes.values():
+        lane.close()
+    for lane in node.lanes.values():
+        lane.thread.join(timeout=5)
+    node.groups.clear()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _print_progress(i, n):

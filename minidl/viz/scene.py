@@ -68,7 +68,7 @@ class Label(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A matrix as shades of blue, row 0 on top; None is left blank. `hover` has %{x}, %{y}, %{z} in it."""
+    """A matrix as shades of blue, row 0 on top; None is left blank. `hover` has %{x}, %{y} and %{z:,} in it."""
 
     values: list
     hover: str

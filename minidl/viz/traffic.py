@@ -35,7 +35,7 @@ def traffic(trace, what="nbytes"):
     scene = Scene(finding(counts, messages, n, text), caption(trace, counts, messages, unit, text), rows=cell * n, square=True,
                   x=Axis("to rank", -0.5, n - 0.5, ticks), y=Axis("from rank", n - 0.5, -0.5, ticks))
     blanked = [[value if sent else None for value, sent in zip(*rows)] for rows in zip(counts, messages)]
-    hover = "from rank %{y} to rank %{x}: %{z} " + ("B" if what == "nbytes" else "messages")
+    hover = "from rank %{y} to rank %{x}: %{z:,} " + ("B" if what == "nbytes" else "messages")
     scene.add("sent", [Cells(blanked, hover, n <= NUMBERS)])
     if n <= NUMBERS:
         scene.add("numbers", [Label(to, source, plain(value / scale), on_shade(value / (most or 1)), "middle", 12 if n <= 8 else 10)

@@ -24,6 +24,7 @@ def test_every_field_of_a_message(worlds):
     for event in trace:
         assert 0 <= event.posted <= event.waited <= event.done
     assert [m.recv.number for m in trace.messages()] == [0, 1]
+    assert all(e.line.startswith("test_traced.py") for e in trace)
     assert [e.span for e in trace.where(kind="span", rank=0)] == ["outer", "outer/inner"]
 
 
