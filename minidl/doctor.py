@@ -246,8 +246,8 @@ def exchange_between_ranks():
     began = time.perf_counter()
     try:
         from minidl import World
-        with World(2, timeout=EXCHANGE_SECONDS) as world:
-            received = [int(got) for got in world.run(share).results]
+        with World(2) as world:
+            received = [int(got) for got in world.run(share, timeout=EXCHANGE_SECONDS).results]
         trouble = None if received == [1, 0] else f"they received {received} in place of [1, 0]"
     except Exception as error:                                            # whatever it is, the report must go on
         trouble = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
