@@ -7,10 +7,12 @@
 
 from minidl.comm import Comm, Native, Recv, Send, Work
 from minidl.errors import (DeadlockError, LeftoverError, MinidlError, MismatchError, NotInCell, RankDied, RankError, RankTimeout)
-from minidl.runtime.faulty import Crash, Delay, Op, Slow, Span
+from minidl.runtime.faulty import Crash, Delay, Op, Seconds, Slow, Span
 from minidl.runtime.magics import register
+from minidl.runtime.network import Islands, Link, OneSlowLink, Uniform
 from minidl.runtime.parcel import PerRank
 from minidl.runtime.torchrun import init
+from minidl.runtime.virtual_world import VirtualWorld
 from minidl.runtime.world import Run, World
 from minidl.trace import Event, Trace
 
@@ -23,9 +25,10 @@ Trace.pictures.update(
     wait_for="minidl.viz.wait_for:wait_for",
     to_perfetto="minidl.viz.export:to_perfetto",
     fit="minidl.viz.fit:fit",
+    cost="minidl.viz.cost:cost",
 )
 register()
 
-__all__ = ["Comm", "Crash", "DeadlockError", "Delay", "Event", "LeftoverError", "MinidlError", "MismatchError", "Native",
-           "NotInCell", "Op", "PerRank", "RankDied", "RankError", "RankTimeout", "Recv", "Run", "Send", "Slow", "Span",
-           "Trace", "Work", "World", "init"]
+__all__ = ["Comm", "Crash", "DeadlockError", "Delay", "Event", "Islands", "LeftoverError", "Link", "MinidlError", "MismatchError",
+           "Native", "NotInCell", "OneSlowLink", "Op", "PerRank", "RankDied", "RankError", "RankTimeout", "Recv", "Run", "Seconds",
+           "Send", "Slow", "Span", "Trace", "Uniform", "VirtualWorld", "Work", "World", "init"]

@@ -73,15 +73,18 @@ class Trace:
     world_size  how many ranks the run had
     columns     field of Event -> list, sorted by rank, then by the order in which it happened
     waits       who waited for whom when the run stopped; empty when it ended well
+    unrecorded  (messages, bytes) that each rank sent after the record was full: counted, and no more
     """
 
     pictures: dict[str, str] = {}          # name of a picture -> "module:function", filled by the package
 
-    def __init__(self, world_size, events=(), waits=()):
+    def __init__(self, world_size, events=(), waits=(), unrecorded=None, ended=0.0):
         rows = sorted(events, key=lambda event: (event[0], event[2]))
         self.world_size = world_size
         self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
         self.waits = list(waits)
+        self.unrecorded = unrecorded or [(0, 0)] * world_size
+        self._ended = ended
 
     def __len__(self):
         return len(self.columns["rank"])
@@ -110,7 +113,7 @@ class Trace:
         """How many "messages" or "nbytes" each rank sent: a list, one entry a rank."""
         if what not in ("messages", "nbytes"):
             raise ValueError(f'sent() counts "messages" or "nbytes", not {what!r}')
-        totals = [0] * self.world_size
+        totals = [pair[what == "nbytes"] for pair in self.unrecorded]
         for rank, kind, nbytes in zip(*(self.columns[f] for f in ("rank", "kind", "nbytes"))):
             if kind == "send":
                 totals[rank] += 1 if what == "messages" else nbytes
@@ -119,7 +122,7 @@ class Trace:
     def seconds(self):
         """How long the run took, from its beginning to the last event's end."""
         ends = [done if done is not None else posted for posted, done in zip(self.columns["posted"], self.columns["done"])]
-        return max(ends, default=0.0)
+        return max(ends, default=self._ended) if len(self) and not self._ended else self._ended
 
     def collectives(self):
         """How often each native collective was called: {name: calls, summed over ranks}."""

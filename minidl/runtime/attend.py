@@ -49,6 +49,11 @@ class Attendance:
         """Did every rank return?"""
         return len(self.results) == len(self.ranks)
 
+    @property
+    def replaced(self):
+        """The ranks that get a new process after this run."""
+        return sorted({*self.died, *self.killed})
+
     def attend(self):
         """Wait until the run is over. Raises KeyboardInterrupt, with all ranks stopped."""
         try:

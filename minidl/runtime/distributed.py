@@ -24,7 +24,7 @@ from minidl.runtime.calling import here, waiting_for
 from minidl.runtime.guard import Broken, describe, spell
 from minidl.runtime.lane import Lane
 from minidl.runtime.native import run_native
-from minidl.runtime.wrapping import Parts, RuntimeComm
+from minidl.runtime.wrapping import Parts, RuntimeComm, comm_name, landing
 
 FOREVER = timedelta(days=10)            # gloo's own time-out; the world's `timeout` comes long before it
 CONTEXTS = 12                           # bits of a tag that name the communicator
@@ -147,14 +147,12 @@ class DistributedComm(RuntimeComm):
     def __init__(self, node, members, twin=0):
         self.node, self.members, self._twin = node, tuple(members), twin
         self.rank, self.world_size = self.members.index(node.rank), len(self.members)
-        everyone = self.members == tuple(range(node.world_size))
-        self.name = ("world" if everyone else ",".join(map(str, self.members))) + (f"+{twin}" if twin else "")
+        self.name = comm_name(self.members, node.world_size, twin)
         self.context = node.context(self.name)
-        self._index = {r: i for i, r in enumerate(self.members)}
 
     def start(self, ops):
         ops, place = list(ops), here()
-        peers = [self._peer(op) for op in ops]                  # refuse all before posting one
+        peers = [self.peer(op) for op in ops]                  # refuse all before posting one
         if len(ops) == 1:
             return Parts([self._post(ops[0], peers[0], place)], place)
         parts = [None] * len(ops)
@@ -163,12 +161,7 @@ class DistributedComm(RuntimeComm):
         return Parts(parts, place)
 
     def group(self, ranks):
-        ranks = list(ranks)
-        if len(set(ranks)) != len(ranks) or not all(0 <= r < self.world_size for r in ranks):
-            raise ValueError(f"group({ranks}): ranks must be distinct and between 0 and {self.world_size - 1}")
-        if self.rank not in ranks:
-            raise ValueError(f"rank {self.rank} is not in group({ranks}): only its members may ask for a group")
-        return DistributedComm(self.node, [self.members[r] for r in ranks], self._twin)
+        return DistributedComm(self.node, self.chosen(ranks), self._twin)
 
     def twin(self):
         return DistributedComm(self.node, self.members, self._twin + 1)
@@ -189,23 +182,15 @@ class DistributedComm(RuntimeComm):
     def now(self):
         return time.perf_counter() - self.node.began
 
-    def _peer(self, op):
-        if type(op) is Native:
-            return -1
-        if type(op) not in (Send, Recv):
-            raise TypeError(f"start() takes Send, Recv and Native, not {type(op).__name__}")
-        rank = op.to if type(op) is Send else op.source
-        if rank == self.rank or not 0 <= rank < self.world_size:
-            reason = "a rank cannot send to itself" if rank == self.rank else f"ranks go from 0 to {self.world_size - 1}"
-            raise ValueError(f"rank {self.rank} cannot {'send to' if type(op) is Send else 'receive from'} rank {rank}: {reason}")
-        return self.members[rank]
-
     def _post(self, op, peer, place):
         kind = type(op)
         if kind is Native:
             return self._post_native(op, peer, place)
         node, sending = self.node, kind is Send
-        tensor = result = op.tensor.contiguous() if sending else _landing(op)
+        tensor = op.tensor.contiguous() if sending else landing(op)
+        if tensor is None:
+            tensor = torch.empty_like(op.like, memory_format=torch.contiguous_format, requires_grad=False)
+        result = tensor
         if tensor.requires_grad:
             tensor = tensor.detach()
         with node.lock:
@@ -250,15 +235,3 @@ class DistributedComm(RuntimeComm):
                 pause = min(2 * pause, 0.01)
         finally:
             guard.unblock()
-
-
-def _landing(op):
-    """The tensor into which a Recv goes."""
-    if op.into is None:
-        return torch.empty_like(op.like, memory_format=torch.contiguous_format, requires_grad=False)
-    if op.into.shape != op.like.shape or op.into.dtype != op.like.dtype:
-        raise ValueError(f"into has shape {tuple(op.into.shape)} and {op.into.dtype}, "
-                         f"like has {tuple(op.like.shape)} and {op.like.dtype}")
-    if not op.into.is_contiguous():
-        raise ValueError("into must be contiguous")
-    return op.into

@@ -25,6 +25,7 @@ class Echo:
     """The output of one run."""
 
     def __init__(self, n_ranks):
+        self.out = sys.stdout                           # a VirtualWorld replaces it while it runs
         self.live, self.shown, self.n_ranks = someone_watches(), 0, n_ranks
         self.bar, self.steps = None, {}
 
@@ -39,7 +40,7 @@ class Echo:
             return
         self.steps[rank] = i
         if self.bar is None:
-            self.bar = tqdm(total=n, file=sys.stdout, leave=False, desc="slowest rank", unit="step", dynamic_ncols=False, ncols=80)
+            self.bar = tqdm(total=n, file=self.out, leave=False, desc="slowest rank", unit="step", dynamic_ncols=False, ncols=80)
         self.bar.total = n
         slowest = min(self.steps.values()) if len(self.steps) == self.n_ranks else 0
         self.bar.update(max(0, slowest - self.bar.n))
@@ -55,6 +56,6 @@ class Echo:
         room = MOST_LINES - self.shown
         self.shown += len(lines)
         for line in lines[:max(0, room)]:
-            (self.bar.write(line, file=sys.stdout) if self.bar is not None else print(line))
+            (self.bar.write(line, file=self.out) if self.bar is not None else print(line, file=self.out))
         if 0 <= room < len(lines):
-            print(f"(more than {MOST_LINES} lines: the others are in run.output)")
+            print(f"(more than {MOST_LINES} lines: the others are in run.output)", file=self.out)

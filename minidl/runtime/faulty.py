@@ -33,6 +33,13 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Seconds:
+    """The moment t seconds after the beginning of the run, on the virtual clock."""
+
+    t: float
+
+
+@dataclass(frozen=True)
 class Delay:
     """Each message from `source` to `to` takes `seconds` longer."""
 
@@ -51,14 +58,14 @@ class Slow:
 
 @dataclass(frozen=True)
 class Crash:
-    """The process of `rank` is killed at the moment `at`: Op(n) or Span(name, k)."""
+    """The process of `rank` is killed at the moment `at`: Op(n), Span(name, k), or Seconds(t) in a VirtualWorld."""
 
     rank: int
-    at: Op | Span
+    at: Op | Span | Seconds
 
 
-def check_faults(faults, world_size):
-    """Raise ValueError for a fault that could never happen in a world of this size."""
+def check_faults(faults, world_size, virtual=False):
+    """Raise ValueError or TypeError, in words, for a fault that could never happen in this world."""
     for fault in faults:
         if not isinstance(fault, (Delay, Slow, Crash)):
             raise TypeError(f"faults are Delay, Slow or Crash, not {fault!r}")
@@ -69,8 +76,10 @@ def check_faults(faults, world_size):
             raise ValueError(f"{fault}: seconds must not be negative, and a link joins two different ranks")
         if isinstance(fault, Slow) and fault.factor < 1:
             raise ValueError(f"{fault}: factor must be 1 or more")
-        if isinstance(fault, Crash) and not isinstance(fault.at, (Op, Span)):
-            raise TypeError(f"{fault}: `at` is Op(n) or Span(name, k)")
+        if isinstance(fault, Crash) and not isinstance(fault.at, (Op, Span, Seconds)):
+            raise TypeError(f"{fault}: `at` is Op(n), Span(name, k) or Seconds(t)")
+        if isinstance(fault, Crash) and isinstance(fault.at, Seconds) and not virtual:
+            raise ValueError(f"{fault}: Seconds(t) is a moment on the virtual clock; in a World use Op(n) or Span(name, k)")
 
 
 class Damage:
@@ -80,6 +89,7 @@ class Damage:
         self.delays = {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)}
         self.factor = max((f.factor for f in faults if isinstance(f, Slow) and f.rank == rank), default=1)
         self.moments = {f.at for f in faults if isinstance(f, Crash) and f.rank == rank}
+        self.deadline = min((at for at in self.moments if isinstance(at, Seconds)), key=lambda at: at.t, default=None)
         self.die, self.posted, self.entered = die, 0, Counter()
         self.left = threading.local()                  # when this thread last came out of the Comm
 

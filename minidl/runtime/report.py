@@ -94,11 +94,10 @@ def lines_of(lines):
 
 def explain(facts, run):
     """The error that tells what went wrong in this run."""
-    restarted = sorted({*facts.died, *facts.killed})
     error = (_mismatch(facts) or _death(facts) or _raised(facts) or _deadlock(facts) or _timeout(facts) or _lost(facts))
     kind, ranks, lines, extra = error
-    if restarted:
-        lines.append(f"A new process now runs as {some_ranks(restarted)}; names that %%ranks cells gave it are gone.")
+    if facts.replaced:
+        lines.append(f"A new process now runs as {some_ranks(facts.replaced)}; names that %%ranks cells gave it are gone.")
     return kind("\n".join(lines), ranks=ranks, run=run, **extra)
 
 
@@ -130,7 +129,7 @@ def _death(facts):
         lines.append(f"Rank {rank} {how}.")
         lines += [f"  its last words: {line}" for line in facts.lines[rank][-3:]]
     lines += everyone(facts, but=died)
-    lines.append("The other ranks were stopped. Results of this run are lost.")
+    lines.append("The other ranks were stopped, and the results of this run are lost.")
     return RankDied, sorted(died), lines, {}
 
 

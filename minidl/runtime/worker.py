@@ -13,7 +13,6 @@ import ctypes
 import os
 import pickle
 import queue
-import random
 import signal
 import sys
 import threading
@@ -21,7 +20,6 @@ import types
 from datetime import timedelta
 
 import cloudpickle
-import numpy
 import torch
 import torch.distributed as dist
 
@@ -31,6 +29,7 @@ from minidl.runtime.calling import call, traceback_lines
 from minidl.runtime.distributed import FOREVER, LOST_LINK, DistributedComm, Node
 from minidl.runtime.faulty import Damage, FaultyComm
 from minidl.runtime.guard import Broken, Guard
+from minidl.runtime.seeding import seed_everything
 from minidl.runtime.sources import learn_sources
 from minidl.runtime.streams import capture, released
 from minidl.runtime.traced import Recorder, TracedComm
@@ -199,14 +198,6 @@ def _poison(group):
 
 def _raise_in(thread, exception):
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(exception))
-
-
-def seed_everything(seed, rank):
-    """Seed torch, numpy and random; each (seed, rank) pair gets a stream of its own."""
-    value = int(numpy.random.SeedSequence([seed, rank]).generate_state(1, numpy.uint64)[0])
-    torch.manual_seed(value)
-    numpy.random.seed(value % 2**32)
-    random.seed(value)
 
 
 def set_names(names):

@@ -3,7 +3,7 @@
     TracedComm( FaultyComm( DistributedComm ) )       each overrides `start`; groups and twins are wrapped alike
 """
 
-from minidl.comm import Comm, Work
+from minidl.comm import Comm, Native, Recv, Send, Work
 from minidl.runtime.calling import call
 
 
@@ -24,6 +24,28 @@ class RuntimeComm(Comm):
     def lane(self):
         """The thread that runs this communicator's background work."""
         raise NotImplementedError
+
+    def peer(self, op):
+        """The world rank that `op` talks to, -1 for a collective; raises in words for a wrong op or rank."""
+        kind = type(op)
+        if kind is Native:
+            return -1
+        if kind is not Send and kind is not Recv:
+            raise TypeError(f"start() takes Send, Recv and Native, not {kind.__name__}")
+        rank = op.to if kind is Send else op.source
+        if rank == self.rank or not 0 <= rank < self.world_size:
+            reason = "a rank cannot send to itself" if rank == self.rank else f"ranks go from 0 to {self.world_size - 1}"
+            raise ValueError(f"rank {self.rank} cannot {'send to' if kind is Send else 'receive from'} rank {rank}: {reason}")
+        return self.members[rank]
+
+    def chosen(self, ranks):
+        """The world ranks of group(ranks); raises ValueError in words for a wrong choice."""
+        ranks = list(ranks)
+        if len(set(ranks)) != len(ranks) or not all(0 <= r < self.world_size for r in ranks):
+            raise ValueError(f"group({ranks}): ranks must be distinct and between 0 and {self.world_size - 1}")
+        if self.rank not in ranks:
+            raise ValueError(f"rank {self.rank} is not in group({ranks}): only its members may ask for a group")
+        return [self.members[r] for r in ranks]
 
     def background(self, fn, *args):
         twin = self.twin()
@@ -79,3 +101,21 @@ class Parts(Work):
 
     def wait(self):
         return tuple(value for part in self.parts for value in part.wait())
+
+
+def comm_name(members, world_size, twin):
+    """How a communicator is called in the record: "world", "0,2", "world+1" for a background twin."""
+    everyone = len(members) == world_size and members == tuple(range(world_size))
+    return ("world" if everyone else ",".join(map(str, members))) + (f"+{twin}" if twin else "")
+
+
+def landing(op):
+    """Where a Recv's tensor goes, or None for a new one; raises ValueError for an `into` that does not fit."""
+    if op.into is None:
+        return None
+    if op.into.shape != op.like.shape or op.into.dtype != op.like.dtype:
+        raise ValueError(f"into has shape {tuple(op.into.shape)} and {op.into.dtype}, "
+                         f"like has {tuple(op.like.shape)} and {op.like.dtype}")
+    if not op.into.is_contiguous():
+        raise ValueError("into must be contiguous")
+    return op.into

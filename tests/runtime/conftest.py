@@ -2,7 +2,7 @@
 
 import pytest
 
-from minidl import World
+from minidl import VirtualWorld, World
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +18,9 @@ def worlds():
     yield world
     for world in made.values():
         world.close()
+
+
+@pytest.fixture(params=["real", "virtual"])
+def either(request, worlds):
+    """either(n) is a World, then, in a second test, a VirtualWorld: what holds in one holds in the other."""
+    return worlds if request.param == "real" else VirtualWorld

@@ -6,7 +6,7 @@ import torch
 from minidl import Crash, Delay, Native, Op, RankDied, RankError, Slow, Span
 
 
-def test_every_field_of_a_message(worlds):
+def test_every_field_of_a_message(either):
     def talk(comm):
         with comm.span("outer"), comm.span("inner"):
             if comm.rank == 0:
@@ -15,7 +15,7 @@ def test_every_field_of_a_message(worlds):
             else:
                 comm.recv(torch.zeros(2, 3), source=0)
                 comm.recv(torch.zeros(5, dtype=torch.int16), source=0)
-    trace = worlds(2).run(talk).trace
+    trace = either(2).run(talk).trace
     first, second = trace.where(kind="send")
     assert (first.rank, first.peer, first.number, first.shape, first.dtype, first.nbytes) == (0, 1, 0, (2, 3), "float32", 24)
     assert (second.number, second.shape, second.dtype, second.nbytes) == (1, (5,), "int16", 10)
@@ -50,12 +50,12 @@ def test_compute_and_natives_and_errors_are_recorded(worlds):
     assert native.kind == "all_reduce" and native.nbytes == 12 and native.peer == -1
 
 
-def test_background_work_inherits_the_span(worlds):
+def test_background_work_inherits_the_span(either):
     def work(comm):
         with comm.span("step"):
             job = comm.background(lambda comm: comm.exchange(torch.ones(1), comm.right, comm.left))
         job.wait()
-    assert {e.span for e in worlds(2).run(work).trace.where(kind="send")} == {"step"}
+    assert {e.span for e in either(2).run(work).trace.where(kind="send")} == {"step"}
 
 
 def ping(comm):
@@ -65,8 +65,8 @@ def ping(comm):
             comm.exchange(torch.ones(1), comm.right, comm.left)
 
 
-def test_a_delayed_link_is_slow_and_only_that_link(worlds):
-    trace = worlds(3).run(ping, faults=[Delay(source=0, to=1, seconds=0.05)]).trace
+def test_a_delayed_link_is_slow_and_only_that_link(either):
+    trace = either(3).run(ping, faults=[Delay(source=0, to=1, seconds=0.05)]).trace
     for send, recv in trace.messages():
         if (send.rank, send.peer) == (0, 1):
             assert recv.done - max(send.posted, recv.posted) >= 0.05 and recv.fate == send.fate == "delayed"
@@ -74,28 +74,28 @@ def test_a_delayed_link_is_slow_and_only_that_link(worlds):
             assert send.fate == "delivered"
 
 
-def test_a_slow_rank_computes_longer(worlds):
+def test_a_slow_rank_computes_longer(either):
     def work(comm):
         comm.compute(0.02)
         comm.barrier()
-    trace = worlds(2).run(work, faults=[Slow(rank=1, factor=4)]).trace
+    trace = either(2).run(work, faults=[Slow(rank=1, factor=4)]).trace
     quick, slow = trace.where(kind="compute")
     assert slow.done - slow.posted >= 0.08 > quick.done - quick.posted
 
 
-def test_a_crash_happens_at_the_moment_asked_for(worlds):
+def test_a_crash_happens_at_the_moment_asked_for(either):
     with pytest.raises(RankDied, match=r"Rank 1 was killed by the fault Crash, at Span\(name='step', k=2\)") as error:
-        worlds(3).run(ping, faults=[Crash(rank=1, at=Span("step", 2))])
+        either(3).run(ping, faults=[Crash(rank=1, at=Span("step", 2))])
     assert len(error.value.trace.where(rank=1, kind="send")) == 2      # its record is kept
     with pytest.raises(RankDied, match=r"Op\(n=3\)") as error:
-        worlds(3).run(ping, faults=[Crash(rank=2, at=Op(3))])
+        either(3).run(ping, faults=[Crash(rank=2, at=Op(3))])
     assert len([e for e in error.value.trace.where(rank=2) if e.kind in ("send", "recv")]) == 2
-    assert worlds(3).run(ping).trace.sent() == [3, 3, 3]
+    assert either(3).run(ping).trace.sent() == [3, 3, 3]
 
 
 @pytest.mark.parametrize("wrong, error, words", [
     (Crash(5, Op(0)), ValueError, "0 to 1"), (Crash(0, 3), TypeError, "Op"), (Slow(0, 0.5), ValueError, "1 or more"),
     (Delay(0, 0, 1), ValueError, "two different"), ("crash", TypeError, "Delay, Slow or Crash")])
-def test_impossible_faults_are_refused(worlds, wrong, error, words):
+def test_impossible_faults_are_refused(either, wrong, error, words):
     with pytest.raises(error, match=words):
-        worlds(2).run(ping, faults=[wrong])
+        either(2).run(ping, faults=[wrong])

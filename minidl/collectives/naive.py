@@ -1,0 +1,126 @@
+"""How would one do it without thinking? Everything goes through rank 0, the root.
+
+    rank 1 ---.           .--> rank 1          reduce, then broadcast: each is N - 1 messages
+    rank 2 ----> rank 0 -----> rank 2          of all n bytes, one after the other, because
+    rank 3 ---'           '--> rank 3          the root receives or sends one at a time
+
+Right, short, and slow: the root moves 2 (N - 1) n bytes while the others wait. It is the meaning of each
+collective, and the measure of all others. Sums are added in the order of ranks, as one process would.
+"""
+
+import torch
+
+from minidl.collectives.chunks import equal, fresh, joined
+from minidl.collectives.reducing import reduction
+
+
+def broadcast(x, comm, root=0):
+    """Every rank returns a copy of the root's x.
+
+    x: any shape -> the same; the other ranks give a tensor of that shape and dtype.
+    The root sends N - 1 messages of n bytes, one after the other. Raises MismatchError if shapes differ.
+    """
+    if comm.rank != root:
+        return comm.recv(x, source=root)
+    for rank in range(comm.world_size):
+        if rank != root:
+            comm.send(x, to=rank)
+    return fresh(x)
+
+
+def reduce(x, comm, root=0, op="sum"):
+    """The root returns the reduction of all x, with the bits of one process that adds in rank order; others None.
+
+    x: any shape -> the same. op: "sum", "mean", "max", "min" or "prod".
+    Each rank but the root sends 1 message of n bytes. Raises MismatchError if shapes differ, ValueError
+    for an op that the dtype does not have.
+    """
+    combine, finish = reduction(op, x, comm.world_size)
+    if comm.rank != root:
+        return comm.send(x, to=root)
+    total = None
+    for rank in range(comm.world_size):
+        part = fresh(x) if rank == root else comm.recv(x, source=rank)
+        total = part if rank == 0 else combine(total, part, out=total)
+    return finish(total)
+
+
+def all_reduce(x, comm, op="sum"):
+    """Every rank returns the reduction of all x, with the same bits on every rank.
+
+    x: any shape -> the same. The root sends and receives N - 1 messages of n bytes. Raises as reduce does.
+    """
+    total = reduce(x, comm, op=op)
+    return broadcast(x if total is None else total, comm)
+
+
+def gather(x, comm, root=0):
+    """The root returns the chunks of all ranks, joined in rank order; the others return None.
+
+    x: (m, ...) -> (N * m, ...). Each rank but the root sends 1 message. Raises MismatchError if shapes differ.
+    """
+    if comm.rank != root:
+        return comm.send(x, to=root)
+    return torch.cat([torch.atleast_1d(fresh(x) if rank == root else comm.recv(x, source=rank))
+                      for rank in range(comm.world_size)])
+
+
+def scatter(x, comm, root=0, like=None):
+    """Rank r returns chunk r of the root's x.
+
+    x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape and dtype.
+    The root sends N - 1 messages of n / N bytes. Raises ValueError if x does not split over the ranks.
+    """
+    if comm.rank != root:
+        return comm.recv(known(like, comm), source=root)
+    chunks = equal(x, comm.world_size)
+    for rank in range(comm.world_size):
+        if rank != root:
+            comm.send(chunks[rank], to=rank)
+    return fresh(chunks[root])
+
+
+def known(like, comm):
+    """`like`; raises ValueError if it was not given."""
+    if like is None:
+        raise ValueError(f"rank {comm.rank} does not know what it will get: give like=, a tensor of a chunk's shape and dtype")
+    return like
+
+
+def all_gather(chunk, comm):
+    """Every rank returns all chunks, joined in rank order.
+
+    chunk: (m, ...) -> (N * m, ...). The root sends N - 1 messages of n bytes, the others one of n / N.
+    """
+    whole = gather(chunk, comm)
+    return broadcast(joined(chunk, comm.world_size) if whole is None else whole, comm)
+
+
+def reduce_scatter(x, comm, op="sum"):
+    """Rank r returns chunk r of the reduction of all x.
+
+    x: (N * m, ...) -> (m, ...). The root receives N - 1 messages of n bytes and sends N - 1 of n / N.
+    Raises ValueError if x does not split over the ranks, and as reduce does.
+    """
+    like = equal(x, comm.world_size)[comm.rank]
+    return scatter(reduce(x, comm, op=op), comm, like=like)
+
+
+def all_to_all(x, comm):
+    """Rank r returns chunk r of rank 0, of rank 1, and so on, joined.
+
+    x: (N * m, ...) -> the same. Not through the root: at distance k each rank gives to the rank k ahead
+    and takes from the rank k behind, so it sends N - 1 messages of n / N bytes. Raises ValueError if x
+    does not split over the ranks. Thakur, Rabenseifner & Gropp 2005, "All-to-all" (pairwise exchange).
+    """
+    result = fresh(x)
+    give, take = equal(x, comm.world_size), equal(result, comm.world_size)
+    for distance in range(1, comm.world_size):
+        ahead, behind = (comm.rank + distance) % comm.world_size, (comm.rank - distance) % comm.world_size
+        take[behind].copy_(comm.exchange(give[ahead], to=ahead, source=behind))
+    return result
+
+
+def barrier(comm):
+    """No rank returns before all have entered. The root receives N - 1 empty messages, then sends as many."""
+    all_reduce(torch.empty(0), comm)

@@ -1,0 +1,245 @@
+"""VirtualWorld: up to thousands of ranks in one process, on a virtual clock; the same run every time.
+
+    world = VirtualWorld(1024, network=Islands(8))
+    run = world.run(my_all_reduce, torch.arange(1024.))        # same function, same Run, same pictures, same errors
+
+It is the strictest world: a send is over when it has been received, so what passes here cannot deadlock
+elsewhere for want of room; VirtualWorld(n, buffered=True) shows what works by buffering only.
+"""
+
+import pickle
+import sys
+import threading
+from contextlib import contextmanager
+
+import cloudpickle
+
+from minidl.errors import MismatchError
+from minidl.runtime import parcel
+from minidl.runtime.calling import call, stack_lines, traceback_lines
+from minidl.runtime.deadlock import Need
+from minidl.runtime.echo import Echo
+from minidl.runtime.faulty import Damage, Delay, check_faults
+from minidl.runtime.guard import Broken
+from minidl.runtime.network import Fabric, Uniform
+from minidl.runtime.randomness import RankRandomness
+from minidl.runtime.report import explain, waits
+from minidl.runtime.sources import place_name
+from minidl.runtime.strands import Strands
+from minidl.runtime.streams import LineStream
+from minidl.runtime.virtual import Crashed, VirtualComm, VirtualNode
+from minidl.runtime.world import Run
+from minidl.trace import Event, Trace
+
+STOP = 1.0                              # seconds of real time for a strand to stop
+
+
+class VirtualWorld:
+    """`world_size` virtual ranks.
+
+    network   who is how far from whom: Uniform(alpha, beta), Islands(size, fast, slow), OneSlowLink(a, b)
+    buffered  False: a send is over when it has been received. True: at once
+    record    how many events are kept; messages and bytes beyond are counted only
+
+    Raises ValueError for fewer than 1 rank or more than 4096.
+    """
+
+    def __init__(self, world_size, *, network=None, buffered=False, record=400_000):
+        if isinstance(world_size, bool) or not isinstance(world_size, int) or not 1 <= world_size <= 4096:
+            raise ValueError(f"a VirtualWorld has 1 to 4096 ranks, not {world_size!r}")
+        self.world_size, self.network = world_size, Uniform() if network is None else network
+        if not callable(getattr(self.network, "between", None)):
+            raise TypeError(f"a network has a method between(source, to), as Uniform() does; {self.network!r} has none")
+        self.buffered, self.record, self.last = buffered, record, None
+
+    def run(self, fn, *args, timeout=30, seed=0, faults=(), on_death="raise", **kwargs):
+        """Run `fn(*args, **kwargs)` on every rank; returns a Run. See World.run; timeout is in real seconds."""
+        if on_death != "raise":
+            raise ValueError(f'on_death must be "raise", not {on_death!r}')
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout is a positive number of seconds or None, not {timeout!r}")
+        faults = tuple(faults)
+        check_faults(faults, self.world_size, virtual=True)
+        payloads = parcel.pack(fn, args, kwargs, range(self.world_size), self.world_size)
+        facts = VirtualFacts(self, payloads, faults, timeout)
+        try:
+            facts.attend(seed)
+        finally:
+            self.last = run = facts.gather()
+        if not facts.well:
+            raise explain(facts, run)
+        return run
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Nothing is open between runs; here so that a VirtualWorld can stand where a World does."""
+
+    def __repr__(self):
+        return f"VirtualWorld({self.world_size} rank{'s' * (self.world_size != 1)}, {self.network}{', buffered' * self.buffered})"
+
+    def __reduce__(self):
+        raise TypeError("a VirtualWorld cannot travel to its ranks. A function that runs on ranks talks through its "
+                        "parameter `comm`: use `comm` there, not the world")
+
+
+class VirtualFacts:
+    """One run and what is known of it: the same facts that attend.Attendance gathers from processes."""
+
+    def __init__(self, world, payloads, faults, timeout):
+        self.size, self.payloads, self.timeout, self.room = world.world_size, payloads, timeout, world.record
+        self.ranks = range(self.size)
+        self.fabric = Fabric(world.network, self.size, world.buffered,
+                             {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)})
+        self.damage = [Damage(faults, rank, self._die) for rank in self.ranks]
+        self.echo = Echo(self.size)
+        self.rows, self.lines = [[] for _ in self.ranks], {rank: [] for rank in self.ranks}
+        self.unrecorded = [(0, 0)] * self.size
+        self.results, self.failures, self.died, self.crashing = {}, {}, {}, {}
+        self.mismatch, self.stuck, self.timed_out, self.killed, self.replaced = None, set(), False, [], []
+        self.where, self.main = {}, {rank: rank << 20 for rank in self.ranks}
+        self.nodes = []
+
+    @property
+    def well(self):
+        """Did every rank return, with nothing left over?"""
+        return len(self.results) == self.size and not self.stuck
+
+    def attend(self, seed):
+        """Run all ranks to their end, or as far as they come."""
+        randomness = RankRandomness(seed)
+        self.strands = Strands(randomness.enter)
+        self.nodes = [VirtualNode(self, rank) for rank in self.ranks]
+        with randomness, self._output():
+            for rank in self.ranks:
+                self.strands.spawn(rank, rank << 20, lambda strand, rank=rank: self._rank(strand, rank))
+            try:
+                self.timed_out = not self.strands.go(self.timeout)
+                self._look()
+            finally:
+                self.strands.stop("the run is over", STOP)
+        self.echo.finish(self.lines)
+
+    def gather(self):
+        """The Run, as far as it came."""
+        labels = {}
+        def event(row):
+            place = row[14]
+            row[14] = labels[place] if place in labels else labels.setdefault(place, place_name(place))
+            return Event._make(row)
+        ended = max((strand.clock for strand in self.strands.all), default=0.0)
+        trace = Trace(self.size, [event(row) for rows in self.rows for row in rows], () if self.well else waits(self),
+                      self.unrecorded, ended)
+        return Run(self.ranks, [self.results.get(rank) for rank in self.ranks], self.lines, trace)
+
+    def unmet(self, needs):
+        """Needs are kept only as long as they are not met."""
+        return needs
+
+    def count_only(self, rank, kind, nbytes):
+        """The record is full: count a message that is sent."""
+        if kind == "send":
+            messages, total = self.unrecorded[rank]
+            self.unrecorded[rank] = messages + 1, total + nbytes
+
+    def disagree(self, number, source, to):
+        """Two ranks post different sides of one message."""
+        self.mismatch = self.mismatch or ("message", number, source, to)
+        self._limit()
+
+    def _rank(self, strand, rank):
+        try:
+            fn, args, kwargs = pickle.loads(self.payloads[rank])
+            result = call(fn, VirtualComm(self.nodes[rank], self.ranks), args, kwargs)
+            self.nodes[rank].finish()
+            self.results[rank] = result
+        except Broken:
+            pass
+        except Crashed as crash:
+            self.died[rank], self.crashing[rank] = None, str(crash)
+            self._limit()
+        except BaseException as error:
+            self.failures[rank] = self._describe(error)
+            self._limit()
+
+    def _limit(self):
+        """Somebody failed: the others go on to the same moment of virtual time and no further."""
+        self.strands.limit = min(self.strands.limit, self.strands.running.clock)
+
+    def _describe(self, error):
+        try:
+            travelling = cloudpickle.dumps(error)
+        except Exception:
+            travelling = None
+        return {"kind": "mismatch" if isinstance(error, MismatchError) else "error", "type": type(error).__name__,
+                "message": str(error), "pickle": travelling, "lines": traceback_lines(error.__traceback__)}
+
+    def _die(self, moment):
+        raise Crashed(repr(moment))
+
+    def _look(self):
+        """Nobody is ready, or time is out: where is everybody, and can they never go on?"""
+        left = [s for s in self.strands.all if not s.ended and not s.idle]
+        frames = sys._current_frames()
+        for strand in left:
+            lines = stack_lines(frames[strand.ident]) if strand.ident in frames else []
+            waiting = strand.waiting
+            needs = words = None
+            if waiting is not None and not waiting.met():
+                words = waiting.in_words()
+                needs = [Need(-1, thread=waiting.lane.strand.order)] if words[0] == "background" else [Need(words[2])]
+            self.where.setdefault(strand.rank, {})[strand.order] = (needs, words, lines)
+        if not (self.timed_out or self.failures or self.died or self.mismatch):
+            self.stuck = {(s.rank, s.order) for s in left}
+            if not left:
+                self._look_for_leftovers()
+
+    def _look_for_leftovers(self):
+        for ticket in self.fabric.leftovers():
+            shape, dtype = ticket.signature
+            words = ("send" if ticket.sends else "recv", ticket.channel[0], ticket.peer, ticket.number, ticket.place, True,
+                     f"{shape} {str(dtype).removeprefix('torch.')}")
+            order = len(self.where.setdefault(ticket.rank, {}))
+            self.where[ticket.rank][order] = ([Need(ticket.peer)], words, [])
+            self.stuck.add((ticket.rank, order))
+
+    @contextmanager
+    def _output(self):
+        """What a rank prints is its own."""
+        router = Router(self)
+        saved = sys.stdout, sys.stderr
+        sys.stdout = sys.stderr = router
+        try:
+            yield
+        finally:
+            router.end()
+            sys.stdout, sys.stderr = saved
+
+    def tell(self, rank, lines):
+        """Rank `rank` printed these lines."""
+        self.lines[rank] += lines.split("\n")
+        self.echo.lines(rank, lines.split("\n"))
+
+
+class Router(LineStream):
+    """A stream that gives every rank's text to that rank, and all other text to where it went before."""
+
+    def __init__(self, facts):
+        super().__init__(lambda text: None)
+        self.facts, self.streams, self.before = facts, {}, sys.stdout
+
+    def write(self, text):
+        strand = self.facts.strands.running
+        if strand is None or strand.ident != threading.get_ident():
+            return self.before.write(text)
+        if strand.rank not in self.streams:
+            self.streams[strand.rank] = LineStream(lambda lines, rank=strand.rank: self.facts.tell(rank, lines))
+        return self.streams[strand.rank].write(text)
+
+    def end(self):
+        for stream in self.streams.values():
+            stream.end()
