@@ -10,6 +10,7 @@ nothing: a picture is a function of a Trace, and `Trace.pictures` names those th
 
 import importlib
 from collections import defaultdict
+from operator import itemgetter
 from typing import NamedTuple
 
 
@@ -79,7 +80,7 @@ class Trace:
     pictures: dict[str, str] = {}          # name of a picture -> "module:function", filled by the package
 
     def __init__(self, world_size, events=(), waits=(), unrecorded=None, ended=0.0):
-        rows = sorted(events, key=lambda event: (event[0], event[2]))
+        rows = sorted(events, key=itemgetter(0, 2))
         self.world_size = world_size
         self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
         self.waits = list(waits)

@@ -7,6 +7,8 @@ import linecache
 import os
 import sys
 
+from minidl.trace import Trace
+
 
 def _shell():
     """IPython's running shell, or None. Never imports IPython."""
@@ -40,6 +42,15 @@ def place_name(place):
     if file in numbers:
         return f"In [{numbers[file]}], line {line}"
     return f"{os.path.basename(file)}, line {line}"
+
+
+def trace_of(world_size, rows, *rest):
+    """The Trace of recorded rows, whose lines are still (file, line) pairs."""
+    trace = Trace(world_size, rows, *rest)
+    labels = {}
+    trace.columns["line"] = [labels[place] if place in labels else labels.setdefault(place, place_name(place))
+                             for place in trace.columns["line"]]
+    return trace
 
 
 def source_line(place):

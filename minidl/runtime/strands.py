@@ -10,6 +10,7 @@ all have ended or nobody can ever go on: a deadlock, known at once and for certa
 """
 
 import ctypes
+import os
 import threading
 from heapq import heappop, heappush, heappushpop
 
@@ -38,6 +39,7 @@ class Strands:
         self.heap, self.all, self.switched = [], [], switched
         self.running = None
         self.broken, self.limit = None, float("inf")    # why all must stop; the last moment that still counts
+        self._core = core_of_this_thread()
         self._quiet = threading.Event()                 # nobody is ready: the run is over, or stuck
 
     def spawn(self, rank, order, body, clock=0.0):
@@ -47,6 +49,7 @@ class Strands:
 
         def main():
             strand.ident = threading.get_ident()
+            stay_on(self._core)
             strand.lock.acquire()
             self.switched(rank)
             try:
@@ -126,3 +129,14 @@ class Strands:
         else:
             self.running = None
             self._quiet.set()
+
+
+def core_of_this_thread():
+    """One of the cores that this thread may use, or None where that cannot be told."""
+    return min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def stay_on(core):
+    """Keep the calling thread on one core: a turn that changes cores as well takes twice as long."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})

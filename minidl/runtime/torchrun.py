@@ -15,9 +15,8 @@ import torch.distributed as dist
 
 from minidl.errors import MinidlError
 from minidl.runtime.distributed import DistributedComm, Node
-from minidl.runtime.sources import place_name
+from minidl.runtime.sources import trace_of
 from minidl.runtime.traced import Recorder, TracedComm
-from minidl.trace import Event, Trace
 
 
 class ScriptComm(TracedComm):
@@ -26,8 +25,7 @@ class ScriptComm(TracedComm):
     @property
     def trace(self):
         """The Trace of this rank's own events."""
-        rows = [Event._make([*row[:14], place_name(row[14]), row[15]]) for row in self.recorder.rows]
-        return Trace(self.world_size, rows)
+        return trace_of(self.world_size, self.recorder.rows)
 
 
 def init(timeout=300):

@@ -7,12 +7,14 @@ It is the strictest world: a send is over when it has been received, so what pas
 elsewhere for want of room; VirtualWorld(n, buffered=True) shows what works by buffering only.
 """
 
+import gc
 import pickle
 import sys
 import threading
 from contextlib import contextmanager
 
 import cloudpickle
+import torch
 
 from minidl.errors import MismatchError
 from minidl.runtime import parcel
@@ -24,12 +26,11 @@ from minidl.runtime.guard import Broken
 from minidl.runtime.network import Fabric, Uniform
 from minidl.runtime.randomness import RankRandomness
 from minidl.runtime.report import explain, waits
-from minidl.runtime.sources import place_name
+from minidl.runtime.sources import trace_of
 from minidl.runtime.strands import Strands
 from minidl.runtime.streams import LineStream
 from minidl.runtime.virtual import Crashed, VirtualComm, VirtualNode
 from minidl.runtime.world import Run
-from minidl.trace import Event, Trace
 
 STOP = 1.0                              # seconds of real time for a strand to stop
 
@@ -114,7 +115,7 @@ class VirtualFacts:
         randomness = RankRandomness(seed)
         self.strands = Strands(randomness.enter)
         self.nodes = [VirtualNode(self, rank) for rank in self.ranks]
-        with randomness, self._output():
+        with randomness, self._output(), without_garbage_collection(), one_torch_thread():
             for rank in self.ranks:
                 self.strands.spawn(rank, rank << 20, lambda strand, rank=rank: self._rank(strand, rank))
             try:
@@ -126,14 +127,8 @@ class VirtualFacts:
 
     def gather(self):
         """The Run, as far as it came."""
-        labels = {}
-        def event(row):
-            place = row[14]
-            row[14] = labels[place] if place in labels else labels.setdefault(place, place_name(place))
-            return Event._make(row)
         ended = max((strand.clock for strand in self.strands.all), default=0.0)
-        trace = Trace(self.size, [event(row) for rows in self.rows for row in rows], () if self.well else waits(self),
-                      self.unrecorded, ended)
+        trace = trace_of(self.size, [row for rows in self.rows for row in rows], () if self.well else waits(self), self.unrecorded, ended)
         return Run(self.ranks, [self.results.get(rank) for rank in self.ranks], self.lines, trace)
 
     def unmet(self, needs):
@@ -223,6 +218,29 @@ class VirtualFacts:
         """Rank `rank` printed these lines."""
         self.lines[rank] += lines.split("\n")
         self.echo.lines(rank, lines.split("\n"))
+
+
+@contextmanager
+def without_garbage_collection():
+    """The record grows by millions of small lists, none of them garbage; looking through them doubles the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def one_torch_thread():
+    """A rank has one thread; and torch's own threads must not be born on the core where the strands stay."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Router(LineStream):

@@ -26,8 +26,7 @@ from minidl.runtime.echo import Echo, sorted_lines
 from minidl.runtime.faulty import check_faults
 from minidl.runtime.launch import launcher
 from minidl.runtime.report import explain, waits
-from minidl.runtime.sources import cell_sources, in_notebook, learn_sources, place_name
-from minidl.trace import Event, Trace
+from minidl.runtime.sources import cell_sources, in_notebook, learn_sources, trace_of
 
 
 class Run:
@@ -185,13 +184,8 @@ class World:
         return run
 
     def _gather(self, facts):
-        labels = {}
-        def event(row):
-            place = row[14]
-            row[14] = labels[place] if place in labels else labels.setdefault(place, place_name(place))
-            return Event._make(row)
-        events = [event(row) for rows in facts.rows.values() for row in rows]
-        trace = Trace(self.world_size, events, waits(facts) if not facts.well else ())
+        rows = [row for own in facts.rows.values() for row in own]
+        trace = trace_of(self.world_size, rows, waits(facts) if not facts.well else ())
         results = [pickle.loads(facts.results[r]) if r in facts.results else None for r in facts.ranks]
         return Run(facts.ranks, results, facts.lines, trace)
 
