@@ -103,25 +103,38 @@ class VirtualWork(Work):
                 node.strands.block(strand)
             finally:
                 self.waiter = strand.waiting = None
-        done = max([ticket.done for ticket in self.tickets], default=began)
-        if done > strand.clock:
-            strand.clock = done
-            node.strands.pause(strand)
+        result, last = [], began
         for ticket in self.tickets:
-            row = ticket.row
+            done, row = ticket.done, ticket.row
+            if done > last:
+                last = done
             if row is not None:
-                row[WAITED], row[DONE] = (began if began > ticket.time else ticket.time), ticket.done
-                row[FATE] = "delayed" if node.fabric.delays.get((ticket.rank, ticket.peer) if ticket.sends else
-                                                               (ticket.peer, ticket.rank)) else "delivered"
-        self.result = tuple(ticket.payload for ticket in self.tickets if not ticket.sends)
-        node.outstanding.pop(id(self), None)
+                row[WAITED], row[DONE], row[FATE] = began, done, self.fate(ticket)
+            if not ticket.sends:
+                result.append(ticket.payload)
+            ticket.work = None                          # no cycle of references is left for the garbage collector
+        self.tickets, self.result = (), tuple(result)
+        del node.outstanding[id(self)]
+        if last > strand.clock:
+            strand.clock = last
+            node.strands.pause(strand)
         return self.result
+
+    def fate(self, ticket):
+        """ "delayed" on a link with a Delay, else "delivered"."""
+        delays = self.node.fabric.delays
+        slow = delays and delays.get((ticket.rank, ticket.peer) if ticket.sends else (ticket.peer, ticket.rank))
+        return "delayed" if slow else "delivered"
 
     def over(self, ticket):
         """The other side of `ticket` has come."""
         self.missing -= 1
         if not self.missing and self.waiter is not None:
-            self.node.strands.ready(self.waiter, max(max(t.done for t in self.tickets), self.waiter.clock))
+            last = self.waiter.clock
+            for ticket in self.tickets:
+                if ticket.done > last:
+                    last = ticket.done
+            self.node.strands.ready(self.waiter, last)
 
     def met(self):
         """Have all other sides come?"""
