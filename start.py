@@ -422,6 +422,12 @@ def write_bytes(path, data):
 # --- What the call was for -------------------------------------------------------------------------------------
 
 
+def answer_for_news(venv):
+    """A flag is not enough: JupyterLab still asks whether it may fetch news, unless this setting answers for it."""
+    write_json(venv / "share/jupyter/lab/settings/overrides.json", {
+        "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}})
+
+
 def lab_command(root, python, port, browser):
     """JupyterLab on this machine only, with its token, and with no request to the outside."""
     first = "/tree/work/" + FIRST_NOTEBOOK if (root / "work" / FIRST_NOTEBOOK).exists() else ""
@@ -476,6 +482,7 @@ def start(argv):
         say("Running the tests in %s" % ROOT)
         return become([python, "-m", "pytest"] + pytest_arguments, ROOT)
     say("Opening JupyterLab on work/%s. Its address is below; Ctrl-C here ends it." % FIRST_NOTEBOOK)
+    answer_for_news(ROOT / ".venv")
     return become(lab_command(ROOT, python, options.port, not options.no_browser), ROOT)
 
 

@@ -150,6 +150,8 @@ def test_first_call_installs_copies_and_opens_the_lab(machine):
             f"--ServerApp.root_dir={machine.root}", "--LabApp.default_url=/lab/tree/work/00_start_here.ipynb",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"} <= set(lab)
     assert not [word for word in lab if "token" in word or "password" in word]
+    settings = json.loads((machine.root / ".venv/share/jupyter/lab/settings/overrides.json").read_text())
+    assert settings["@jupyterlab/apputils-extension:notification"] == {"checkForUpdates": False, "fetchNews": "false"}
 
 
 def test_packages_come_from_the_pins_and_the_test_extra_only_for_tests(machine):

@@ -31,10 +31,15 @@ def equal(x, n):
     return torch.tensor_split(x.detach(), n)
 
 
-def joined(chunk, n):
-    """An empty tensor with room for n chunks like this one: (m, ...) -> (n * m, ...). A single number counts as (1,)."""
+def joined_shape(chunk, n):
+    """The shape of n such chunks, one after the other: (m, ...) -> (n * m, ...). A single number counts as (1,)."""
     rows, *rest = torch.atleast_1d(chunk).shape
-    return chunk.new_empty((n * rows, *rest), requires_grad=False)
+    return (n * rows, *rest)
+
+
+def joined(chunk, n):
+    """An empty tensor with room for n such chunks."""
+    return chunk.new_empty(joined_shape(chunk, n), requires_grad=False)
 
 
 def fresh(x):

@@ -9,9 +9,11 @@ bytes a rank, the least possible, in 2 (N - 1) steps, which is slow where alpha 
 The textbook versions come first; below them the same messages with nothing copied. Left out: a root.
 """
 
-from minidl.collectives.chunks import equal, joined, near_equal, place
+from collections import deque
+
+from minidl.collectives.chunks import equal, joined_shape, near_equal, place
 from minidl.collectives.reducing import reduction
-from minidl.comm import Recv, Send
+from minidl.comm import Recv
 
 
 def textbook_reduce_scatter(x, comm):
@@ -39,22 +41,27 @@ def textbook_all_reduce(x, comm):
     return textbook_all_gather(textbook_reduce_scatter(x, comm), comm)
 
 
+AHEAD = 4                               # receives posted before their turn, so that no sender waits for a neighbour to be ready
+
+
 def all_reduce(x, comm, op="sum", into=None):
     """Every rank returns the reduction of all x, with the same bits on every rank.
 
     x: any shape -> the same; works on the flattened x, in chunks that differ by one element at most.
-    into: where the result goes. Large tensors need most of their time to get memory: keep it between calls.
-    Each rank sends 2 (N - 1) messages, all chunks twice but for two: about 2 (N - 1) n / N bytes.
+    into: where the result goes. Large tensors need much of their time to get memory: keep it between calls.
+    Each rank sends 2 (N - 1) messages, every chunk twice but two of them once: about 2 (N - 1) n / N bytes.
     Raises MismatchError if the ranks disagree on the number of elements, ValueError for an op that the
     dtype does not have. Chunk r is added in the order r + 1, r + 2, ..., r, so its bits differ from those of
-    one process, and from those of its neighbours in the tensor. Patarasuk & Yuan 2009.
+    one process, and equal elements in two chunks may have unequal sums. Patarasuk & Yuan 2009.
     """
     combine, finish = reduction(op, x, comm.world_size)
     result = place(x.shape, x, into)
-    chunks = near_equal(result, comm.world_size)
-    reduce_around(near_equal(x, comm.world_size), chunks, comm, combine)
+    mine, chunks = near_equal(x, comm.world_size), near_equal(result, comm.world_size)
+    parts, sums = downwards(comm.rank - 2, comm), downwards(comm.rank - 1, comm)
+    arriving = receive_ahead((chunks[take] for take in parts + sums), comm)
+    reduce_around(mine, parts, arriving, comm, combine, result=chunks[comm.rank])
     finish(chunks[comm.rank])
-    gather_around(chunks, comm)
+    gather_around(chunks, sums, arriving, comm)
     return result
 
 
@@ -69,9 +76,9 @@ def reduce_scatter(x, comm, op="sum", into=None):
     combine, finish = reduction(op, x, comm.world_size)
     mine = equal(x, comm.world_size)
     result = place(mine[0].shape, x, into)
-    spare = place(mine[0].shape, x)                 # one arrives while the other leaves; the last is the result
-    places = [(result, spare)[(chunk - comm.rank) % comm.world_size % 2] for chunk in range(comm.world_size)]
-    reduce_around(mine, places, comm, combine)
+    parts = downwards(comm.rank - 2, comm)
+    places = (result if take == comm.rank else place(result.shape, x) for take in parts)
+    reduce_around(mine, parts, receive_ahead(places, comm), comm, combine, result)
     return finish(result)
 
 
@@ -82,28 +89,41 @@ def all_gather(chunk, comm, into=None):
     Each rank sends N - 1 messages of n / N bytes. Raises MismatchError if the ranks disagree on the shape.
     Thakur, Rabenseifner & Gropp 2005, sec. 4.1.
     """
-    result = place(joined(chunk, comm.world_size).shape, chunk, into)
+    result = place(joined_shape(chunk, comm.world_size), chunk, into)
     chunks = equal(result, comm.world_size)
     chunks[comm.rank].copy_(chunk.detach())
-    gather_around(chunks, comm)
+    sums = downwards(comm.rank - 1, comm)
+    gather_around(chunks, sums, receive_ahead((chunks[take] for take in sums), comm), comm)
     return result
 
 
-def reduce_around(mine, places, comm, combine):
-    """places[rank] becomes the reduction of every rank's mine[rank]; the other places hold parts of theirs.
+def downwards(first, comm):
+    """The numbers of the N - 1 chunks that come from the left, in their order."""
+    return [(first - step) % comm.world_size for step in range(comm.world_size - 1)]
 
-    Indices run down from rank - 2 to rank - N, which is rank itself: Python counts negative ones from the end.
-    """
+
+def receive_ahead(places, comm):
+    """Yields the Work of a receive from the left into each place, when the next AHEAD of them are posted, too."""
+    posted = deque()
+    for here in places:
+        posted.append((here, comm.start([Recv(here, comm.left, into=here)])))
+        if len(posted) > AHEAD:
+            yield posted.popleft()
+    yield from posted
+
+
+def reduce_around(mine, parts, arriving, comm, combine, result):
+    """`result` becomes the reduction of every rank's mine[rank]. The part that comes last arrives there."""
     part = mine[comm.rank - 1]
-    for take in range(comm.rank - 2, comm.rank - comm.world_size - 1, -1):
-        here = places[take]
-        comm.start([Recv(here, comm.left, into=here), Send(part, comm.right)]).wait()
+    for take, (here, coming) in zip(parts, arriving):
+        comm.send(part, to=comm.right)
+        coming.wait()
         part = combine(here, mine[take], out=here)
-    places[comm.rank].copy_(part)                   # copies on a world of one only: elsewhere they are the same
+    result.copy_(part)                              # copies on a world of one only: elsewhere they are the same
 
 
-def gather_around(chunks, comm):
+def gather_around(chunks, sums, arriving, comm):
     """Every rank has all chunks, where rank r had only chunk r."""
-    for give in range(comm.rank, comm.rank - comm.world_size + 1, -1):
-        take = chunks[give - 1]
-        comm.start([Recv(take, comm.left, into=take), Send(chunks[give], comm.right)]).wait()
+    for take, (_, coming) in zip(sums, arriving):
+        comm.send(chunks[(take + 1) % comm.world_size], to=comm.right)
+        coming.wait()

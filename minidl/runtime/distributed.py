@@ -135,7 +135,9 @@ class Part(Work):
         if self.node.guard is not None and self.node.guard.broken:
             return Broken(self.node.guard.broken)
         if LOST_LINK.search(str(error)):
-            return RankDied(waiting_for(*self.in_words()))
+            lost = RankDied(waiting_for(*self.in_words()))
+            lost.waiting = self.in_words()
+            return lost
         if "Timed out" in str(error):
             return RankTimeout(f"rank {self.node.rank} {waiting_for(*self.in_words())} and gave up")
         return error

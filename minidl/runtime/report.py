@@ -31,7 +31,7 @@ def at(place):
 
 def waits(facts):
     """Every unmet wait of the run as a trace.Wait, by rank."""
-    found = []
+    found = _lost_waits(facts)
     for rank in sorted(facts.where):
         for needs, what, lines in facts.where[rank].values():
             if needs is None or what is None:
@@ -42,6 +42,18 @@ def waits(facts):
                 if need.thread is None:
                     awaits = {"send": "recv", "recv": "send"}.get(kind, kind)
                     found.append(Wait(rank, need.rank, awaits, comm, number, place_name(place), waiting_for(kind, comm, need.rank, number, size=size)))
+    return sorted(found)
+
+
+def _lost_waits(facts):
+    """The waits that ended because the other rank's process was gone."""
+    found = []
+    for rank, failure in facts.failures.items():
+        if failure.get("waiting"):
+            kind, comm, peer, number, place, _, _ = failure["waiting"]
+            place = failure["lines"][-1][:2] if failure["lines"] else place
+            if peer >= 0:
+                found.append(Wait(rank, peer, {"send": "recv", "recv": "send"}[kind], comm, number, place_name(place), failure["message"]))
     return found
 
 
@@ -139,11 +151,13 @@ def _raised(facts):
         return None
     groups = {}
     for rank, f in sorted(raised.items()):
-        groups.setdefault((f["kind"], f["type"], f["message"], tuple(l[:2] for l in f["lines"])), []).append(rank)
+        groups.setdefault((f["kind"], f["type"], tuple(l[:2] for l in f["lines"])), []).append(rank)
     lines = []
-    for (_, name, message, _), ranks in groups.items():
-        everybody = len(ranks) == len(facts.ranks) > 1
-        lines.append(f"{'All ranks' if everybody else some_ranks(ranks).capitalize()} raised {name}: {message}")
+    for (_, name, _), ranks in groups.items():
+        everybody, messages = len(ranks) == len(facts.ranks) > 1, {raised[rank]["message"] for rank in ranks}
+        who = "All ranks" if everybody else some_ranks(ranks).capitalize()
+        whose = f", on rank {ranks[0]}" if len(messages) > 1 else ""
+        lines.append(f"{who} raised {name}{whose}: {raised[ranks[0]]['message']}")
         lines += lines_of(raised[ranks[0]]["lines"])
     told = everyone(facts, but=raised)
     if told and any(r in facts.where for r in facts.ranks):

@@ -181,7 +181,7 @@ class Worker:
         except Exception:
             travelling = None
         return {"kind": kind, "type": type(error).__name__, "message": str(error), "pickle": travelling,
-                "lines": traceback_lines(error.__traceback__)}
+                "lines": traceback_lines(error.__traceback__), "waiting": getattr(error, "waiting", None)}
 
 
 def _poison(group):

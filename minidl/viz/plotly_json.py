@@ -66,4 +66,4 @@ def plotly_json(scene):
         "hoverlabel": {"bgcolor": "#333", "bordercolor": INK, "font": {"color": "#fff", "size": TEXT}, "align": "left"},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "font": {"color": INK, "size": TEXT}},
         "xaxis": axis_json(scene.x, False, scene), "yaxis": axis_json(scene.y, True, scene)}
-    return {"data": data, "layout": layout, "config": {"displaylogo": False, "responsive": True}}
+    return {"data": data, "layout": layout, "config": {"displaylogo": False}}

@@ -86,6 +86,12 @@ def test_the_same_error_on_all_ranks_is_told_once(either):
     assert str(error.value).count("raised") == 1
 
 
+def test_the_same_error_in_different_words_is_told_once_too(either):
+    with pytest.raises(RankError, match="^All ranks raised ValueError, on rank 0: rank 0 cannot send to rank 0: a rank cannot") as error:
+        either(4).run(lambda comm: comm.send(torch.ones(1), to=comm.rank))
+    assert str(error.value).count("raised") == 1
+
+
 def test_deadlock_names_the_cycle_and_both_lines(worlds):
     def stuck(comm):
         if comm.rank < 2:
@@ -168,6 +174,7 @@ def test_a_killed_rank_is_told_and_replaced(worlds):
     text = str(error.value)
     assert "its last words: last words" in text and "rank 0 waits for rank" in text and "A new process now runs as rank 1" in text
     assert error.value.ranks == (1,) and usable(worlds(3))
+    assert {wait.rank for wait in error.value.trace.waits} == {0, 2}
 
 
 def test_a_rank_that_exits_by_itself(worlds):

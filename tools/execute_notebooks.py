@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Run the notebooks and store their outputs, in such a form that the same sources give the same file.
+
+    python tools/execute_notebooks.py             all of notebooks/
+    python tools/execute_notebooks.py 00 01       those whose names begin so
+    python tools/execute_notebooks.py --check     runs nothing; says which are not up to date, exit code 1 if any
+
+A cell that raises, without the tag raises-exception, ends it, and so do text on stderr and a path of this machine.
+Outputs of widgets are replaced by a sentence: without their kernel they would show nothing.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+IN_PLACE_OF_A_WIDGET = "Run this cell to get its slider."
+MACHINE_PATH = re.compile(r"/tmp/|ipykernel_\d|/home/|/Users/|site-packages|" + re.escape(str(FOLDER.parent)))
+
+
+class Unfit(Exception):
+    """The notebook cannot be stored; the message says why."""
+
+
+def notebooks(names):
+    """The paths whose names begin with one of `names`; all without names."""
+    found = [path for path in sorted(FOLDER.glob("*.ipynb")) if not names or path.name.startswith(tuple(names))]
+    if not found:
+        raise SystemExit(f"no notebook in {FOLDER} begins with {' or '.join(names)}")
+    return found
+
+
+def digest(notebook):
+    """A fingerprint of all sources and tags."""
+    parts = [f"{cell.cell_type}\n{cell.metadata.get('tags', [])}\n{cell.source}" for cell in notebook.cells]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def is_current(notebook):
+    """Do the outputs belong to the sources?"""
+    return notebook.metadata.get("minidl", {}).get("executed") == digest(notebook)
+
+
+def execute(notebook):
+    """Run all cells in a fresh kernel in the notebooks' folder."""
+    from nbclient import NotebookClient
+
+    os.environ["MINIDL_OUTPUT"] = "sorted"             # the kernel inherits it: what ranks print comes in a fixed order
+    # store_widget_state=False would be enough, were nbclient 0.11 not to fail on Output widgets then; trim() drops the state.
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
+
+
+def trim(notebook, prefix):
+    """Leave nothing in the notebook that changes from one execution to the next, as far as it is not an output."""
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"{prefix}-{number:02d}"
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        for output in cell.get("outputs", []):
+            if WIDGET in output.get("data", {}):
+                output.data, output.metadata = {"text/plain": IN_PLACE_OF_A_WIDGET}, {}
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                         "language_info": {"name": "python"}, "minidl": {"executed": digest(notebook)}}
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+
+
+def inspect(notebook):
+    """Raise Unfit for outputs that should not be stored."""
+    for cell in notebook.cells:
+        raised = [output for output in cell.get("outputs", []) if output.output_type == "error"]
+        if "raises-exception" in cell.metadata.get("tags", []) and not raised:
+            raise Unfit(f"cell {cell.id} carries the tag raises-exception and raised nothing")
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                raise Unfit(f"cell {cell.id} wrote to stderr: {output.text[:200]}")
+            found = MACHINE_PATH.search(str(output))
+            if found:
+                raise Unfit(f"cell {cell.id} shows a path of this machine: {found[0]}")
+
+
+def store(path):
+    """Run one notebook and write it back; returns the seconds that it ran."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    trim(notebook, path.name.split("_")[0])
+    began = time.perf_counter()
+    execute(notebook)
+    seconds = time.perf_counter() - began
+    trim(notebook, path.name.split("_")[0])
+    inspect(notebook)
+    nbformat.validate(notebook)
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    return seconds
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", help="beginnings of names, such as 00")
+    parser.add_argument("--check", action="store_true", help="run nothing; say which notebooks are not up to date")
+    options = parser.parse_args(arguments)
+    stale = []
+    for path in notebooks(options.names):
+        if options.check:
+            current = is_current(nbformat.read(path, as_version=4))
+            stale += [] if current else [path]
+            print(f"{path.name}: {'up to date' if current else 'changed since it was last executed'}")
+            continue
+        try:
+            seconds = store(path)
+        except Unfit as reason:
+            raise SystemExit(f"{path.name}: {reason}")
+        except Exception as error:                      # nbclient's errors end with the cell and its traceback
+            raise SystemExit(f"{path.name} did not run to its end:\n{error}")
+        print(f"{path.name}: {seconds:.1f} s, {path.stat().st_size / 1000:.0f} kB")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
