@@ -12,16 +12,12 @@ out; no tensor is looked at and no learner's code runs here, so a judge can keep
 from collections import deque
 from dataclasses import dataclass
 
-MICRO = 1e-6
-GIGABYTES_PER_SECOND = 1e-9             # seconds per byte at 1 GB/s
-
-
 @dataclass(frozen=True)
 class Link:
-    """A connection: alpha seconds of latency, beta seconds per byte."""
+    """A connection: alpha seconds of latency, beta seconds per byte (1e-9 is 1 GB/s)."""
 
-    alpha: float = 20 * MICRO
-    beta: float = GIGABYTES_PER_SECOND
+    alpha: float = 20e-6
+    beta: float = 1e-9
 
     def __post_init__(self):
         if self.alpha < 0 or self.beta < 0:
@@ -32,8 +28,8 @@ class Link:
 class Uniform:
     """Every pair of ranks has the same link."""
 
-    alpha: float = 20 * MICRO
-    beta: float = GIGABYTES_PER_SECOND
+    alpha: float = 20e-6
+    beta: float = 1e-9
 
     def between(self, source, to):
         """(Link, names of what the message shares with others) from `source` to `to`."""
@@ -49,8 +45,8 @@ class Islands:
     """
 
     size: int
-    fast: Link = Link(2 * MICRO, GIGABYTES_PER_SECOND / 100)
-    slow: Link = Link(20 * MICRO, GIGABYTES_PER_SECOND / 10)
+    fast: Link = Link(2e-6, 1e-11)
+    slow: Link = Link(20e-6, 1e-10)
     contention: bool = False
 
     def between(self, source, to):
@@ -67,8 +63,8 @@ class OneSlowLink:
 
     a: int
     b: int
-    slow: Link = Link(20 * MICRO, 10 * GIGABYTES_PER_SECOND)
-    others: Link = Link(20 * MICRO, GIGABYTES_PER_SECOND)
+    slow: Link = Link(20e-6, 1e-8)
+    others: Link = Link(20e-6, 1e-9)
 
     def between(self, source, to):
         """(Link, names of what the message shares with others) from `source` to `to`."""
