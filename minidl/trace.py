@@ -74,6 +74,7 @@ class Trace:
     world_size  how many ranks the run had
     columns     field of Event -> list, sorted by rank, then by the order in which it happened
     waits       who waited for whom when the run stopped; empty when it ended well
+    values      (rank, seq) of a send -> its numbers, where the tensor has few of them
     unrecorded  (messages, bytes) that each rank sent after the record was full: counted, and no more
     """
 
@@ -84,6 +85,7 @@ class Trace:
         self.world_size = world_size
         self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
         self.waits = list(waits)
+        self.values = {}
         self.unrecorded = unrecorded or [(0, 0)] * world_size
         self._ended = ended
 

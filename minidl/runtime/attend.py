@@ -25,7 +25,7 @@ ANSWER = 0.3                    # for a rank to say where it is
 class Attendance:
     """The facts of one run.
 
-    results    rank -> pickled result                  rows    rank -> recorded rows
+    results    rank -> pickled result                  records rank -> (recorded rows, values)
     failures   rank -> description of what it raised   lines   rank -> printed lines
     died       rank -> exit code                       killed  ranks that had to be killed to stop them
     mismatch   what two ranks disagree on, or None     stuck   {(rank, thread)} in a certain deadlock
@@ -37,7 +37,7 @@ class Attendance:
         self.timeout = timeout
         self.began = time.perf_counter()
         self.pending = set(ranks)
-        self.results, self.rows, self.failures, self.lines = {}, {}, {}, {rank: [] for rank in ranks}
+        self.results, self.records, self.failures, self.lines = {}, {}, {}, {rank: [] for rank in ranks}
         self.died, self.killed, self.crashing = {}, [], {}
         self.mismatch, self.stuck, self.timed_out, self.interrupted = None, set(), False, False
         self.where, self.main, self.versions, self._question = {}, {}, {}, 0
@@ -106,25 +106,25 @@ class Attendance:
     def _on_progress(self, rank, i, n):
         self.echo.progress(rank, i, n)
 
-    def _on_done(self, rank, result, rows):
-        self.results[rank], self.rows[rank] = result, rows
+    def _on_done(self, rank, result, record):
+        self.results[rank], self.records[rank] = result, record
         self.pending.discard(rank)
 
-    def _on_failed(self, rank, description, rows):
-        self.failures[rank], self.rows[rank] = description, rows
+    def _on_failed(self, rank, description, record):
+        self.failures[rank], self.records[rank] = description, record
         self.pending.discard(rank)
         self._fail()
 
-    def _on_broken(self, rank, reason, lines, rows):
-        self.rows[rank] = rows
+    def _on_broken(self, rank, reason, lines, record):
+        self.records[rank] = record
         self.pending.discard(rank)
 
     def _on_mismatch(self, rank, *what):
         self.mismatch = self.mismatch or what
         self._fail()
 
-    def _on_crashing(self, rank, moment, rows):
-        self.crashing[rank], self.rows[rank] = moment, rows
+    def _on_crashing(self, rank, moment, record):
+        self.crashing[rank], self.records[rank] = moment, record
 
     def _on_where(self, rank, question, version, main, threads):
         if question == self._question:

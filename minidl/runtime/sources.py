@@ -44,9 +44,10 @@ def place_name(place):
     return f"{os.path.basename(file)}, line {line}"
 
 
-def trace_of(world_size, rows, *rest):
-    """The Trace of recorded rows, whose lines are still (file, line) pairs."""
-    trace = Trace(world_size, rows, *rest)
+def trace_of(world_size, records, *rest):
+    """The Trace of {rank: (rows, values)}; the rows' lines are still (file, line) pairs."""
+    trace = Trace(world_size, [row for rows, _ in records.values() for row in rows], *rest)
+    trace.values = {(rank, seq): numbers for rank, (_, values) in records.items() for seq, numbers in values.items()}
     labels = {}
     trace.columns["line"] = [labels[place] if place in labels else labels.setdefault(place, place_name(place))
                              for place in trace.columns["line"]]

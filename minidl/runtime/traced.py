@@ -16,7 +16,8 @@ from minidl.comm import Native, Recv, Send, Work
 from minidl.runtime.calling import here
 from minidl.runtime.wrapping import WrappedComm
 
-WAITED, DONE, LINE, FATE = 11, 12, 14, 15          # columns of an Event
+SEQ, WAITED, DONE, FATE = 2, 11, 12, 15            # columns of an Event
+FEW = 8                                            # elements of a sent tensor whose values are kept
 _names = {}
 
 
@@ -32,7 +33,7 @@ class Recorder:
     """The rows of one rank in one run: lists in the order of Event's fields, the line as (file, line)."""
 
     def __init__(self, rank):
-        self.rank, self.rows = rank, []
+        self.rank, self.rows, self.values = rank, [], {}
         self.seq, self.path = itertools.count(), ContextVar("spans", default="")
         self.threads = {threading.get_ident(): 0}
 
@@ -84,7 +85,10 @@ class TracedComm(WrappedComm):
         rows = []
         for op, part in zip(ops, work.parts):
             kind, tensor = self._kind(op)
-            rows.append(self.recorder.row(kind, self.name, part.peer, part.number, tensor, posted, work.place))
+            row = self.recorder.row(kind, self.name, part.peer, part.number, tensor, posted, work.place)
+            if kind == "send" and tensor.numel() <= FEW:
+                self.recorder.values[row[SEQ]] = tensor.flatten().tolist()
+            rows.append(row)
         return TracedWork(work, rows, self.now)
 
     def compute(self, seconds):

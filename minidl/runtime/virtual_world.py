@@ -98,7 +98,7 @@ class VirtualFacts:
                              {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)})
         self.damage = [Damage(faults, rank, self._die) for rank in self.ranks]
         self.echo = Echo(self.size)
-        self.rows, self.lines = [[] for _ in self.ranks], {rank: [] for rank in self.ranks}
+        self.records, self.lines = {rank: ([], {}) for rank in self.ranks}, {rank: [] for rank in self.ranks}
         self.unrecorded = [(0, 0)] * self.size
         self.results, self.failures, self.died, self.crashing = {}, {}, {}, {}
         self.mismatch, self.stuck, self.timed_out, self.killed, self.replaced = None, set(), False, [], []
@@ -128,7 +128,7 @@ class VirtualFacts:
     def gather(self):
         """The Run, as far as it came."""
         ended = max((strand.clock for strand in self.strands.all), default=0.0)
-        trace = trace_of(self.size, [row for rows in self.rows for row in rows], () if self.well else waits(self), self.unrecorded, ended)
+        trace = trace_of(self.size, self.records, () if self.well else waits(self), self.unrecorded, ended)
         return Run(self.ranks, [self.results.get(rank) for rank in self.ranks], self.lines, trace)
 
     def unmet(self, needs):

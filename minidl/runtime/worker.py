@@ -73,7 +73,7 @@ class Worker:
             except Broken:
                 pass                                    # the interrupt came after the end: nothing is left to stop
             except BaseException as error:
-                self.tell("failed", self._describe(error), [])
+                self.tell("failed", self._describe(error), ([], {}))
 
     def connect(self, generation):
         """Join (again) the process group of all ranks."""
@@ -108,7 +108,7 @@ class Worker:
         except BaseException as error:
             outcome = ("failed", self._describe(error))
         self.streams.finish()
-        self.tell(*outcome, self._rows())
+        self.tell(*outcome, self._record())
 
     def _call(self, header, payload):
         seed_everything(header["seed"], self.rank)
@@ -159,13 +159,13 @@ class Worker:
 
     def _die(self, moment):
         self.streams.finish()
-        self.tell("crashing", repr(moment), self._rows())
+        self.tell("crashing", repr(moment), self._record())
         os.kill(os.getpid(), signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
         while True:                                     # the signal takes effect before this process runs on
             signal.pause()
 
-    def _rows(self):
-        return self.recorder.rows if self.recorder else []
+    def _record(self):
+        return (self.recorder.rows, self.recorder.values) if self.recorder else ([], {})
 
     def _report_mismatch(self, what, number, one, two):
         self.tell("mismatch", what, number, one, two)

@@ -184,8 +184,7 @@ class World:
         return run
 
     def _gather(self, facts):
-        rows = [row for own in facts.rows.values() for row in own]
-        trace = trace_of(self.world_size, rows, waits(facts) if not facts.well else ())
+        trace = trace_of(self.world_size, facts.records, waits(facts) if not facts.well else ())
         results = [pickle.loads(facts.results[r]) if r in facts.results else None for r in facts.ranks]
         return Run(facts.ranks, results, facts.lines, trace)
 

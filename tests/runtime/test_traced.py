@@ -23,6 +23,7 @@ def test_every_field_of_a_message(either):
     assert first.line.startswith("test_traced.py, line ") and first.line != second.line
     for event in trace:
         assert 0 <= event.posted <= event.waited <= event.done
+    assert trace.values == {(0, first.seq): [0.0] * 6, (0, second.seq): [0] * 5}
     assert [m.recv.number for m in trace.messages()] == [0, 1]
     assert all(e.line.startswith("test_traced.py") for e in trace)
     assert [e.span for e in trace.where(kind="span", rank=0)] == ["outer", "outer/inner"]
