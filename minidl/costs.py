@@ -153,7 +153,7 @@ def doubling_all_reduce(N, n, alpha=0.0, beta=0.0):
 
 
 def halving_doubling_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
-    """2 log2 P alpha + 2 beta n (P - 1) / P; where ranks rest, two messages of n bytes more. [R] sec. 4.
+    """2 log2 P alpha + 2 beta n (P - 1) / P; where ranks rest, two messages of n bytes more. [R].
 
     The first ranks have the larger chunks, so the longest chain is theirs. Halving gives away all but one's own
     chunk; doubling gives the own block away at each distance.
@@ -233,9 +233,9 @@ def _cost(alpha, beta, *, steps, chain, **counts):
 
 
 def _one_after_the_other(to_root, from_root):
-    """Of both. No rank but the root sends more in the second part than it sent in the first."""
-    sums = [a + b for a, b in zip(to_root, from_root)]
-    return Cost(*sums)._replace(messages=max(to_root.messages, from_root.messages), nbytes=max(to_root.nbytes, from_root.nbytes))
+    """The price of both parts. A rank that sends in both sends no more than the busiest rank of one of them."""
+    sums = Cost(*(a + b for a, b in zip(to_root, from_root)))
+    return sums._replace(messages=max(to_root.messages, from_root.messages), nbytes=max(to_root.nbytes, from_root.nbytes))
 
 
 def _share(n, N):

@@ -59,4 +59,4 @@ def test_the_contract_knows_no_backend():
 
 def test_the_checks_above_saw_the_package():
     seen = set(imports())
-    assert ("minidl.comm", "torch") in seen and ("minidl.runtime.world", "minidl.trace") in seen
+    assert ("minidl.comm", "torch") in seen and ("minidl.runtime.sources", "minidl.trace") in seen

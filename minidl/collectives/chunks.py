@@ -47,6 +47,14 @@ def fresh(x):
     return x.detach().clone(memory_format=torch.contiguous_format)
 
 
+def known(like, comm):
+    """`like`; raises ValueError if it was not given."""
+    if like is None:
+        raise ValueError(f"rank {comm.rank} does not know what it will get: "
+                         "give like=, a tensor of a chunk's shape and dtype")
+    return like
+
+
 def place(shape, x, into=None):
     """Where a result of this shape goes: `into`, or a new tensor of x's dtype.
 

@@ -73,8 +73,9 @@ def halving_doubling_all_reduce(x, comm, op="sum"):
     x: any shape -> the same; works on the flattened x, in chunks that differ by one element at most.
     2 log2 N steps, each rank sends as many messages, 2 (N - 1) n / N bytes together; where N is no power of two,
     with the largest one in place of N, and 2 steps of n bytes more. Raises MismatchError if the ranks disagree
-    on the number of elements, ValueError for an op that the dtype does not have. Adds ranks far apart first: for
-    N = 4 (0 + 2) + (1 + 3). Rabenseifner 2004, "Optimization of collective reduction operations", sec. 4.
+    on the number of elements, ValueError for an op that the dtype does not have. Adds ranks far apart first,
+    (0 + 2) + (1 + 3) for N = 4, the same way in every chunk: equal elements have equal sums.
+    Rabenseifner 2004, "Optimization of collective reduction operations" (recursive vector halving, distance doubling).
     """
     combine, finish = reduction(op, x, comm.world_size)
     team = team_of(comm.world_size)

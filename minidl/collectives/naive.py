@@ -10,7 +10,7 @@ collective, and the measure of all others. Sums are added in the order of ranks,
 
 import torch
 
-from minidl.collectives.chunks import equal, fresh, joined
+from minidl.collectives.chunks import equal, fresh, joined, known
 from minidl.collectives.reducing import reduction
 
 
@@ -78,13 +78,6 @@ def scatter(x, comm, root=0, like=None):
         if rank != root:
             comm.send(chunks[rank], to=rank)
     return fresh(chunks[root])
-
-
-def known(like, comm):
-    """`like`; raises ValueError if it was not given."""
-    if like is None:
-        raise ValueError(f"rank {comm.rank} does not know what it will get: give like=, a tensor of a chunk's shape and dtype")
-    return like
 
 
 def all_gather(chunk, comm):

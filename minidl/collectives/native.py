@@ -9,8 +9,7 @@ bfloat16, float32, float64, int8, uint8, int32 and int64, and refuses other dtyp
 
 import torch
 
-from minidl.collectives.chunks import equal, fresh, joined
-from minidl.collectives.naive import known
+from minidl.collectives.chunks import equal, fresh, joined, known
 from minidl.collectives.reducing import reduction
 from minidl.comm import Native
 

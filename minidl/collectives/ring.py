@@ -41,7 +41,7 @@ def textbook_all_reduce(x, comm):
     return textbook_all_gather(textbook_reduce_scatter(x, comm), comm)
 
 
-AHEAD = 4                               # receives posted before their turn, so that no sender waits for a neighbour to be ready
+AHEAD = 4                               # receives posted before their turn: no sender waits for a neighbour to be ready
 
 
 def all_reduce(x, comm, op="sum", into=None):

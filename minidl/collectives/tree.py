@@ -10,8 +10,7 @@ n bytes log2 N times, so the ring wins on large tensors. Reduce and gather are b
 
 import torch
 
-from minidl.collectives.chunks import equal, fresh, joined
-from minidl.collectives.naive import known
+from minidl.collectives.chunks import equal, fresh, joined, known
 from minidl.collectives.reducing import reduction
 from minidl.comm import Recv
 

@@ -8,6 +8,7 @@ The kernel only ever waits on pipes, so Stop always works. This module finds fac
 them into words, and world.py starts and repairs the ranks.
 """
 
+import os
 import pickle
 import time
 from multiprocessing.connection import wait
@@ -32,14 +33,16 @@ class Attendance:
     where      rank -> {thread: (needs, what, lines)}, as last asked     main    rank -> its main thread
     """
 
-    def __init__(self, ranks, board, launcher, timeout, echo):
+    def __init__(self, ranks, board, launcher, timeout, echo, folder):
         self.ranks, self.board, self.launcher, self.echo = ranks, board, launcher, echo
+        self._files = {rank: os.path.join(folder, f"rank{rank}.out") for rank in ranks}
+        self._sizes = {rank: os.path.getsize(file) for rank, file in self._files.items()}
         self.timeout = timeout
         self.began = time.perf_counter()
         self.pending = set(ranks)
         self.results, self.records, self.failures, self.lines = {}, {}, {}, {rank: [] for rank in ranks}
         self.died, self.killed, self.crashing = {}, [], {}
-        self.mismatch, self.stuck, self.timed_out, self.interrupted = None, set(), False, False
+        self.mismatch, self.stuck, self.timed_out = None, set(), False
         self.where, self.main, self.versions, self._question = {}, {}, {}, 0
         self._failed_at, self._look_at, self._pause = None, self.began + TICK, TICK
         self._last_versions = {}
@@ -54,18 +57,16 @@ class Attendance:
         """The ranks that get a new process after this run."""
         return sorted({*self.died, *self.killed})
 
-    def attend(self):
-        """Wait until the run is over. Raises KeyboardInterrupt, with all ranks stopped."""
+    def attend(self, interrupts):
+        """Wait until the run is over, or has been stopped because it cannot end well or the learner said so."""
         try:
             while self.pending:
                 self._listen(self._look_at - time.perf_counter())
+                if interrupts.noted:
+                    self._stop("interrupted")
                 self._look()
-        except KeyboardInterrupt:
-            self.interrupted = True
-            self._stop("interrupted")
-            raise
         finally:
-            self._kill_pending()                        # none is left, unless the stopping was interrupted too
+            self._kill_pending()                        # none is left, unless something here went wrong
             self.echo.finish(self.lines)
 
     def _listen(self, seconds):
@@ -97,6 +98,9 @@ class Attendance:
         self.pending.discard(rank)
         status = self.ranks[rank].ended()
         self.died[rank] = status
+        with open(self._files[rank], "rb") as file:     # what C code wrote, which nobody could send any more
+            file.seek(self._sizes[rank])
+            self.lines[rank] += file.read(10_000).decode(errors="replace").splitlines()
         self._fail()
 
     def _on_output(self, rank, lines):

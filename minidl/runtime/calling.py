@@ -28,33 +28,31 @@ def here():
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def own_lines(frames):
-    """The frames worth telling, as (file, line, function): neither machinery nor libraries."""
-    told = []
-    for frame, line in frames:
-        code, file = frame.f_code, frame.f_code.co_filename
-        installed = file.startswith((*INSTALLED, "<frozen")) and not file.startswith(PACKAGE)
-        if not (installed or is_machinery(code)):
-            told.append((file, line, code.co_name))
-    return told
+def worth_telling(file):
+    """Is this file the learner's own or a concept's: neither machinery nor an installed library?"""
+    installed = file.startswith((*INSTALLED, "<frozen")) and not file.startswith(PACKAGE)
+    return not (installed or file.startswith(MACHINERY))
 
 
 def traceback_lines(traceback):
-    """The learner's lines of a traceback, outermost first."""
-    frames = []
+    """The lines of a traceback worth telling, as (file, line, function), outermost first."""
+    lines = []
     while traceback is not None:
-        frames.append((traceback.tb_frame, traceback.tb_lineno))
+        code = traceback.tb_frame.f_code
+        if worth_telling(code.co_filename):
+            lines.append((code.co_filename, traceback.tb_lineno, code.co_name))
         traceback = traceback.tb_next
-    return own_lines(frames)
+    return lines
 
 
 def stack_lines(frame):
-    """The learner's lines of a running thread's stack, outermost first."""
-    frames = []
+    """The same of a thread's stack. The thread must not be running: see stacks.py."""
+    lines = []
     while frame is not None:
-        frames.append((frame, frame.f_lineno))
+        if worth_telling(frame.f_code.co_filename):
+            lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
-    return own_lines(reversed(frames))
+    return lines[::-1]
 
 
 def call(fn, comm, args, kwargs):

@@ -4,7 +4,7 @@
     tag = epoch of the run | context of the comm  a message meets only those of its own comm and run
 
 A native collective of a sub-group gets a process group of its own, made by its members when first
-used. Receives are posted before sends. Left out: checking and deadlocks (guard.py), recording
+used (meeting.py). Receives are posted before sends. Left out: checking and deadlocks (guard.py), recording
 (traced.py), faults (faulty.py), and how a process comes to be a rank (worker.py, torchrun.py).
 """
 
@@ -23,8 +23,9 @@ from minidl.errors import RankDied, RankTimeout
 from minidl.runtime.calling import here, waiting_for
 from minidl.runtime.guard import Broken, describe, spell
 from minidl.runtime.lane import Lane
+from minidl.runtime.meeting import Meeting
 from minidl.runtime.native import run_native
-from minidl.runtime.wrapping import Parts, RuntimeComm, comm_name, landing
+from minidl.runtime.wrapping import Parts, RuntimeComm, comm_name, label, landing
 
 FOREVER = timedelta(days=10)            # gloo's own time-out; the world's `timeout` comes long before it
 CONTEXTS = 12                           # bits of a tag that name the communicator
@@ -74,14 +75,14 @@ class Node:
             self.lanes[name] = Lane(name, self.guard)
         return self.lanes[name]
 
-    def native_group(self, comm):
-        """gloo's process group for the native collectives of `comm`; made by its members together."""
+    def start_native(self, op, comm, needs):
+        """Start a native collective on `comm`; returns (work, results or None where they are not known yet)."""
         if comm.name == "world":
-            return self.connections
+            return run_native(self.connections, op, comm.rank, comm.world_size)
         if comm.name not in self.groups:
             store = dist.PrefixStore(f"group {comm.name}", self.store)
-            self.groups[comm.name] = dist.ProcessGroupGloo(store, comm.rank, comm.world_size, FOREVER)
-        return self.groups[comm.name]
+            self.groups[comm.name] = Meeting(comm, store, FOREVER, self.guard, needs)
+        return self.groups[comm.name].start(op)
 
     def finish(self):
         """End what the run left under way: background jobs, then works that nobody waited for."""
@@ -115,6 +116,8 @@ class Part(Work):
         finally:
             if guard is not None:
                 guard.unblock()
+        if self.result is None:
+            self.result = self.work.results
         self.work = None
         node.outstanding.pop(id(self), None)
         return self.result
@@ -146,10 +149,11 @@ class Part(Work):
 class DistributedComm(RuntimeComm):
     """The ranks `members` of a world, as rank `node.rank` sees them."""
 
-    def __init__(self, node, members, twin=0):
-        self.node, self.members, self._twin = node, tuple(members), twin
+    def __init__(self, node, members, origins=()):
+        self.node, self.members, self._origins = node, tuple(members), origins
         self.rank, self.world_size = self.members.index(node.rank), len(self.members)
-        self.name = comm_name(self.members, node.world_size, twin)
+        self._label = label(self.members, node.world_size)
+        self.name = comm_name(self._label, origins)
         self.context = node.context(self.name)
 
     def start(self, ops):
@@ -163,13 +167,13 @@ class DistributedComm(RuntimeComm):
         return Parts(parts, place)
 
     def group(self, ranks):
-        return DistributedComm(self.node, self.chosen(ranks), self._twin)
+        return DistributedComm(self.node, self.chosen(ranks), self._origins)
 
     def twin(self):
-        return DistributedComm(self.node, self.members, self._twin + 1)
+        return DistributedComm(self.node, self.members, (*self._origins, self._label))
 
     def lane(self):
-        return self.node.lane(f"{self.name}+{self._twin + 1}")
+        return self.node.lane(comm_name(self._label, (*self._origins, self._label)))
 
     def compute(self, seconds):
         time.sleep(seconds)
@@ -210,30 +214,14 @@ class DistributedComm(RuntimeComm):
         return part
 
     def _post_native(self, op, peer, place):
-        node, number = self.node, 0
+        node, number, needs = self.node, 0, ()
+        part = Part(node, op, self, peer, number, None, None, place)
         if node.guard is not None:
             with node.lock:
-                number = node.guard.publish_native(op, self.context, self.members, place)
-            if self.name != "world" and self.name not in node.groups:
-                self._meet(op, number, place)
+                part.number = node.guard.publish_native(op, self.context, self.members, place)
+            needs = node.guard.everybody(part)
         else:
-            number = node.number(self.context, peer, "native")
-        work, result = run_native(node.native_group(self), op, self.rank, self.world_size)
-        part = Part(node, op, self, peer, number, work, result, place)
+            part.number = node.number(self.context, peer, "native")
+        part.work, part.result = node.start_native(op, self, needs)
         node.outstanding[id(part)] = part
         return part
-
-    def _meet(self, op, number, place):
-        """Wait until all members have come: making a process group cannot be interrupted."""
-        guard, part = self.node.guard, Part(self.node, Native("barrier"), self, -1, number, None, (), place)
-        needs = guard.needs(part)
-        guard.block(part)
-        try:
-            pause = 1e-5
-            while any(guard.board.count(rank, key) <= n for rank, key, n in needs):
-                if guard.broken:
-                    raise Broken(guard.broken)
-                time.sleep(pause)
-                pause = min(2 * pause, 0.01)
-        finally:
-            guard.unblock()

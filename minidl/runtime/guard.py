@@ -9,19 +9,21 @@ verdict over all ranks is deadlock.py's. Left out: how the bytes travel (distrib
 """
 
 import threading
+from contextlib import contextmanager
 
 import torch
 
 from minidl.comm import Recv, Send
 from minidl.errors import MismatchError, NotInCell
 from minidl.runtime.board import DEPTH
-from minidl.runtime.calling import stack_lines
+from minidl.runtime.stacks import all_stacks
 
 SEND, RECV, NATIVE = 0, 1, 2
 DTYPES = sorted({d for d in vars(torch).values() if isinstance(d, torch.dtype)}, key=str)
 DTYPE_INDEX = {dtype: i for i, dtype in enumerate(DTYPES)}
 NATIVES = ("all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter", "gather", "scatter", "all_to_all", "barrier")
 SAME_SHAPE = ("all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter", "gather")
+ROOTED = ("broadcast", "scatter", "reduce", "gather")
 REDUCING = ("all_reduce", "reduce", "reduce_scatter")
 OPS = ("sum", "product", "min", "max")
 
@@ -129,14 +131,18 @@ class Guard:
         if type(op) is Recv:
             return [(part.peer, key(context, self.rank, SEND), number)]
         members = part.comm.members
+        if op.name not in ROOTED:
+            return self.everybody(part)
         root = None if op.root is None else members[op.root]
         if op.name in ("broadcast", "scatter"):
             awaited = [] if root == self.rank else [root]
-        elif op.name in ("reduce", "gather") and root != self.rank:
-            awaited = []
         else:
-            awaited = [m for m in members if m != self.rank]
+            awaited = [m for m in members if m != self.rank] if root == self.rank else []
         return [(m, key(context, -1, NATIVE), number) for m in awaited]
+
+    def everybody(self, part):
+        """The needs of a collective that ends only when all members have come."""
+        return [(m, key(part.comm.context, -1, NATIVE), part.number) for m in part.comm.members if m != self.rank]
 
     def block(self, waiting):
         """This thread is about to wait for `waiting`: something with needs(guard) and in_words()."""
@@ -151,19 +157,29 @@ class Guard:
         self.blocked.pop(threading.get_ident(), None)
         self.board.bump(self.rank)
 
-    def snapshot(self, frames):
+    @contextmanager
+    def not_counted(self):
+        """A context for a thread that will not post by itself; afterwards another thread may get its number."""
+        ident = threading.get_ident()
+        self.idle.add(ident)
+        try:
+            yield
+        finally:
+            self.idle.discard(ident)
+
+    def snapshot(self):
         """Where every thread of this rank is: (version, {thread: (needs, words, lines)}).
 
-        needs is None for a thread that runs; `frames` is sys._current_frames(). The version is read
-        first: what changes afterwards changes the version.
+        needs is None for a thread that runs. The version is read first: what changes afterwards changes
+        the version.
         """
         version, blocked, threads = self.board.version(self.rank), dict(self.blocked), {}
-        for ident, frame in frames.items():
+        for ident, lines in all_stacks().items():
             if ident == self.control or (ident in self.idle and ident not in blocked):
                 continue
             waiting = blocked.get(ident)
             needs, words = (None, None) if waiting is None else (waiting.needs(self), waiting.in_words())
-            threads[ident] = (needs, words, stack_lines(frame))
+            threads[ident] = (needs, words, lines)
         return version, threads
 
     def _place(self, place):

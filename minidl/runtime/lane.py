@@ -94,7 +94,12 @@ class Lane:
                     self._idle.add(threading.get_ident())
             job = self.queue.get()
             if job is None:
+                self._idle.discard(threading.get_ident())       # another thread may get the same number
                 return
-            job.run()
+            try:
+                job.run()
+            except Broken as error:                     # it came between two lines of run()
+                job.error = job.error or error
+                job.over.set()
             with self._lock:
                 self._pending -= 1

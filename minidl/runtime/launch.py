@@ -20,7 +20,7 @@ import threading
 import types
 from multiprocessing.connection import Connection, Pipe
 
-from minidl.errors import MinidlError
+from minidl.errors import MinidlError, RankDied
 from minidl.runtime import calling
 
 
@@ -71,14 +71,21 @@ class ForkLauncher:
         """Fork a rank."""
         ours, theirs = socket.socketpair()
         with theirs, self.lock:
-            socket.send_fds(self.control, [b"F"], [theirs.fileno()])
-            self.conn.send(("fork", (rank, world_size, folder, threads)))
+            try:
+                socket.send_fds(self.control, [b"F"], [theirs.fileno()])
+                self.conn.send(("fork", (rank, world_size, folder, threads)))
+            except OSError:
+                raise RankDied("The process that starts the ranks was killed. Make a new World.") from None
             pid = self._receive("forked", 20)
         return Rank(self, Connection(ours.detach()), pid)
 
     def alive(self):
         """Does the zygote still run?"""
-        return self.process.poll() is None and self.owner == os.getpid()
+        if self.owner != os.getpid() or self.process.poll() is not None:
+            return False
+        with self.lock:
+            self._pump()
+        return not isinstance(self.statuses, _Everyone)
 
     def waitable(self):
         """What becomes readable when a rank ends."""

@@ -9,6 +9,7 @@ shown per rank. world.push(x=...) and world.pull("x") carry values in and out.
 
 import ast
 import sys
+import traceback
 
 from minidl.errors import MinidlError
 
@@ -44,7 +45,11 @@ def ranks(line, cell):
     chosen, timeout = parse_line(line, world.world_size)
     file = f"In [{shell.execution_count}]"
     source = "\n" + cell                                # the magic's own line is line 1
-    ast.parse(source, file)
+    try:
+        ast.parse(source, file)
+    except SyntaxError as error:
+        error._render_traceback_ = lambda: traceback.format_exception_only(error)     # IPython shows this, not our frames
+        raise
     world.cell(source, chosen, timeout, file)
 
 

@@ -63,7 +63,7 @@ def everyone(facts, but=()):
     for wait in waits(facts):
         waiting.setdefault(wait.rank, []).append(wait)
     for rank in sorted(set(facts.ranks) - set(but)):
-        if rank in facts.where:
+        if rank in facts.where and rank not in facts.failures:
             told += _whereabouts(rank, facts, waiting.get(rank, []))
         elif rank in facts.failures:
             failure = facts.failures[rank]
@@ -139,10 +139,18 @@ def _death(facts):
         else:
             how = f"ended by itself with exit code {status}: os._exit, or a library that gave up"
         lines.append(f"Rank {rank} {how}.")
-        lines += [f"  its last words: {line}" for line in facts.lines[rank][-3:]]
+        lines += [f"  its last words: {line}" for line in _last_words(facts.lines[rank])]
     lines += everyone(facts, but=died)
     lines.append("The other ranks were stopped, and the results of this run are lost.")
     return RankDied, sorted(died), lines, {}
+
+
+def _last_words(lines):
+    """The last three lines that a rank wrote; after a crash in C code, its Python lines."""
+    fatal = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error")]
+    if fatal:
+        return [line.strip() for line in lines[fatal[0]:] if line.startswith(("Fatal", '  File "')) and "importlib" not in line][:4]
+    return [line for line in lines if line][-3:]
 
 
 def _raised(facts):

@@ -3,6 +3,7 @@
 Jupyter captures file descriptors in some settings and not in others, so a rank never writes to them.
 """
 
+import faulthandler
 import io
 import os
 import sys
@@ -47,6 +48,7 @@ class RankStreams:
             os.dup2(file, descriptor)
         self.path, self.file, self.seen, self.tell = path, file, 0, tell
         sys.stdout, sys.stderr = self.out, self.err
+        faulthandler.enable(file)                       # a crash in C code leaves its Python lines there
 
     def finish(self):
         """Hand over everything that was written so far."""

@@ -21,7 +21,7 @@ from minidl.runtime.faulty import Op, Seconds, Span
 from minidl.runtime.network import Ticket
 from minidl.runtime.strands import Broken
 from minidl.runtime.traced import DONE, FATE, FEW, SEQ, WAITED, dtype_name
-from minidl.runtime.wrapping import RuntimeComm, comm_name, landing
+from minidl.runtime.wrapping import RuntimeComm, comm_name, label, landing
 
 
 
@@ -141,7 +141,7 @@ class VirtualWork(Work):
 
     def in_words(self):
         """(kind, comm, peer, number, place, leftover, size) of the first op that has not met its other side."""
-        ticket = next(t for t in self.tickets if t.done is None)
+        ticket = next((t for t in self.tickets if t.done is None), self.tickets[0])
         shape, dtype = ticket.signature
         return ("send" if ticket.sends else "recv", self.comm.name, ticket.peer, ticket.number, ticket.place, self.leftover,
                 f"{shape} {dtype_name(dtype)}")
@@ -150,10 +150,11 @@ class VirtualWork(Work):
 class VirtualComm(RuntimeComm):
     """The ranks `members` of a virtual world, as one of them sees them."""
 
-    def __init__(self, node, members, twin=0):
-        self.node, self.members, self._twin = node, tuple(members), twin
+    def __init__(self, node, members, origins=()):
+        self.node, self.members, self._origins = node, tuple(members), origins
         self.rank, self.world_size = self.members.index(node.rank), len(self.members)
-        self.name = comm_name(self.members, node.run.size, twin)
+        self._label = label(self.members, node.run.size)
+        self.name = comm_name(self._label, origins)
 
     def start(self, ops):
         node, place = self.node, here()
@@ -187,7 +188,7 @@ class VirtualComm(RuntimeComm):
         ticket.work = work
         other = fabric.post(ticket)
         ticket.row = node.row("send" if sends else "recv", self.name, peer, ticket.number, shape, dtype_name(dtype), nbytes, clock, place)
-        if sends and ticket.row is not None and nbytes <= 64 and tensor.numel() <= FEW:
+        if sends and ticket.row is not None and nbytes <= 64 and tensor.numel() <= FEW and not tensor.is_meta:
             node.values[ticket.row[SEQ]] = tensor.flatten().tolist()
         work.tickets.append(ticket)
         if other is None:
@@ -206,13 +207,13 @@ class VirtualComm(RuntimeComm):
             other.work.over(other)
 
     def group(self, ranks):
-        return VirtualComm(self.node, self.chosen(ranks), self._twin)
+        return VirtualComm(self.node, self.chosen(ranks), self._origins)
 
     def twin(self):
-        return VirtualComm(self.node, self.members, self._twin + 1)
+        return VirtualComm(self.node, self.members, (*self._origins, self._label))
 
     def lane(self):
-        name = f"{self.name}+{self._twin + 1}"
+        name = comm_name(self._label, (*self._origins, self._label))
         if name not in self.node.lanes:
             self.node.lanes[name] = VirtualLane(self.node, name)
         return self.node.lanes[name]

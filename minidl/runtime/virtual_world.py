@@ -27,6 +27,7 @@ from minidl.runtime.network import Fabric, Uniform
 from minidl.runtime.randomness import RankRandomness
 from minidl.runtime.report import explain, waits
 from minidl.runtime.sources import trace_of
+from minidl.runtime.stacks import all_stacks
 from minidl.runtime.strands import Strands
 from minidl.runtime.streams import LineStream
 from minidl.runtime.virtual import Crashed, VirtualComm, VirtualNode
@@ -179,9 +180,9 @@ class VirtualFacts:
     def _look(self):
         """Nobody is ready, or time is out: where is everybody, and can they never go on?"""
         left = [s for s in self.strands.all if not s.ended and not s.idle]
-        frames = sys._current_frames()
+        frames, running = sys._current_frames(), self.strands.running
         for strand in left:
-            lines = stack_lines(frames[strand.ident]) if strand.ident in frames else []
+            lines = all_stacks().get(strand.ident, []) if strand is running else stack_lines(frames[strand.ident])
             waiting = strand.waiting
             needs = words = None
             if waiting is not None and not waiting.met():

@@ -10,11 +10,13 @@ all who wait on it; a signal stops computing. What comes back over the pipe are 
 
 import ast
 import ctypes
+import multiprocessing
 import os
 import pickle
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import types
 from datetime import timedelta
@@ -49,6 +51,7 @@ class Worker:
         self.board = Board(os.path.join(folder, "board"), world_size)
         self.guard = Guard(self.board, rank, self._report_mismatch)
         self.node, self.running, self.recorder = None, False, None
+        self.over = threading.Event()
         self.streams = capture(rank, folder, self.tell)
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         self.names = module.__dict__
@@ -96,6 +99,7 @@ class Worker:
         learn_sources(header["sources"])
         self.recorder = Recorder(self.rank)
         outcome = ("broken", None, [])
+        self.over.clear()
         try:
             self.running = True
             try:
@@ -104,9 +108,12 @@ class Worker:
             finally:
                 self.running = False
         except Broken as error:
+            self.running = False
             outcome = ("broken", self.guard.broken, traceback_lines(error.__traceback__))
         except BaseException as error:
             outcome = ("failed", self._describe(error))
+        self.running = False
+        self.over.set()
         self.streams.finish()
         self.tell(*outcome, self._record())
 
@@ -133,7 +140,7 @@ class Worker:
             except (EOFError, OSError):
                 os._exit(0)                             # the kernel is gone, or closed the world
             if message[0] == "where":
-                version, threads = self.guard.snapshot(sys._current_frames())
+                version, threads = self.guard.snapshot()
                 self.tell("where", message[1], version, self.main, threads)
             elif message[0] == "break":
                 self._break(message[1])
@@ -142,19 +149,22 @@ class Worker:
 
     def _break(self, reason):
         self.guard.broken = reason
-        for group in [dist.group.WORLD, *self.node.groups.values()] if self.node else ():
+        meetings = self.node.groups.values() if self.node else ()
+        for group in [dist.group.WORLD, *(m.group for m in meetings if m.group is not None)] if self.node else ():
             _poison(group)
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(self.main, signal.SIGUSR1)
-        elif self.running:
-            _raise_in(self.main, Broken)
         for lane in self.node.lanes.values() if self.node else ():
             if lane.thread.ident not in self.guard.idle:
                 _raise_in(lane.thread.ident, Broken)
+        for _ in range(20):                             # an exception in __del__ or a fork hook is swallowed: try again
+            if hasattr(signal, "pthread_kill"):
+                signal.pthread_kill(self.main, signal.SIGUSR1)
+            elif self.running:
+                _raise_in(self.main, Broken)
+            if self.over.wait(0.05):
+                return
 
     def _interrupted(self, number, frame):
         if self.running and self.guard.broken:
-            self.running = False                        # once is enough
             raise Broken(self.guard.broken)
 
     def _die(self, moment):
@@ -237,6 +247,7 @@ def main(conn, rank, world_size, folder, threads):
     if hasattr(os, "fork"):
         torch.multiprocessing.set_start_method("fork", force=True)     # DataLoader workers need no __main__
         os.register_at_fork(after_in_child=released)
+    multiprocessing.current_process()._config["tempdir"] = tempfile.mkdtemp(dir=folder)     # goes with the world
     loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     if loopback:
         os.environ["GLOO_SOCKET_IFNAME"] = loopback

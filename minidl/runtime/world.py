@@ -24,6 +24,7 @@ from minidl.runtime.attend import Attendance
 from minidl.runtime.board import Board
 from minidl.runtime.echo import Echo, sorted_lines
 from minidl.runtime.faulty import check_faults
+from minidl.runtime.interrupts import Interrupts
 from minidl.runtime.launch import launcher
 from minidl.runtime.report import explain, waits
 from minidl.runtime.sources import cell_sources, in_notebook, learn_sources, trace_of
@@ -79,8 +80,9 @@ class World:
         World._open.add(self)
         World.current = self
         try:
-            self._ranks = {rank: self._start(rank) for rank in range(world_size)}
-            self._connect()
+            with Interrupts():
+                self._ranks = {rank: self._start(rank) for rank in range(world_size)}
+                self._connect()
         except BaseException:
             self.close()
             raise
@@ -145,6 +147,10 @@ class World:
     def __exit__(self, *_):
         self.close()
 
+    def __del__(self):
+        if not getattr(self, "closed", True):
+            self.close()
+
     def __repr__(self):
         state = "closed" if self.closed else "gloo"
         return f"World({self.world_size} rank{'s' * (self.world_size != 1)}, {state})"
@@ -164,21 +170,22 @@ class World:
         payloads = parcel.pack(fn, args, kwargs, ranks, self.world_size)
         sources = cell_sources(self._sent_sources)
         self._epoch += 1
-        self._board.reset()
-        facts = Attendance({r: self._ranks[r] for r in ranks}, self._board, self._launcher, timeout, Echo(len(ranks)))
-        header = dict(epoch=self._epoch, began=facts.began, seed=seed, faults=faults, cwd=os.getcwd(), path=list(sys.path),
-                      active=tuple(ranks) if len(ranks) < self.world_size else None, sources=sources)
         self._busy = True
         try:
-            for rank in ranks:
-                self._ranks[rank].send("run", header, payloads[rank])
-            facts.attend()
+            with Interrupts() as interrupts:
+                self._board.reset()
+                facts = Attendance({r: self._ranks[r] for r in ranks}, self._board, self._launcher, timeout, Echo(len(ranks)), self._folder)
+                header = dict(epoch=self._epoch, began=facts.began, seed=seed, faults=faults, cwd=os.getcwd(), path=list(sys.path),
+                              active=tuple(ranks) if len(ranks) < self.world_size else None, sources=sources)
+                for rank in ranks:
+                    self._ranks[rank].send("run", header, payloads[rank])
+                facts.attend(interrupts)
+                if not facts.well:
+                    self._repair(facts)
+                run = self._gather(facts)
+                self.last = run if remember else self.last
         finally:
             self._busy = False
-            if not facts.well:
-                self._repair(facts)
-            run = self._gather(facts)
-            self.last = run if remember else self.last
         if not facts.well:
             raise explain(facts, run)
         return run

@@ -103,10 +103,19 @@ class Parts(Work):
         return tuple(value for part in self.parts for value in part.wait())
 
 
-def comm_name(members, world_size, twin):
-    """How a communicator is called in the record: "world", "0,2", "world+1" for a background twin."""
+def label(members, world_size):
+    """How a set of ranks is called in the record: "world", or "0,2"."""
     everyone = len(members) == world_size and members == tuple(range(world_size))
-    return ("world" if everyone else ",".join(map(str, members))) + (f"+{twin}" if twin else "")
+    return "world" if everyone else ",".join(map(str, members))
+
+
+def comm_name(label, origins):
+    """A communicator's name: "0,2"; "0,2+1" for its background twin; "0,2+world" for the group of a twin of the world.
+
+    origins: the labels of those that have been twinned on the way here. Different ways give different names,
+    for they run in different threads.
+    """
+    return label + "".join("+1" if origin == label else f"+{origin}" for origin in origins)
 
 
 def landing(op):

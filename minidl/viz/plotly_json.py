@@ -14,7 +14,10 @@ import math
 
 from minidl.viz.frame import TEXT, TITLE, frame
 from minidl.viz.palette import INK, faded
+from minidl.viz.plotly_frames import controls, frames
 from minidl.viz.plotly_traces import clean, sample, traces
+
+GAP = 0.13                              # share of the width between two plots, for the texts of the right one
 
 
 def rounder(axis):
@@ -55,8 +58,10 @@ def words(scene, box):
 
 def plotly_json(scene):
     """The figure of a scene as a dict: data, layout and config."""
-    box, x, y = frame(scene), rounder(scene.x), rounder(scene.y)
-    data = [trace for layer in scene.layers for trace in traces(layer, x, y)]
+    box = frame(scene)
+    data, places = drawn(scene)
+    if scene.beside:
+        data += [trace | {"xaxis": "x2", "yaxis": "y2"} for trace in drawn(scene.beside)[0]]
     data += [sample(layer) for layer in scene.layers if layer.legend]
     clear = "rgba(0,0,0,0)"
     layout = {
@@ -66,4 +71,23 @@ def plotly_json(scene):
         "hoverlabel": {"bgcolor": "#333", "bordercolor": INK, "font": {"color": "#fff", "size": TEXT}, "align": "left"},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "font": {"color": INK, "size": TEXT}},
         "xaxis": axis_json(scene.x, False, scene), "yaxis": axis_json(scene.y, True, scene)}
-    return {"data": data, "layout": layout, "config": {"displaylogo": False}}
+    if scene.beside:
+        layout["xaxis"]["domain"], right = [0, 0.5 - GAP / 2], {"domain": [0.5 + GAP / 2, 1], "anchor": "y2"}
+        layout |= {"xaxis2": axis_json(scene.beside.x, False, scene.beside) | right,
+                   "yaxis2": axis_json(scene.beside.y, True, scene.beside) | {"anchor": "x2"}}
+    film = film_json(scene, places, box) if scene.moments else {}
+    return {"data": data, "layout": layout | film.pop("layout", {}), "config": {"displaylogo": False}, **film}
+
+
+def drawn(scene):
+    """(the traces of all layers, {name of a layer: where its first trace stands})."""
+    data, places, x, y = [], {}, rounder(scene.x), rounder(scene.y)
+    for layer in scene.layers:
+        places[layer.name] = len(data)
+        data += traces(layer, x, y)
+    return data, places
+
+
+def film_json(scene, places, box):
+    """Frames, and the buttons and the slider that show them. Nothing plays before somebody presses Play."""
+    return {"frames": frames(scene, places, rounder(scene.x), rounder(scene.y)), "layout": controls(scene, box)}

@@ -343,3 +343,15 @@ def test_too_many_messages_in_flight_is_an_error_in_words(worlds):
     with pytest.raises(RankError, match="511 messages are under way to rank 1"):
         world.run(flood)
     assert usable(world)
+
+
+def test_a_crash_in_c_code_is_told_with_its_python_lines(worlds):
+    def crash(comm):
+        import ctypes
+        if comm.rank == 1:
+            ctypes.string_at(0)
+        comm.barrier()
+    with pytest.raises(RankDied, match="Rank 1 died of SIGSEGV") as error:
+        worlds(2).run(crash)
+    assert "Fatal Python error: Segmentation fault" in str(error.value) and "in crash" in str(error.value)
+    assert usable(worlds(2))

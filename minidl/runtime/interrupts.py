@@ -1,0 +1,36 @@
+"""Stop at any moment, and nothing is left half done.
+
+    learner presses Stop -> SIGINT -> noted -> the run is stopped, the ranks are mended -> KeyboardInterrupt
+
+An exception in the middle of sending a task or of rebuilding connections would leave ranks that disagree
+on what comes next. So a run notes the signal, comes to its next safe point within half a second, puts
+everything in order, and raises at the end.
+"""
+
+import signal
+import threading
+
+
+class Interrupts:
+    """A context in which SIGINT is noted in `noted`; raises KeyboardInterrupt on leaving it, if it came.
+
+    Outside of the main thread Python delivers no signals, and this does nothing.
+    """
+
+    def __init__(self):
+        self.noted = False
+        self._before = None
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+        if self.noted:
+            raise KeyboardInterrupt from None
+
+    def _note(self, number, frame):
+        self.noted = True
