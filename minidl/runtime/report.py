@@ -10,6 +10,7 @@ from minidl.errors import (DeadlockError, LeftoverError, MismatchError, NotInCel
 from minidl.runtime.calling import waiting_for
 from minidl.runtime.deadlock import cycle
 from minidl.runtime.sources import place_name, source_line
+from minidl.runtime.stacks import parse
 from minidl.trace import Wait
 
 
@@ -146,10 +147,12 @@ def _death(facts):
 
 
 def _last_words(lines):
-    """The last three lines that a rank wrote; after a crash in C code, its Python lines."""
+    """The last three lines that a rank wrote; after a crash in C code, where its Python stood."""
     fatal = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error")]
-    if fatal:
-        return [line.strip() for line in lines[fatal[0]:] if line.startswith(("Fatal", '  File "')) and "importlib" not in line][:4]
+    current = [i for i, line in enumerate(lines) if line.startswith("Current thread")]
+    if fatal and current:
+        [stack] = parse(lines[current[-1]:]).values()
+        return [lines[fatal[-1]], *(line.strip() for line in lines_of(stack))]
     return [line for line in lines if line][-3:]
 
 

@@ -22,9 +22,13 @@ def all_stacks():
     with tempfile.TemporaryFile() as file:
         faulthandler.dump_traceback(file, all_threads=True)
         file.seek(0)
-        text = file.read().decode("ascii", errors="replace")
+        return parse(file.read().decode("ascii", errors="replace").splitlines())
+
+
+def parse(dump):
+    """{thread: [(file, line, function)]} of a faulthandler dump, given as lines."""
     stacks, own = {}, None
-    for line in text.splitlines():
+    for line in dump:
         thread, frame = THREAD.match(line), FRAME.match(line)
         if thread:
             ident, own = int(thread[1], 16), None
