@@ -26,9 +26,22 @@ Trace.pictures.update(
     to_perfetto="minidl.viz.export:to_perfetto",
     fit="minidl.viz.fit:fit",
     cost="minidl.viz.cost:cost",
+    replay="minidl.viz.replay:replay",
 )
 register()
 
+
+def __getattr__(name):
+    """Pictures of more than one run are loaded when they are first named."""
+    if name == "compare":
+        from minidl.viz.compare import compare
+        return compare
+    if name == "explore_costs":
+        from minidl.viz.explorer import explore_costs
+        return explore_costs
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+
+
 __all__ = ["Comm", "Crash", "DeadlockError", "Delay", "Event", "Islands", "LeftoverError", "Link", "MinidlError", "MismatchError",
            "Native", "NotInCell", "OneSlowLink", "Op", "PerRank", "RankDied", "RankError", "RankTimeout", "Recv", "Run", "Seconds",
-           "Send", "Slow", "Span", "Trace", "Uniform", "VirtualWorld", "Work", "World", "init"]
+           "Send", "Slow", "Span", "Trace", "Uniform", "VirtualWorld", "Work", "World", "compare", "explore_costs", "init"]

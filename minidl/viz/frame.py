@@ -16,6 +16,7 @@ import textwrap
 from dataclasses import dataclass
 
 WIDTH = 760
+CONTROLS = 58                           # pixels for the buttons and the slider of a film
 TITLE, TEXT, LINE = 16, 12, 17
 
 
@@ -52,6 +53,6 @@ def frame(scene):
     left = 12 + max(map(text_width, names), default=0) + (LINE + 4 if scene.y.title else 0)
     right = 24 if scene.x.shown else 8
     top = 12 + 21 * len(title) + (22 if any(layer.legend for layer in scene.layers) else 4)
-    below = (22 if scene.x.shown else 0) + (LINE + 3 if scene.x.title else 0)
+    below = (22 if scene.x.shown else 0) + (LINE + 3 if scene.x.title else 0) + (CONTROLS if scene.moments else 0)
     bottom = below + 14 + LINE * len(caption) + 8
     return Frame(round(left), right, top, bottom, title, caption, round(top + scene.rows + bottom))

@@ -105,7 +105,8 @@ class Picture:
         elif path.suffix == ".html":
             import plotly.io
 
-            content = plotly.io.to_html(self.plotly(), include_plotlyjs=True, config=self.plotly()["config"], validate=False)
+            content = plotly.io.to_html(self.plotly(), include_plotlyjs=True, config=self.plotly()["config"], validate=False,
+                                        auto_play=False)
         else:
             raise ValueError(f"a picture is saved as .svg, .html or .json, not as {path.suffix or 'a file without an ending'}")
         path.write_text(content, encoding="utf-8")

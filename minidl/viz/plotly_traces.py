@@ -13,6 +13,8 @@ from itertools import groupby
 from minidl.viz.palette import INK, faded, shade
 from minidl.viz.scene import Arrow, Box, Cells, Dot, Label, Layer, Path
 
+DASH = {"dashed": "6px,4px", "dotted": "2px,3px", "dashdot": "9px,3px,2px,3px", "long": "16px,4px", "longdot": "16px,3px,2px,3px"}
+SYMBOL = {"circle": "circle", "ring": "circle-open", "square": "square", "diamond": "diamond", "triangle": "triangle-up", "cross": "x-thin"}
 ANCHOR = {"start": "middle right", "middle": "middle center", "end": "middle left"}
 HOVER = "%{hovertext}<extra></extra>"
 
@@ -84,10 +86,22 @@ def arrows(layer, x, y):
     return traces
 
 
+def dashes(style):
+    """The key that breaks a line, where the style asks for it."""
+    return {"dash": DASH[style]} if style in DASH else {}
+
+
+def symbols(shapes):
+    """The keys of a marker that is not a plain circle."""
+    if all(dot.symbol == "circle" for dot in shapes):
+        return {"line": {"width": 0}}
+    thin = any(dot.symbol in ("ring", "cross") for dot in shapes)
+    return {"symbol": same([SYMBOL[dot.symbol] for dot in shapes]), "line": {"width": 2, "color": shapes[0].color} if thin else {"width": 0}}
+
+
 def paths(layer, x, y):
     """One line trace a colour and width."""
-    dash = {"dash": "6px,4px"} if layer.style == "dashed" else {}
-    return [{"type": "scatter", "mode": "lines", "hoverinfo": "skip", "line": {"color": color, "width": width} | dash,
+    return [{"type": "scatter", "mode": "lines", "hoverinfo": "skip", "line": {"color": color, "width": width} | dashes(layer.style),
              "x": [v for path in alike for v in (*map(x, path.xs), None)],
              "y": [v for path in alike for v in (*map(y, path.ys), None)]}
             for (color, width), alike in styled(layer.shapes, lambda path: (path.color, path.width))]
@@ -96,7 +110,7 @@ def paths(layer, x, y):
 def dots(layer, x, y):
     """One marker trace."""
     shapes = layer.shapes
-    marker = {"size": same([dot.size for dot in shapes]), "color": same([dot.color for dot in shapes]), "opacity": 1, "line": {"width": 0}}
+    marker = {"size": same([dot.size for dot in shapes]), "color": same([dot.color for dot in shapes]), "opacity": 1, **symbols(shapes)}
     return [{"type": "scatter", "mode": "markers", "x": [x(dot.x) for dot in shapes], "y": [y(dot.y) for dot in shapes],
              "marker": marker, **hovering(shapes)}]
 
@@ -122,21 +136,24 @@ DRAW = {Box: boxes, Arrow: arrows, Path: paths, Dot: dots, Label: labels, Cells:
 
 def traces(layer, x, y):
     """All traces of a layer; a click on the layer's name in the legend hides them together."""
-    drawn = DRAW[type(layer.shapes[0])](layer, x, y)
+    drawn = DRAW[layer.kind](layer, x, y)
     return [trace | {"showlegend": False, "legendgroup": layer.name} for trace in drawn]
 
 
 def sample(layer):
     """A trace without points that shows the layer in the legend, in grey."""
-    shape, base = layer.shapes[0], {"x": [None], "y": [None], "name": layer.name, "legendgroup": layer.name}
-    if isinstance(shape, Box):
+    base = {"x": [None], "y": [None], "name": layer.name, "legendgroup": layer.name}
+    if layer.kind is Box:
         grey = boxes(Layer(layer.name, [Box(0, 0, 0, 0, INK)], layer.style), int, int)[0]
         return base | {key: grey[key] for key in ("type", "orientation", "marker")}
-    if isinstance(shape, Dot):
-        return base | {"type": "scatter", "mode": "markers", "marker": {"color": shape.color, "size": shape.size, "opacity": 1}}
-    if isinstance(shape, Path):
-        color = shape.color if len({path.color for path in layer.shapes}) == 1 else INK
-        return base | {"type": "scatter", "mode": "lines", "line": {"width": 2, "color": color}}
+    color = layer.sample.color if len({shape.color for shape in layer.shapes}) <= 1 else INK
+    if layer.kind is Dot:
+        shape = layer.sample._replace(color=color)
+        marker = {"color": color, "size": min(10, shape.size), "opacity": 1, **symbols([shape])}
+        return base | {"type": "scatter", "mode": "markers", "marker": marker}
+    if layer.kind is Path:
+        return base | {"type": "scatter", "mode": "lines", "line": {"width": 2, "color": color} | dashes(layer.style)}
+    shape = layer.shapes[0]
     color = shape.color if shape.broken else INK
     marker = {"symbol": "x-thin" if shape.broken else "triangle-right", "size": 8, "color": color,
               "line": {"width": 2 if shape.broken else 0, "color": color}}

@@ -5,7 +5,8 @@
           `- Layer "text"              -- Label, ...
 
 plotly_json.py and svg.py draw the same Scene, so what holds for one holds for the other. Layers
-are drawn in their order. Left out: events. A Scene no longer knows what a rank is.
+are drawn in their order. A Scene may have another one beside it, and moments: what some of its layers
+hold in each frame of a film. Left out: events. A Scene no longer knows what a rank is.
 """
 
 from dataclasses import dataclass, field
@@ -47,13 +48,14 @@ class Path(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A round mark of `size` pixels."""
+    """A mark of `size` pixels. symbol: "circle", "ring", "square", "diamond", "triangle" or "cross"."""
 
     x: float
     y: float
     color: str
     size: float = 8.0
     hover: str = ""
+    symbol: str = "circle"
 
 
 class Label(NamedTuple):
@@ -77,12 +79,34 @@ class Cells(NamedTuple):
 
 @dataclass
 class Layer:
-    """Shapes of one kind. style, for boxes: "solid", "hatched" or "outline"; for paths: "solid" or "dashed"."""
+    """Shapes of one kind.
+
+    style, for boxes: "solid", "hatched" or "outline"; for paths: "solid", a name in plotly_traces.DASH.
+    empty: what a shape looks like, for a layer that has none at first, and some in a later moment.
+    """
 
     name: str
     shapes: list
     style: str = "solid"
     legend: bool = False
+    empty: tuple | None = None
+
+    @property
+    def sample(self):
+        """A shape that stands for all of them."""
+        return self.shapes[0] if self.shapes else self.empty
+
+    @property
+    def kind(self):
+        """The class of its shapes."""
+        return type(self.sample)
+
+
+class Moment(NamedTuple):
+    """One frame of a film: layer name -> its shapes now. `stop` names it on the slider, "" where the slider has no stop."""
+
+    shapes: dict
+    stop: str = ""
 
 
 @dataclass
@@ -99,7 +123,11 @@ class Axis:
 
 @dataclass
 class Scene:
-    """A whole picture: the finding above, the plot, the sentence below. `rows` pixels is the height of the plot."""
+    """A whole picture: the finding above, the plot, the sentence below. `rows` pixels is the height of the plot.
+
+    beside   a second Scene, drawn to the right; its title and caption are not shown
+    moments  the frames of a film; every layer that moves is of boxes, dots or labels
+    """
 
     title: str
     caption: str
@@ -108,12 +136,14 @@ class Scene:
     rows: float
     layers: list = field(default_factory=list)
     square: bool = False
+    beside: "Scene | None" = None
+    moments: list = field(default_factory=list)
 
-    def add(self, name, shapes, style="solid", legend=False):
-        """Add a layer, if there is anything in it."""
+    def add(self, name, shapes, style="solid", legend=False, empty=None):
+        """Add a layer, if there is anything in it, now or, where `empty` says what it looks like, later."""
         shapes = list(shapes)
-        if shapes:
-            self.layers.append(Layer(name, shapes, style, legend))
+        if shapes or empty:
+            self.layers.append(Layer(name, shapes, style, legend, empty))
         return self
 
     def shapes(self, kind):

@@ -16,17 +16,23 @@ from html import escape
 from minidl.viz.frame import LINE, TITLE, WIDTH, frame, text_width
 from minidl.viz.palette import INK, faded
 from minidl.viz.scene import Arrow, Box, Dot
-from minidl.viz.svg_shapes import DRAW, arrow_path, box_fill, hatch_id, num, text
+from minidl.viz.svg_shapes import DRAW, arrow_path, box_fill, dashes, hatch_id, mark, num, text
 from minidl.viz.units import round_ticks
 
 
 class Page:
-    """Data coordinates to pixels, and the words around the plot."""
+    """Data coordinates to pixels, and the words around the plot. `of` is the scene that has this one beside it."""
 
-    def __init__(self, scene):
-        self.scene, self.frame = scene, frame(scene)
+    def __init__(self, scene, of=None):
+        self.scene, self.frame = scene, frame(of or scene)
         self.left, self.top = self.frame.left, self.frame.top
-        self.wide, self.tall = WIDTH - self.left - self.frame.right, scene.rows
+        self.wide, self.tall = WIDTH - self.left - self.frame.right, (of or scene).rows
+        self.names = self.frame.left    # room for the texts of the upright axis
+        if of or scene.beside:
+            gap = frame(of.beside if of else scene.beside).left
+            self.wide = (self.wide - gap) / 2
+        if of:
+            self.left, self.names = self.left + self.wide + gap, gap
         if scene.square:                # one step along x is as long as one step along y
             per_unit = min(self.wide / abs(scene.x.high - scene.x.low), self.tall / abs(scene.y.high - scene.y.low))
             middle = self.left + self.wide / 2
@@ -78,7 +84,7 @@ def axes(page):
             yield f'<path stroke="{grid}" d="M{num(page.left)} {num(y)}H{num(right)}"/>'
         yield text(page.left - 7, y + 4, words, size=11, anchor="end")
     if scene.y.title:
-        x, middle = page.left - page.frame.left + 14, page.top + page.tall / 2
+        x, middle = page.left - page.names + 14, page.top + page.tall / 2
         yield f'<g transform="rotate(-90 {num(x)} {num(middle)})">{text(x, middle, scene.y.title, anchor="middle")}</g>'
 
 
@@ -100,15 +106,15 @@ def legend(page):
 
 def legend_sample(layer, x, y):
     """What a shape of this layer looks like, 24 pixels wide; grey where its shapes have the colours of ranks."""
-    shape, wide = layer.shapes[0], f"M{num(x)} {num(y)}h24"
-    color = shape.color if len({each.color for each in layer.shapes}) == 1 else INK
-    if isinstance(shape, Box):
+    wide = f"M{num(x)} {num(y)}h24"
+    color = layer.sample.color if len({each.color for each in layer.shapes}) <= 1 else INK
+    if layer.kind is Box:
         return f'<rect x="{num(x)}" y="{num(y - 5)}" width="24" height="10" {box_fill(layer.style, INK)}/>'
-    if isinstance(shape, Dot):
-        return f'<circle cx="{num(x + 12)}" cy="{num(y)}" r="{num(shape.size / 2)}" fill="{color}"/>'
-    if not isinstance(shape, Arrow):
-        return f'<path stroke="{color}" stroke-width="2" d="{wide}"/>'
-    if shape.broken:
+    if layer.kind is Dot:
+        return mark(layer.sample._replace(color=color, size=min(10, layer.sample.size)), x + 12, y)
+    if layer.kind is not Arrow:
+        return f'<path stroke="{color}" stroke-width="2"{dashes(layer.style)} d="{wide}"/>'
+    if layer.shapes[0].broken:
         return (f'<g fill="none" stroke="{color}" stroke-width="1.5"><path stroke-dasharray="4 3" d="{wide}"/>'
                 f'<use href="#minidl-cross" x="{num(x + 20)}" y="{num(y)}"/></g>')
     return f'<path fill="none" stroke="{INK}" stroke-width="1.5" d="{arrow_path(x, y, x + 24, y)}"/>'
@@ -124,9 +130,10 @@ def svg(scene):
              f'<defs>{hatchings(scene)}<path id="minidl-cross" stroke-width="2" d="M-4 -4L4 4M-4 4L4 -4"/></defs>']
     parts += [text(8, 24 + 21 * i, line, size=TITLE, bold=True) for i, line in enumerate(box.title)]
     parts += legend(page)
-    parts += axes(page)
-    for layer in scene.layers:
-        parts += [f'<g class="{escape(layer.name)}">', *DRAW[type(layer.shapes[0])](layer, page), "</g>"]
+    for part in [page, Page(scene.beside, scene)] if scene.beside else [page]:
+        parts += axes(part)
+        for layer in part.scene.layers:
+            parts += [f'<g class="{escape(layer.name)}">', *DRAW[layer.kind](layer, part), "</g>"]
     below = page.top + page.tall + box.caption_drop
     parts += [text(8, below + LINE * i, line) for i, line in enumerate(box.caption)]
     return "".join([*parts, "</svg>"])

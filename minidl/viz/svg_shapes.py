@@ -17,6 +17,7 @@ from minidl.viz.palette import INK, faded, shade
 from minidl.viz.scene import Arrow, Box, Cells, Dot, Label, Path
 
 HEAD = 7                                # length of an arrow's head in pixels
+DASH = {"dashed": "6 4", "dotted": "2 3", "dashdot": "9 3 2 3", "long": "16 4", "longdot": "16 3 2 3"}
 SHADES = 12                             # steps of a matrix's colour
 
 
@@ -86,18 +87,39 @@ def arrows(layer, page):
         yield "</g>"
 
 
+def dashes(style):
+    """The attribute that breaks a line, where the style asks for it."""
+    return f' stroke-dasharray="{DASH[style]}"' if style in DASH else ""
+
+
 def paths(layer, page):
     """One path a line."""
-    dash = ' stroke-dasharray="6 4"' if layer.style == "dashed" else ""
+    dash = dashes(layer.style)
     for path in layer.shapes:
         points = "L".join(f"{num(page.px(x))} {num(page.py(y))}" for x, y in zip(path.xs, path.ys))
         yield f'<path fill="none" stroke="{path.color}" stroke-width="{num(path.width)}"{dash} d="M{points}"/>'
 
 
 def dots(layer, page):
-    """One circle a dot."""
+    """One mark a dot."""
     for dot in layer.shapes:
-        yield f'<circle cx="{num(page.px(dot.x))}" cy="{num(page.py(dot.y))}" r="{num(dot.size / 2)}" fill="{dot.color}"/>'
+        yield mark(dot, page.px(dot.x), page.py(dot.y))
+
+
+def mark(dot, x, y):
+    """A circle, or the path of another symbol, around (x, y)."""
+    r, at = dot.size / 2, f"M{num(x)} {num(y)}"
+    if dot.symbol == "circle":
+        return f'<circle cx="{num(x)}" cy="{num(y)}" r="{num(r)}" fill="{dot.color}"/>'
+    if dot.symbol == "ring":
+        return f'<circle cx="{num(x)}" cy="{num(y)}" r="{num(r)}" fill="none" stroke="{dot.color}" stroke-width="2"/>'
+    if dot.symbol == "cross":
+        d, low = num(2 * r), num(-2 * r)
+        return f'<path stroke="{dot.color}" stroke-width="2" d="{at}m{num(-r)} {num(-r)}l{d} {d}m0 {low}l{low} {d}"/>'
+    corners = {"square": ((-0.9, -0.9), (1.8, 0), (0, 1.8), (-1.8, 0)), "diamond": ((0, -1.2), (1.2, 1.2), (-1.2, 1.2), (-1.2, -1.2)),
+               "triangle": ((0, -1.2), (1.1, 1.9), (-2.2, 0))}[dot.symbol]
+    (dx, dy), *sides = corners
+    return (f'<path fill="{dot.color}" d="{at}m{num(r * dx)} {num(r * dy)}' + "".join(f"l{num(r * a)} {num(r * b)}" for a, b in sides) + 'z"/>')
 
 
 def labels(layer, page):
