@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))        # `from tests.census import ...` in every test
 
+from minidl import World  # noqa: E402
 from tests import census  # noqa: E402
 
 os.environ[census.TOKEN] = census.new_token()                          # all that this process starts inherits it
@@ -19,3 +20,18 @@ def nobody_left_behind():
     yield
     left = census.eventually_empty(lambda: census.strays(os.environ[census.TOKEN]), seconds=3)
     assert not left, "left behind by this test or by one before it:\n" + "\n".join(left)
+
+
+@pytest.fixture(scope="session")
+def worlds():
+    """worlds(n) is a live World of n ranks, the same one for all tests: starting one costs more than most tests."""
+    made = {}
+
+    def world(n):
+        if n not in made or made[n].closed:
+            made[n] = World(n)
+        return made[n]
+
+    yield world
+    for world in made.values():
+        world.close()

@@ -64,6 +64,10 @@ class Crash:
     at: Op | Span | Seconds
 
 
+class Crashed(BaseException):
+    """The fault Crash happens to a virtual rank: what a killed process is in the real world."""
+
+
 def check_faults(faults, world_size, virtual=False):
     """Raise ValueError or TypeError, in words, for a fault that could never happen in this world."""
     for fault in faults:

@@ -10,7 +10,7 @@ times (network.py), and how a run begins and ends (virtual_world.py).
 
 import threading
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 
 import torch
 
@@ -21,12 +21,9 @@ from minidl.runtime.faulty import Op, Seconds, Span
 from minidl.runtime.network import Ticket
 from minidl.runtime.strands import Broken
 from minidl.runtime.traced import DONE, FATE, FEW, SEQ, WAITED, dtype_name
+from minidl.runtime.virtual_lane import VirtualLane
 from minidl.runtime.wrapping import RuntimeComm, comm_name, label, landing
 
-
-
-class Crashed(BaseException):
-    """The fault Crash happens to this rank."""
 
 
 class VirtualNode:
@@ -255,82 +252,3 @@ class VirtualComm(RuntimeComm):
         source, to = (side(ticket), side(other)) if ticket.sends else (side(other), side(ticket))
         self.node.run.disagree(ticket.number, source, to)
         raise MismatchError(f"message {ticket.number}: rank {source[0]} sends {source[2]}, but rank {to[0]} expects {to[2]}")
-
-
-class VirtualLane:
-    """A strand that runs a communicator's background jobs, one after the other."""
-
-    def __init__(self, node, name):
-        self.node, self.name, self.jobs, self.queue = node, name, [], []
-        clock, order = node.strand().clock, (node.rank << 20) + 1 + len(node.lanes)
-        self.strand = node.strands.spawn(node.rank, order, self._work, clock)
-
-    def submit(self, function):
-        """Run `function()` after what is already there; returns the job."""
-        job = VirtualJob(self, function)
-        self.jobs.append(job)
-        self.queue.append(job)
-        if self.strand.idle:
-            self.strand.idle = False
-            self.node.strands.ready(self.strand, max(self.strand.clock, self.node.strand().clock))
-        return job
-
-    def finish(self):
-        """Wait for all jobs; raise the error of one that nobody waited for."""
-        jobs, self.jobs = self.jobs, []
-        for job in jobs:
-            if not (job.noticed and job.ended):
-                job.wait()
-
-    def _work(self, strand):
-        while True:
-            while not self.queue:
-                strand.idle = True
-                self.node.strands.block(strand)
-            self.queue.pop(0).run(strand)
-
-
-class VirtualJob(Work):
-    """A function in a virtual lane."""
-
-    def __init__(self, lane, function):
-        self.lane, self.function, self.context = lane, function, copy_context()
-        self.result = self.error = self.waiter = None
-        self.ended, self.noticed, self.place = False, False, here()
-
-    def run(self, strand):
-        """Do the work; called in the lane's strand."""
-        try:
-            self.result = self.context.run(self.function)
-        except (Broken, Crashed):
-            raise
-        except BaseException as error:
-            self.error = error
-        self.ended, self.end = True, strand.clock
-        if self.waiter is not None:
-            self.lane.node.strands.ready(self.waiter, max(self.waiter.clock, self.end))
-
-    def wait(self):
-        node = self.lane.node
-        strand = node.strand()
-        if not self.ended:
-            self.waiter, strand.waiting = strand, self
-            try:
-                node.strands.block(strand)
-            finally:
-                self.waiter = strand.waiting = None
-        elif self.end > strand.clock:
-            strand.clock = self.end
-            node.strands.pause(strand)
-        self.noticed = True
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-    def met(self):
-        """Is it over?"""
-        return self.ended
-
-    def in_words(self):
-        """(kind, comm, peer, number, place, leftover, size), for a report."""
-        return ("background", self.lane.name, -1, 0, self.place, False, "")

@@ -21,7 +21,7 @@ from minidl.runtime import parcel
 from minidl.runtime.calling import call, stack_lines, traceback_lines
 from minidl.runtime.deadlock import Need
 from minidl.runtime.echo import Echo
-from minidl.runtime.faulty import Damage, Delay, check_faults
+from minidl.runtime.faulty import Crashed, Damage, Delay, check_faults
 from minidl.runtime.guard import Broken
 from minidl.runtime.network import Fabric, Uniform
 from minidl.runtime.randomness import RankRandomness
@@ -30,7 +30,7 @@ from minidl.runtime.sources import trace_of
 from minidl.runtime.stacks import all_stacks
 from minidl.runtime.strands import Strands
 from minidl.runtime.streams import LineStream
-from minidl.runtime.virtual import Crashed, VirtualComm, VirtualNode
+from minidl.runtime.virtual import VirtualComm, VirtualNode
 from minidl.runtime.world import Run
 
 STOP = 1.0                              # seconds of real time for a strand to stop

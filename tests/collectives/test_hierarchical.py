@@ -69,13 +69,13 @@ def test_islands_that_are_no_partition_are_refused(islands):
         VirtualWorld(3).run(on(islands), torch.ones(1))
 
 
-def test_a_dead_rank_and_different_sizes_are_told(real):
+def test_a_dead_rank_and_different_sizes_are_told(worlds):
     def differ(comm):
         hierarchical.all_reduce(torch.ones(4 if comm.rank else 8), comm, islands=[[0, 1], [2, 3]])
     with pytest.raises(RankDied, match="rank 1"):
-        real(4).run(on([[0, 1], [2, 3]]), torch.ones(3), faults=[Crash(rank=1, at=Op(0))], timeout=10)
+        worlds(4).run(on([[0, 1], [2, 3]]), torch.ones(3), faults=[Crash(rank=1, at=Op(0))], timeout=10)
     with pytest.raises(MismatchError, match="float32"):
-        real(4).run(differ, timeout=10)
+        worlds(4).run(differ, timeout=10)
 
 
 def test_the_mean_over_islands_of_different_sizes_counts_every_rank_once():

@@ -31,8 +31,8 @@ RIVALS = {"broadcast": [naive.broadcast, tree.broadcast], "reduce": [naive.reduc
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_every_rank_holds_what_one_process_computes(real, n):
-    check(real(n), [case for name, fn in ALL.items() for case in variations(fn, name, n)])
+def test_every_rank_holds_what_one_process_computes(worlds, n):
+    check(worlds(n), [case for name, fn in ALL.items() for case in variations(fn, name, n)])
 
 
 @st.composite
@@ -48,48 +48,48 @@ def cases(draw):
 
 @settings(max_examples=100, deadline=None)
 @given(drawn=cases(), seed=st.integers(0, 99))
-def test_every_algorithm_returns_what_torch_returns(real, drawn, seed):
+def test_every_algorithm_returns_what_torch_returns(worlds, drawn, seed):
     members, case = drawn
     def all_of_them(comm):
         if comm.rank in members:
             group = comm.group(members)
             xs = inputs(case, group.world_size, seed)
             return [call(case._replace(fn=fn), xs, group) for fn in [ALL[case.collective], *RIVALS[case.collective]]]
-    results = real(4).run(all_of_them).results
+    results = worlds(4).run(all_of_them).results
     for rank in members:
         yardstick, *rivals = results[rank]
         for fn, found in zip(RIVALS[case.collective], rivals):
             same(found, yardstick, f"{fn.__module__}, {case} on {members}")
 
 
-def test_gloo_gives_all_ranks_the_same_bits(real):
+def test_gloo_gives_all_ranks_the_same_bits(worlds):
     for n in (2, 3, 4):
-        found = real(n).run(lambda comm: native.all_reduce(adversarial(comm.rank), comm)).results
+        found = worlds(n).run(lambda comm: native.all_reduce(adversarial(comm.rank), comm)).results
         assert [bits(x) for x in found] == [bits(found[0])] * n
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_dead_rank_is_told(real, name):
-    check_death(real(3), ALL[name], name)
+def test_a_dead_rank_is_told(worlds, name):
+    check_death(worlds(3), ALL[name], name)
 
 
 @pytest.mark.parametrize("name", ["broadcast", "reduce", "all_reduce", "gather", "all_gather"])
-def test_different_sizes_are_told(real, name):
-    check_disagreement(real(3), ALL[name], name)
+def test_different_sizes_are_told(worlds, name):
+    check_disagreement(worlds(3), ALL[name], name)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name in SPLIT or name in REDUCING])
-def test_what_has_no_meaning_is_refused(real, name):
-    check_refusals(real(3), ALL[name], name)
+def test_what_has_no_meaning_is_refused(worlds, name):
+    check_refusals(worlds(3), ALL[name], name)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_groups_do_it_side_by_side(real, name):
-    check_group(real(4), ALL[name], name)
+def test_groups_do_it_side_by_side(worlds, name):
+    check_group(worlds(4), ALL[name], name)
 
 
-def test_the_record_shows_the_call_and_no_message(real):
-    run = real(2).run(lambda comm: native.all_reduce(torch.ones(3), comm))
+def test_the_record_shows_the_call_and_no_message(worlds):
+    run = worlds(2).run(lambda comm: native.all_reduce(torch.ones(3), comm))
     assert run.trace.collectives() == {"all_reduce": 2} and run.trace.sent() == [0, 0]
 
 

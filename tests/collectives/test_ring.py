@@ -84,13 +84,13 @@ def test_the_bits_depend_on_the_place_in_the_tensor():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_dead_rank_is_told(real, name):
-    check_death(real(3), ALL[name], name)
+def test_a_dead_rank_is_told(worlds, name):
+    check_death(worlds(3), ALL[name], name)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_different_sizes_are_told(real, name):
-    check_disagreement(real(3), ALL[name], name)
+def test_different_sizes_are_told(worlds, name):
+    check_disagreement(worlds(3), ALL[name], name)
 
 
 def test_one_element_more_is_told_wherever_it_falls(make_world):
@@ -107,8 +107,8 @@ def test_what_has_no_meaning_is_refused(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_groups_do_it_side_by_side(real, name):
-    check_group(real(4), ALL[name], name)
+def test_groups_do_it_side_by_side(worlds, name):
+    check_group(worlds(4), ALL[name], name)
 
 
 @pytest.mark.parametrize("name", ALL)

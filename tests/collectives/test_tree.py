@@ -68,13 +68,13 @@ def test_a_root_that_does_not_exist_is_refused(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_dead_rank_is_told(real, name):
-    check_death(real(3), ALL[name], name)
+def test_a_dead_rank_is_told(worlds, name):
+    check_death(worlds(3), ALL[name], name)
 
 
 @pytest.mark.parametrize("name", WITH_DATA)
-def test_different_sizes_are_told(real, name):
-    check_disagreement(real(3), ALL[name], name)
+def test_different_sizes_are_told(worlds, name):
+    check_disagreement(worlds(3), ALL[name], name)
 
 
 @pytest.mark.parametrize("name", WITH_DATA)
@@ -83,8 +83,8 @@ def test_what_has_no_meaning_is_refused(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_groups_do_it_side_by_side(real, name):
-    check_group(real(4), ALL[name], name)
+def test_groups_do_it_side_by_side(worlds, name):
+    check_group(worlds(4), ALL[name], name)
 
 
 @pytest.mark.parametrize("name", ALL)

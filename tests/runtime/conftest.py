@@ -1,23 +1,8 @@
-"""Worlds that several tests share: starting one costs more than most tests."""
+"""What the tests of the runtime share."""
 
 import pytest
 
-from minidl import VirtualWorld, World
-
-
-@pytest.fixture(scope="session")
-def worlds():
-    """worlds(n) is a live World of n ranks, the same one for all tests."""
-    made = {}
-
-    def world(n):
-        if n not in made or made[n].closed:
-            made[n] = World(n)
-        return made[n]
-
-    yield world
-    for world in made.values():
-        world.close()
+from minidl import VirtualWorld
 
 
 @pytest.fixture(params=["real", "virtual"])
