@@ -75,7 +75,7 @@ class Ticket:
     """One side of a message: posted at `time`, over at `done` (None as long as it has not met the other side)."""
 
     __slots__ = ("sends", "rank", "peer", "channel", "number", "nbytes", "signature", "place", "time", "done",
-                 "payload", "work", "row")
+                 "arrival", "payload", "work", "row")
 
     def __init__(self, sends, rank, peer, channel, nbytes, signature, place, time, payload):
         self.sends, self.rank, self.peer, self.channel = sends, rank, peer, channel
@@ -103,8 +103,9 @@ class Fabric:
         channel, key = ticket.channel, (ticket.channel, ticket.sends)
         ticket.number = self.numbers.get(key, 0)
         self.numbers[key] = ticket.number + 1
-        if self.buffered and ticket.sends:
+        if self.buffered and ticket.sends:              # it leaves now, whenever it is received
             ticket.done = ticket.time
+            ticket.arrival = self._travel(ticket.rank, ticket.peer, ticket.nbytes, ticket.time)
         waiting = self.open.get(channel)
         if waiting is None:
             self.open[channel] = deque((ticket,))
@@ -122,20 +123,23 @@ class Fabric:
         return [ticket for waiting in self.open.values() for ticket in waiting]
 
     def _deliver(self, send, recv):
-        source, to = send.rank, recv.rank
+        if self.buffered:
+            recv.done = max(recv.time, send.arrival)
+        else:
+            send.done = recv.done = self._travel(send.rank, recv.rank, send.nbytes, max(send.time, recv.time))
+
+    def _travel(self, source, to, nbytes, start):
+        """When a message that may start at `start` is there; the ports and shared links are busy meanwhile."""
         link = self._links.get((source, to))
         if link is None:
             between, shared = self.network.between(source, to)
             link = self._links[source, to] = (between.alpha + self.delays.get((source, to), 0), between.beta, shared)
         alpha, beta, shared = link
-        start = send.time if self.buffered else max(send.time, recv.time)
         start = max(start, self.out_free[source], self.in_free[to])
-        busy = beta * send.nbytes
+        busy = beta * nbytes
         for name in shared:
             start = max(start, self.shared_free.get(name, 0.0))
         for name in shared:
             self.shared_free[name] = start + busy
         self.out_free[source] = self.in_free[to] = start + busy
-        if not self.buffered:
-            send.done = start + alpha + busy
-        recv.done = max(recv.time, start + alpha + busy)
+        return start + alpha + busy

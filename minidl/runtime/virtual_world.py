@@ -37,7 +37,7 @@ STOP = 1.0                              # seconds of real time for a strand to s
 
 
 class VirtualWorld:
-    """`world_size` virtual ranks.
+    """`world_size` virtual ranks, threads that take turns: 1,024 ranks of a ring need a minute or two.
 
     network   who is how far from whom: Uniform(alpha, beta), Islands(size, fast, slow), OneSlowLink(a, b)
     buffered  False: a send is over when it has been received. True: at once
@@ -54,7 +54,7 @@ class VirtualWorld:
             raise TypeError(f"a network has a method between(source, to), as Uniform() does; {self.network!r} has none")
         self.buffered, self.record, self.last = buffered, record, None
 
-    def run(self, fn, *args, timeout=30, seed=0, faults=(), on_death="raise", **kwargs):
+    def run(self, fn, *args, timeout=120, seed=0, faults=(), on_death="raise", **kwargs):
         """Run `fn(*args, **kwargs)` on every rank; returns a Run. See World.run; timeout is in real seconds."""
         if on_death != "raise":
             raise ValueError(f'on_death must be "raise", not {on_death!r}')

@@ -8,7 +8,7 @@ A wait is split at the moment when both sides have posted: before it the other r
 the link is slow. Main threads only. Left out: what a computation beside a message hides.
 """
 
-from minidl.viz.intervals import main_threads
+from minidl.viz.intervals import main_threads, total, union
 from minidl.viz.lamport import rank_axis, row_pixels
 from minidl.viz.palette import INK, rank_color
 from minidl.viz.picture import Picture, Table
@@ -37,7 +37,8 @@ def cost(trace):
 def parts_of(trace):
     """[(computing, under way, waiting)] in seconds, one entry a rank, from its first event to the end of its last."""
     threads, both = main_threads(trace), both_posted(trace)
-    first, last, link, late = ([None] * trace.world_size, [0.0] * trace.world_size, [0.0] * trace.world_size, [0.0] * trace.world_size)
+    first, last = [None] * trace.world_size, [0.0] * trace.world_size
+    link, wait = [[] for _ in first], [[] for _ in first]
     for e in trace:
         if e.thread != threads[e.rank]:
             continue
@@ -45,10 +46,15 @@ def parts_of(trace):
         last[e.rank] = max(last[e.rank], e.done or e.waited or e.posted)
         if e.kind not in ("compute", "span") and e.waited is not None and e.done is not None:
             ready = min(max(e.waited, both.get(meeting(e), e.waited)), e.done)
-            late[e.rank] += ready - e.waited
-            link[e.rank] += e.done - ready
-    whole = [end - (begin or 0.0) if begin is not None else 0.0 for begin, end in zip(first, last)]
-    return [(max(0.0, all_of_it - a - b), a, b) for all_of_it, a, b in zip(whole, link, late)]
+            wait[e.rank].append((e.waited, e.done))
+            link[e.rank].append((ready, e.done))
+    return [parts(0.0 if begin is None else end - begin, total(union(waits)), total(union(links)))
+            for begin, end, waits, links in zip(first, last, wait, link)]
+
+
+def parts(whole, communicating, under_way):
+    """(computing, under way, waiting) of one rank; a send and a receive at the same time count once."""
+    return max(0.0, whole - communicating), under_way, communicating - under_way
 
 
 def meeting(event):

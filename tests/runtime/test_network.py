@@ -27,6 +27,15 @@ def test_buffered_sends_are_over_at_once_and_travel_meanwhile():
     assert meet(fabric, 0, 1, 10, 20, 40) == (20, 40)                        # there before it is asked for
 
 
+def test_a_buffered_message_leaves_when_it_is_sent_and_not_when_it_is_asked_for():
+    fabric = Fabric(Uniform(alpha=0, beta=1), 3, buffered=True)
+    early = Ticket(True, 0, 1, ("world", 0, 1), 10, "same", None, 0, None)
+    assert fabric.post(early) is None and early.done == 0
+    assert meet(fabric, 0, 2, 1000, 100, 100) == (100, 1100)               # sent later, received first
+    late = Ticket(False, 1, 0, ("world", 0, 1), 10, "same", None, 500, None)
+    assert fabric.post(late) is early and late.done == 500
+
+
 def test_a_rank_sends_one_message_at_a_time_and_receives_one_at_a_time():
     fabric = Fabric(Uniform(alpha=1, beta=1), 3)
     assert meet(fabric, 0, 1, 10, 0, 0) == (11, 11)

@@ -1,8 +1,10 @@
 """The cost card on traces made by hand: which second is computing, which the link, which a late rank."""
 
 import pytest
+import torch
 
-from minidl.viz.cost import cost
+from minidl import Uniform, VirtualWorld
+from minidl.viz.cost import cost, parts_of
 from tests.viz.samples import Maker
 
 
@@ -56,3 +58,11 @@ def test_a_collective_waits_for_its_last_member():
 
 def test_the_text_holds_counts_only():
     assert repr(cost(two_ranks())) == "Picture(cost: 2 ranks, 1 message)"
+
+
+def test_a_send_and_a_receive_at_the_same_time_count_once():
+    def work(comm):
+        comm.compute(2.0)
+        comm.exchange(torch.zeros(1), comm.right, comm.left)
+    trace = VirtualWorld(3, network=Uniform(alpha=1.0, beta=0)).run(work).trace
+    assert parts_of(trace) == [(2.0, 1.0, 0.0)] * 3
