@@ -1,7 +1,10 @@
 """What is pinned is pinned once, says the same everywhere, and names no machine but the learner's."""
 
 import ast
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,8 +72,19 @@ def test_a_pin_for_old_pythons_has_one_for_new_pythons():
 def test_conda_and_binder_take_the_same_pins():
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     entries = [line.strip()[2:] for line in text.splitlines() if line.strip().startswith("- ")]
-    assert entries[-2:] == ["-r requirements.txt", "-e ."]
+    assert entries[-2:] == ["-r requirements.txt", "-e .[test]"]
     assert not [entry for entry in entries if "==" in entry]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Binder runs Linux")
+def test_binder_gets_copies_without_outputs(tmp_path):
+    for name in ("start.py", "postBuild"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    subprocess.run(["bash", "postBuild"], cwd=tmp_path, check=True, timeout=60, env={**os.environ, "PATH": path})
+    cells = json.loads((tmp_path / "work" / "00_start_here.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert len(cells) > 10 and not [cell for cell in cells if cell.get("outputs")]
 
 
 def test_start_installs_the_torch_that_is_pinned():

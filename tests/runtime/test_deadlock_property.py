@@ -15,7 +15,7 @@ import time
 import pytest
 import torch
 
-from minidl import DeadlockError, LeftoverError, Native, RankTimeout, Recv, Send, World
+from minidl import DeadlockError, LeftoverError, Native, RankTimeout, Recv, Send, VirtualWorld, World
 from tests.runtime.programs import Program, model, native_rows, numbers, random_program
 
 PROGRAMS = int(os.environ.get("MINIDL_PROGRAMS", 300))
@@ -128,6 +128,20 @@ def test_programs_end_as_the_model_says(world_size, part, worlds, record_propert
             small = shrunk(program, wrong, world)
             pytest.fail(f"{program.listing()}\n\n{wrong}\n\nsmaller:\n{small.listing()}\n\n{surprise(small, world)}", pytrace=False)
     record_property("kinds", kinds)
+
+
+@pytest.mark.parametrize("world_size", SIZES)
+def test_the_virtual_world_ends_them_in_the_same_way(world_size):
+    """The same programs on the virtual clock, those with native collectives left out."""
+    world, kinds = VirtualWorld(world_size), set()
+    for seed in range(SEED, SEED + PROGRAMS):
+        program = random_program(seed, world_size)
+        if "native(" in program.listing():
+            continue
+        wrong = surprise(program, world)
+        assert not wrong, f"{program.listing()}\n\n{wrong}"
+        kinds.add(model(program).kind)
+    assert kinds == {"ok", "deadlock", "leftover"}
 
 
 def test_the_model_knows_the_textbook_cases():
