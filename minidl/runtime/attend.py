@@ -49,8 +49,8 @@ class Attendance:
 
     @property
     def well(self):
-        """Did every rank return?"""
-        return len(self.results) == len(self.ranks)
+        """Did every rank return, and did they agree on every message? A rank may have caught a MismatchError."""
+        return len(self.results) == len(self.ranks) and self.mismatch is None
 
     @property
     def replaced(self):

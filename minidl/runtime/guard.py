@@ -201,5 +201,6 @@ class Guard:
 
     def _raise(self, what, number, one, two):
         self.report(what, number, one, two)
+        self.broken = "ranks disagree"                  # what this rank would post now no longer fits what the others wait for
         raise MismatchError(f"{what} {number}: rank {one[0]} {one[1]} {one[2]}, but rank {two[0]} {two[1]} {two[2]}",
                             ranks=(one[0], two[0]))

@@ -108,8 +108,8 @@ class VirtualFacts:
 
     @property
     def well(self):
-        """Did every rank return, with nothing left over?"""
-        return len(self.results) == self.size and not self.stuck
+        """Did every rank return, with nothing left over and in agreement on every message?"""
+        return len(self.results) == self.size and not self.stuck and self.mismatch is None
 
     def attend(self, seed):
         """Run all ranks to their end, or as far as they come."""
