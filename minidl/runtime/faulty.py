@@ -162,7 +162,8 @@ class FaultyPart(Work):
         ended = time.perf_counter()
         if self.delay and not self.over:
             # A message that made us wait came just now; another one may have come as early as it was asked for.
-            came = ended if ended - began > 1e-3 else self.posted
+            there_already = ended - began <= 1e-3 and began - self.posted > 1e-3
+            came = self.posted if there_already else ended
             time.sleep(max(0.0, came + self.delay - ended))
         self.over = True
         self.comm.damage.left.at = time.perf_counter()

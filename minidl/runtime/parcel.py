@@ -4,7 +4,6 @@ A function from a cell or from the learner's own file travels whole (cloudpickle
 globals that it names. Functions of installed packages travel by name.
 """
 
-import pickle
 import sys
 from contextlib import contextmanager
 

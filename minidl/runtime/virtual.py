@@ -17,7 +17,7 @@ import torch
 from minidl.comm import Send, Work
 from minidl.errors import MismatchError
 from minidl.runtime.calling import here
-from minidl.runtime.faulty import Op, Seconds, Span
+from minidl.runtime.faulty import Op, Span
 from minidl.runtime.network import Ticket
 from minidl.runtime.strands import Broken
 from minidl.runtime.traced import DONE, FATE, FEW, SEQ, WAITED, dtype_name

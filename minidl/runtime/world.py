@@ -119,7 +119,7 @@ class World:
     def cell(self, source, ranks=None, timeout=30, file="In [cell]"):
         """Run source code among the names of the ranks, as %%ranks does; returns a Run."""
         learn_sources({file: source.splitlines(keepends=True)})
-        return self._run(worker.run_cell, (source, file), {}, self._some(ranks), timeout=timeout, file=file)
+        return self._run(worker.run_cell, (source, file), {}, self._some(ranks), timeout=timeout)
 
     def close(self):
         """End the ranks and remove their folder. A closed World cannot run anything."""
@@ -165,7 +165,7 @@ class World:
             raise ValueError(f"ranks must be between 0 and {self.world_size - 1}, not {list(ranks)}")
         return ranks
 
-    def _run(self, fn, args, kwargs, ranks, timeout, seed=0, faults=(), remember=True, file=None):
+    def _run(self, fn, args, kwargs, ranks, timeout, seed=0, faults=(), remember=True):
         self._usable()
         payloads = parcel.pack(fn, args, kwargs, ranks, self.world_size)
         sources = cell_sources(self._sent_sources)
