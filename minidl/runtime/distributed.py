@@ -25,6 +25,7 @@ from minidl.runtime.guard import Broken, describe, spell
 from minidl.runtime.lane import Lane
 from minidl.runtime.meeting import Meeting
 from minidl.runtime.native import run_native
+from minidl.runtime.preemption import interrupt_nobody
 from minidl.runtime.wrapping import Parts, RuntimeComm, comm_name, label, landing
 
 FOREVER = timedelta(days=10)            # gloo's own time-out; the world's `timeout` comes long before it
@@ -41,6 +42,7 @@ class Node:
         self.store, self.guard, self.report_progress = store, guard, report_progress
         self.lock = threading.RLock() if guard is None else guard.lock
         self.connections = dist.distributed_c10d._get_default_group()
+        interrupt_nobody()
         self.contexts, self.groups, self.lanes = {"world": 0}, {}, {}
         self.begin(0, time.perf_counter())
 

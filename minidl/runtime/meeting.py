@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from minidl.runtime.guard import Broken
 from minidl.runtime.native import run_native
+from minidl.runtime.preemption import interrupt_nobody
 
 SLOWEST = 0.01                          # seconds between looks at the board
 
@@ -69,6 +70,7 @@ class Meeting:
             if self.guard.broken:
                 return
         group = dist.ProcessGroupGloo(self.store, self.comm.rank, self.comm.world_size, self.timeout)
+        interrupt_nobody()
         with self.lock:
             self.group = group
             for pending in self.queue:
