@@ -1,0 +1,111 @@
+"""Where does a function that is checked run?
+
+    LocalArena     a learner's own notebook: a VirtualWorld for everything that is counted, a World for real processes
+    CagedArena     a submission that is graded: each rank a locked-in process, see cage.py
+
+Either way an Outcome comes back: what each rank returned, what became of its inputs, the record, the error.
+"""
+
+import contextlib
+import linecache
+from typing import Any, NamedTuple
+
+from minidl.errors import MinidlError, RankError
+from minidl.grading import mine, progress
+from minidl.grading.book import book
+from minidl.runtime.calling import call
+from minidl.runtime.parcel import PerRank
+from minidl.runtime.virtual_world import VirtualWorld
+from minidl.runtime.world import World
+from minidl.trace import Trace
+
+REAL_RANKS = 4                          # a real run needs a world; this is its size where the notebook has none
+
+
+class Outcome(NamedTuple):
+    """One run of one function.
+
+    results  what each rank returned; None where it did not
+    after    each rank's arguments as they were after the call; None where it did not return
+    trace    the record, as far as it came
+    error    what ended the run, or None
+    """
+
+    results: list
+    after: list
+    trace: Trace
+    error: MinidlError | None
+
+    @property
+    def not_done(self):
+        """Did the function say by itself that nobody has written it yet?"""
+        return isinstance(self.error, RankError) and "NotImplementedError" in str(self.error)
+
+
+def observed(fn, args, arguments, comm):
+    """On a rank: (what `fn` returns, its arguments afterwards)."""
+    return call(fn, comm, args, arguments), args
+
+
+class LocalArena:
+    """Runs functions of the notebook that asks. Nothing is locked in: it is the learner's own machine."""
+
+    watched = True                      # somebody reads what a check says, or nbval does
+
+    def told(self, report):
+        """A check has ended: a passed answer joins the learner's own package."""
+        source = self.source(report.fn)
+        if report.passed:
+            mine.keep(report.task, report.fn, source)
+        progress.note(report, source, book().seed)
+
+    def run(self, fn, inputs, *, network=None, buffered=False, timeout=20, arguments=None):
+        """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome."""
+        return outcome_of(VirtualWorld(len(inputs), network=network, buffered=buffered), fn, inputs, arguments, timeout)
+
+    def real(self, fn, inputs, *, timeout=20, arguments=None):
+        """The same on real processes; the notebook's own World is used where it has as many ranks."""
+        world = World.current
+        if world is not None and not world.closed and world.world_size == len(inputs):
+            return outcome_of(world, fn, inputs, arguments, timeout)
+        with World(len(inputs)) as world:
+            return outcome_of(world, fn, inputs, arguments, timeout)
+
+    def real_ranks(self):
+        """How many ranks a real run has."""
+        return World.current.world_size if World.current is not None and not World.current.closed else REAL_RANKS
+
+    def source(self, fn):
+        """The text of the cell, or file, that defines `fn`; "" if it cannot be had."""
+        code = getattr(fn, "__code__", None)
+        return "" if code is None else "".join(linecache.getlines(code.co_filename))
+
+
+def outcome_of(world, fn, inputs, arguments, timeout):
+    """Run `fn` on a world as `observed` and say how it went."""
+    error = None
+    try:
+        world.run(observed, fn, PerRank(inputs), arguments or {}, timeout=timeout)
+    except MinidlError as raised:
+        error = raised
+    run = world.last
+    pairs = [pair if pair is not None else (None, None) for pair in run.results]
+    return Outcome([result for result, _ in pairs], [after for _, after in pairs], run.trace, error)
+
+
+_current: list[Any] = [LocalArena()]
+
+
+def current():
+    """The arena in which checks run now."""
+    return _current[-1]
+
+
+@contextlib.contextmanager
+def use(arena):
+    """Let checks run in `arena`."""
+    _current.append(arena)
+    try:
+        yield arena
+    finally:
+        _current.pop()
