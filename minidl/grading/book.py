@@ -36,13 +36,18 @@ def number(text):
 class Book:
     """The checks of one exercise of one student.
 
-    seed     the student's
+    student  whose exercise it is, and their seed
     checks   task -> its check, for again()
     reports  task -> its reports, in the order of the checks
     """
 
     def __init__(self):
-        self.seed, self.checks, self.reports = 0, {}, {}
+        self.student, self.checks, self.reports = Student(""), {}, {}
+
+    @property
+    def seed(self):
+        """The seed of all inputs."""
+        return self.student.seed
 
     def draws(self, *words):
         """A generator of random numbers for what these words name, the same for a student each time."""
@@ -74,9 +79,8 @@ def opened(new):
 
 def student(name):
     """The student of this exercise; from here on all that is drawn is drawn for them."""
-    me = Student(name)
-    book().seed = me.seed
-    return me
+    book().student = Student(name)
+    return book().student
 
 
 def again(task, **sizes):

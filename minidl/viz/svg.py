@@ -117,7 +117,7 @@ def legend_sample(layer, x, y):
     if layer.shapes[0].broken:
         return (f'<g fill="none" stroke="{color}" stroke-width="1.5"><path stroke-dasharray="4 3" d="{wide}"/>'
                 f'<use href="#minidl-cross" x="{num(x + 20)}" y="{num(y)}"/></g>')
-    return f'<path fill="none" stroke="{INK}" stroke-width="1.5" d="{arrow_path(x, y, x + 24, y)}"/>'
+    return f'<path fill="none" stroke="{color}" stroke-width="{layer.sample.width:g}" d="{arrow_path(x, y, x + 24, y)}"/>'
 
 
 def svg(scene):
