@@ -1,0 +1,78 @@
+"""Statistics of the whole batch on every rank, one collective in each pass."""
+
+import pytest
+import torch
+
+from minidl import RankError, VirtualWorld
+from minidl.parallel.batch_norm import SyncBatchNorm, synchronised
+
+NEAR = dict(rtol=1e-4, atol=1e-5)       # the variance as a difference of squares, in float32
+
+
+def whole(shape=(12, 3, 2, 2)):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(3)) * 2 + 1
+
+
+def passes(comm, momentum=0.1, parts=None):
+    """Output, gradients and running statistics of this rank's rows; uneven parts on purpose."""
+    torch.manual_seed(0)
+    norm = SyncBatchNorm(torch.nn.BatchNorm2d(3, momentum=momentum), comm)
+    with torch.no_grad():
+        norm.norm.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    x = whole().tensor_split(comm.world_size)[comm.rank].clone().requires_grad_()
+    with comm.span("forward"):
+        y = norm(x)
+    with comm.span("backward"):
+        (y * torch.arange(y[0].numel()).view(y[0].shape)).sum().backward()
+    return y.detach(), x.grad, norm.norm.weight.grad, norm.norm.running_mean, norm.norm.running_var
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("N", [1, 2, 3, 4, 7])
+def test_equal_to_one_process_with_the_whole_batch(N, momentum):
+    norm, x = torch.nn.BatchNorm2d(3, momentum=momentum), whole().requires_grad_()
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    y = norm(x)
+    (y * torch.arange(y[0].numel()).view(y[0].shape)).sum().backward()
+    results = VirtualWorld(N).run(passes, momentum).results
+    for i, expected in enumerate((y.detach(), x.grad)):
+        torch.testing.assert_close(torch.cat([r[i] for r in results]), expected, **NEAR)
+    torch.testing.assert_close(sum(r[2] for r in results), norm.weight.grad, **NEAR)
+    for r in results:
+        torch.testing.assert_close(r[3], norm.running_mean, **NEAR)
+        torch.testing.assert_close(r[4], norm.running_var, **NEAR)
+
+
+def test_one_collective_in_each_pass():
+    trace = VirtualWorld(2).run(passes).trace
+    for span, elements in (("forward", 2 * 3 + 1), ("backward", 2 * 3)):
+        sends = [e for e in trace.where(kind="send", rank=0) if e.span == span]
+        assert len(sends) == 2 and sum(e.nbytes for e in sends) == 4 * elements
+
+
+def test_averaging_the_ranks_own_statistics_is_something_else():
+    parts = whole().tensor_split(2)
+    pooled = whole().var((0, 2, 3), unbiased=False)
+    averaged = sum(part.var((0, 2, 3), unbiased=False) for part in parts) / 2
+    assert (pooled - averaged).abs().max() > 1e-3
+
+
+def test_on_real_processes(worlds):
+    for virtual, real in zip(VirtualWorld(3).run(passes).results, worlds(3).run(passes).results):
+        for a, b in zip(virtual, real):
+            torch.testing.assert_close(a, b, **NEAR)
+
+
+def test_in_eval_mode_nothing_is_sent():
+    def evaluate(comm):
+        model = synchronised(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)), comm).eval()
+        assert isinstance(model[1], SyncBatchNorm)
+        return model(whole()).shape
+    run = VirtualWorld(2).run(evaluate)
+    assert run.results[0] == (12, 3, 2, 2) and sum(run.trace.sent()) == 0
+
+
+def test_one_value_has_no_variance():
+    with pytest.raises(RankError, match="more than one value per channel"):
+        VirtualWorld(1).run(lambda comm: SyncBatchNorm(torch.nn.BatchNorm1d(2), comm)(torch.ones(1, 2)))
