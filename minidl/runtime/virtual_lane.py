@@ -42,7 +42,11 @@ class VirtualLane:
             while not self.queue:
                 strand.idle = True
                 self.node.strands.block(strand)
-            self.queue.pop(0).run(strand)
+            try:
+                self.queue.pop(0).run(strand)
+            except Crashed as crash:                    # the rank dies with all of its strands
+                self.node.run.crashed(self.node.rank, crash)
+                return
 
 
 class VirtualJob(Work):

@@ -156,11 +156,15 @@ class VirtualFacts:
         except Broken:
             pass
         except Crashed as crash:
-            self.died[rank], self.crashing[rank] = None, str(crash)
-            self._limit()
+            self.crashed(rank, crash)
         except BaseException as error:
             self.failures[rank] = self._describe(error)
             self._limit()
+
+    def crashed(self, rank, crash):
+        """The fault Crash has happened to this rank."""
+        self.died[rank], self.crashing[rank] = None, str(crash)
+        self._limit()
 
     def _limit(self):
         """Somebody failed: the others go on to the same moment of virtual time and no further."""
