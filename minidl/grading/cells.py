@@ -12,8 +12,10 @@ The role and the task stand in the metadata of a cell, so cells are found wherev
 """
 
 import ast
+import functools
 import hashlib
 import os
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -65,21 +67,28 @@ def answers(notebook):
     return {task(cell): cell for cell in with_role(notebook, "answer")}
 
 
+def tree_of(source):
+    """The syntax tree of somebody's source; None where it is not Python. Python's warnings about it are not ours to show."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+
+
+@functools.lru_cache(maxsize=1024)
 def bound_names(source):
-    """The names that the top level of this source defines, in order; none where it does not parse."""
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    found = []
-    for node in body:
+    """The names that the top level of this source defines, in order; none where it is not Python."""
+    tree, found = tree_of(source), []
+    for node in tree.body if tree is not None else ():
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found.append(node.name)
         elif isinstance(node, ast.Assign):
             found += [name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found.append(node.target.id)
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
 def digest(*parts):
