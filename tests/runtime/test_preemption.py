@@ -29,7 +29,7 @@ def policies_with_a_group(comm):
 def test_loop_threads_of_the_world_interrupt_nobody(worlds):
     for main, loops in worlds(2).run(policies).results:
         assert main == os.SCHED_OTHER
-        assert loops == [os.SCHED_BATCH]
+        assert loops and set(loops) == {os.SCHED_BATCH}
 
 
 @pytest.mark.skipif(not LINUX, reason="only Linux has SCHED_BATCH")
