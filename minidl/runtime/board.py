@@ -27,6 +27,40 @@ DIRECTORY = HEADER + FILES * FILE_CELLS
 RINGS = DIRECTORY + 2 * CHANNELS
 STRIDE = RINGS + CHANNELS * DEPTH * CELLS
 DESCRIPTOR = struct.Struct(f"={CELLS}q")
+NBYTES = DESCRIPTOR.size
+
+
+class Channel:
+    """One channel of one rank, found on the board once and for all: its count, and its ring of descriptors."""
+
+    __slots__ = ("board", "rank", "cell", "start")
+
+    def __init__(self, board, rank, cell):
+        """cell: where its count is, in the directory of `rank`."""
+        self.board, self.rank, self.cell = board, rank, cell
+        index = (cell - rank * STRIDE - DIRECTORY - 1) // 2
+        self.start = 8 * (rank * STRIDE + RINGS + index * DEPTH * CELLS)
+
+    def count(self):
+        """How many messages its rank has posted here."""
+        return self.board.cells[self.cell]
+
+    def post(self, number, description, place):
+        """Publish the next message, which has this number. By the rank itself, one thread at a time.
+
+        description: five integers; place: an integer.
+        """
+        board = self.board
+        DESCRIPTOR.pack_into(board.map, self.start + number % DEPTH * NBYTES, number + 1, *description, place, 0)
+        board.cells[self.cell] = number + 1
+        board.bump(self.rank)
+
+    def read(self, number):
+        """(description, place) of a message; None if it is not posted or no longer kept."""
+        if not number < self.board.cells[self.cell] <= number + DEPTH:
+            return None
+        check, *description, place, _ = DESCRIPTOR.unpack_from(self.board.map, self.start + number % DEPTH * NBYTES)
+        return (tuple(description), place) if check == number + 1 else None
 
 
 class Board:
@@ -38,18 +72,18 @@ class Board:
             if create:
                 file.truncate(nbytes)          # sparse: only touched pages take room
         with open(path, "r+b") as file:
-            self._map = mmap.mmap(file.fileno(), nbytes)
-        self.cells = memoryview(self._map).cast("q")
+            self.map = mmap.mmap(file.fileno(), nbytes)
+        self.cells = memoryview(self.map).cast("q")
         self.world_size = world_size
         self._versions = itertools.count(time.monotonic_ns())     # each value is written once only, also by a successor
-        self._found = [{} for _ in range(world_size)]      # per rank: key -> cell of (key, count)
+        self._found = [{} for _ in range(world_size)]      # per rank: key -> Channel
         self._scanned = [0] * world_size
         self._file_index = {}
 
     def close(self):
         """Unmap the file."""
         self.cells.release()
-        self._map.close()
+        self.map.close()
 
     def reset(self):
         """Forget all channels: a new run begins. Only while no rank runs."""
@@ -71,60 +105,27 @@ class Board:
         self.cells[rank * STRIDE + VERSION] = next(self._versions)
 
     def find(self, rank, key):
-        """The cell of the count of `rank`'s channel `key`, or None while it has none."""
+        """The Channel `key` of `rank`, or None while it has none."""
         found = self._found[rank]
         if key in found:
             return found[key]
         base = rank * STRIDE
         for i in range(self._scanned[rank], self.cells[base + N_CHANNELS]):
-            found[self.cells[base + DIRECTORY + 2 * i]] = base + DIRECTORY + 2 * i + 1
+            cell = base + DIRECTORY + 2 * i
+            found[self.cells[cell]] = Channel(self, rank, cell + 1)
             self._scanned[rank] = i + 1
         return found.get(key)
 
     def count(self, rank, key):
         """How many messages `rank` has posted on channel `key`."""
-        cell = self.find(rank, key)
-        return 0 if cell is None else self.cells[cell]
+        channel = self.find(rank, key)
+        return 0 if channel is None else channel.count()
 
-    def post(self, rank, key, code, sizes, place):
-        """Publish the descriptor of the next message of `rank` on channel `key`; return its number.
-
-        code: any integer; sizes: four integers; place: any integer. One thread at a time.
-        """
-        cell = self.find(rank, key)
-        if cell is None:
-            cell = self._open(rank, key)
-        number = self.cells[cell]
-        DESCRIPTOR.pack_into(self._map, 8 * self._slot(rank, cell, number), number + 1, code, *sizes, place, 0)
-        self.cells[cell] = number + 1
-        self.cells[rank * STRIDE + VERSION] = next(self._versions)
-        return number
-
-    def read(self, rank, key, number):
-        """(code, sizes, place) of `rank`'s message `number` on `key`; None if not posted or no longer kept."""
-        cell = self.find(rank, key)
-        if cell is None or not number < self.cells[cell] <= number + DEPTH:
-            return None
-        check, code, *sizes, place, _ = DESCRIPTOR.unpack_from(self._map, 8 * self._slot(rank, cell, number))
-        return (code, sizes, place) if check == number + 1 else None
-
-    def file_index(self, rank, name):
-        """The index under which other processes find this file's name."""
-        index = self._file_index.get(name)
-        if index is None:
-            index = min(len(self._file_index), FILES - 1)
-            start = (rank * STRIDE + HEADER + index * FILE_CELLS) * 8
-            text = os.fsencode(name)[-FILE_CELLS * 8 + 1:]
-            self._map[start:start + FILE_CELLS * 8] = text.ljust(FILE_CELLS * 8, b"\0")
-            self._file_index[name] = index
-        return index
-
-    def file_name(self, rank, index):
-        """The name that `rank` gave to file `index`."""
-        start = (rank * STRIDE + HEADER + index * FILE_CELLS) * 8
-        return os.fsdecode(self._map[start:start + FILE_CELLS * 8].rstrip(b"\0"))
-
-    def _open(self, rank, key):
+    def open(self, rank, key):
+        """The Channel `key` of this process's own rank, made if there is none. Raises ValueError for too many."""
+        channel = self.find(rank, key)
+        if channel is not None:
+            return channel
         base = rank * STRIDE
         i = self.cells[base + N_CHANNELS]
         if i == CHANNELS:
@@ -134,6 +135,18 @@ class Board:
         self.cells[base + N_CHANNELS] = i + 1
         return self.find(rank, key)
 
-    def _slot(self, rank, cell, number):
-        channel = (cell - rank * STRIDE - DIRECTORY - 1) // 2
-        return rank * STRIDE + RINGS + (channel * DEPTH + number % DEPTH) * CELLS
+    def file_index(self, rank, name):
+        """The index under which other processes find this file's name."""
+        index = self._file_index.get(name)
+        if index is None:
+            index = min(len(self._file_index), FILES - 1)
+            start = (rank * STRIDE + HEADER + index * FILE_CELLS) * 8
+            text = os.fsencode(name)[-FILE_CELLS * 8 + 1:]
+            self.map[start:start + FILE_CELLS * 8] = text.ljust(FILE_CELLS * 8, b"\0")
+            self._file_index[name] = index
+        return index
+
+    def file_name(self, rank, index):
+        """The name that `rank` gave to file `index`."""
+        start = (rank * STRIDE + HEADER + index * FILE_CELLS) * 8
+        return os.fsdecode(self.map[start:start + FILE_CELLS * 8].rstrip(b"\0"))

@@ -9,21 +9,23 @@ import sysconfig
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 MACHINERY = (os.path.join(PACKAGE, "runtime") + os.sep, os.path.join(PACKAGE, "comm.py"), contextlib.__file__)
 INSTALLED = tuple({sysconfig.get_path(path) + os.sep for path in ("stdlib", "platstdlib", "purelib", "platlib")})
-_is_machinery = {}
 
 
-def is_machinery(code):
-    """Does this code object belong to the runtime, not to a concept or to the learner?"""
-    known = _is_machinery.get(code)
-    if known is None:
-        known = _is_machinery[code] = code.co_filename.startswith(MACHINERY)
-    return known
+class Machinery(dict):
+    """file -> does it belong to the runtime, not to a concept or to the learner?"""
+
+    def __missing__(self, file):
+        known = self[file] = file.startswith(MACHINERY)
+        return known
+
+
+is_machinery = Machinery()
 
 
 def here():
     """(file, line) of the innermost frame of this thread that is not machinery."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and is_machinery(frame.f_code):
+    while is_machinery[frame.f_code.co_filename] and frame.f_back is not None:
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
 

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from minidl.comm import Native, Recv, Send, Work
 from minidl.errors import RankDied, RankTimeout
 from minidl.runtime.calling import here, waiting_for
-from minidl.runtime.guard import Broken, describe, spell
+from minidl.runtime.guard import Broken, description, spell
 from minidl.runtime.lane import Lane
 from minidl.runtime.meeting import Meeting
 from minidl.runtime.native import run_native
@@ -48,7 +48,7 @@ class Node:
 
     def begin(self, epoch, began):
         """A new run: messages of earlier ones are never met."""
-        self.epoch, self.began = epoch, began
+        self.tags, self.began = epoch % (1 << EPOCHS) << CONTEXTS, began
         self.numbers = defaultdict(int)
         self.outstanding = {}                       # id -> Part that nobody has waited for
 
@@ -66,10 +66,6 @@ class Node:
                 raise ValueError(f"more than {(1 << CONTEXTS) - 1} different groups in one world: make a new World")
             self.contexts[name] = chosen
         return self.contexts[name]
-
-    def tag(self, context):
-        """gloo's tag for messages of this context in this run."""
-        return (self.epoch % (1 << EPOCHS)) << CONTEXTS | context
 
     def lane(self, name):
         """The background thread of the communicator `name`."""
@@ -99,6 +95,7 @@ class Part(Work):
     """One op under way."""
 
     __slots__ = ("node", "op", "comm", "peer", "number", "work", "result", "place", "leftover")
+    fate = "delivered"
 
     def __init__(self, node, op, comm, peer, number, work, result, place):
         self.node, self.op, self.comm, self.peer, self.number = node, op, comm, peer, number
@@ -132,7 +129,7 @@ class Part(Work):
         """(kind, comm, peer, number, place, leftover, size), for a report."""
         kind = "send" if type(self.op) is Send else "recv" if type(self.op) is Recv else self.op.name
         tensor = self.op.tensor if kind == "send" else self.op.like if kind == "recv" else None
-        size = "" if tensor is None else spell(*describe(tensor))
+        size = "" if tensor is None else spell(description(tensor.shape, tensor.dtype))
         return (kind, self.comm.name, self.peer, self.number, self.place, self.leftover, size)
 
     def explained(self, error):
@@ -164,8 +161,10 @@ class DistributedComm(RuntimeComm):
         if len(ops) == 1:
             return Parts([self._post(ops[0], peers[0], place)], place)
         parts = [None] * len(ops)
-        for i in sorted(range(len(ops)), key=lambda i: type(ops[i]) is Send):     # receives first
-            parts[i] = self._post(ops[i], peers[i], place)
+        for sends in (False, True):                            # receives first
+            for i, op in enumerate(ops):
+                if (type(op) is Send) is sends:
+                    parts[i] = self._post(op, peers[i], place)
         return Parts(parts, place)
 
     def group(self, ranks):
@@ -197,19 +196,19 @@ class DistributedComm(RuntimeComm):
         node, sending = self.node, kind is Send
         tensor = op.tensor.contiguous() if sending else landing(op)
         if tensor is None:
-            tensor = torch.empty_like(op.like, memory_format=torch.contiguous_format, requires_grad=False)
+            tensor = op.like.new_empty(op.like.shape)
         result = tensor
         if tensor.requires_grad:
             tensor = tensor.detach()
         with node.lock:
             if node.guard is not None:
-                number = node.guard.publish(op, self.context, peer, place)
+                number = node.guard.publish(tensor, sending, self.context, peer, place)
             else:
                 number = node.number(self.context, peer, sending)
             post = node.connections.send if sending else node.connections.recv
             part = Part(node, op, self, peer, number, None, () if sending else (result,), place)
             try:
-                part.work = post([tensor], peer, node.tag(self.context))
+                part.work = post([tensor], peer, node.tags | self.context)
             except RuntimeError as error:               # the peer is gone
                 raise part.explained(error) from None
         node.outstanding[id(part)] = part

@@ -10,6 +10,7 @@ verdict over all ranks is deadlock.py's. Left out: how the bytes travel (distrib
 
 import threading
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 
@@ -37,25 +38,27 @@ def key(context, peer, direction):
     return context << 24 | (peer + 1) << 2 | direction
 
 
-def describe(tensor):
-    """(code, four sizes) of a tensor; further sizes are folded into the last."""
-    shape = tensor.shape
+@lru_cache(4096)
+def description(shape, dtype):
+    """Five integers: dtype and number of dimensions, then four sizes; further sizes are folded into the last."""
     n = len(shape)
-    sizes = [*shape, 0, 0, 0, 0][:4] if n <= 4 else [*shape[:3], hash(tuple(shape[3:])) & 0x7FFFFFFFFFFFFFFF]
-    return DTYPE_INDEX[tensor.dtype] | n << 8, sizes
+    sizes = (*shape, 0, 0, 0, 0)[:4] if n <= 4 else (*shape[:3], hash(tuple(shape[3:])) & 0x7FFFFFFFFFFFFFFF)
+    return DTYPE_INDEX[dtype] | n << 8, *sizes
 
 
-def spell(code, sizes):
-    """A descriptor in words: "(4, 2) float32"."""
+def spell(description):
+    """A description in words: "(4, 2) float32"."""
+    code, *sizes = description
     n = code >> 8 & 0xFF
     shape = tuple(sizes[:n]) if n <= 4 else (*sizes[:3], "...")
     return f"{shape} {str(DTYPES[code & 0xFF]).removeprefix('torch.')}"
 
 
-def spell_native(code, sizes):
-    """A native collective's descriptor in words: "all_reduce((4,) float32, sum)"."""
+def spell_native(description):
+    """A native collective's description in words: "all_reduce((4,) float32, sum)"."""
+    code = description[0]
     name, op, root = NATIVES[code >> 32 & 0xFF], OPS[code >> 40 & 0xF], (code >> 44) - 1
-    words = [spell(code, sizes)] if name in SAME_SHAPE else []
+    words = [spell(description)] if name in SAME_SHAPE else []
     words += [op] if name in REDUCING else []
     words += [f"root {root}"] if root >= 0 else []
     return f"{name}({', '.join(words)})"
@@ -68,6 +71,7 @@ class Guard:
         self.board, self.rank, self.report = board, rank, report
         self.lock = threading.Lock()
         self._fence = threading.Lock()
+        self._mine, self._theirs = {}, {}  # (context, peer, sending) -> this rank's Channel, and the peer's that answers it
         self.active = None                 # the ranks that take part in this run; None for all
         self.broken = None                 # why the run is over, once it is
         self.blocked = {}                  # thread -> what it waits for
@@ -77,32 +81,51 @@ class Guard:
     def begin(self, active):
         """A new run starts on the ranks `active`."""
         self.board.forget()
+        self._mine.clear()
+        self._theirs.clear()
         self.active = active
         self.broken = None
         self.blocked.clear()
 
-    def publish(self, op, context, peer, place):
+    def publish(self, tensor, sending, context, peer, place):
         """Tell what this rank is about to post, and compare with the peer; returns the message's number.
 
         Called with `lock` held. Raises MismatchError, NotInCell, or ValueError past DEPTH messages.
         """
         if self.broken:
             raise Broken(self.broken)
+        channel = (context, peer, sending)
+        mine = self._mine.get(channel) or self._open(*channel)
+        number, told = mine.count(), description(tensor.shape, tensor.dtype)
+        if number >= DEPTH - 1:
+            self._leave_room(number, channel)
+        mine.post(number, told, self._place(place))
+        with self._fence:
+            theirs = self._theirs.get(channel) or self._find(*channel)
+            other = theirs and theirs.read(number)
+        if other is not None and other[0] != told:
+            self._disagree(sending, peer, number, told, place, other)
+        return number
+
+    def _open(self, context, peer, sending):
         if self.active is not None and peer not in self.active:
             raise NotInCell(f"rank {peer} is not in this cell: it runs on ranks {', '.join(map(str, self.active))} only")
-        board, sending = self.board, type(op) is Send
-        code, sizes = describe(op.tensor if sending else op.like)
-        mine, theirs = (SEND, RECV) if sending else (RECV, SEND)
-        theirs = key(context, self.rank, theirs)
-        number = board.post(self.rank, key(context, peer, mine), code, sizes, self._place(place))
-        with self._fence:
-            other = board.read(peer, theirs, number)
-        if other is not None and (other[0] != code or other[1] != sizes):
-            self._disagree(sending, peer, number, code, sizes, place, other)
-        if number >= DEPTH - 1 and number - board.count(peer, theirs) >= DEPTH - 1:
+        mine = self._mine[context, peer, sending] = self.board.open(self.rank, key(context, peer, SEND if sending else RECV))
+        return mine
+
+    def _find(self, context, peer, sending):
+        """The peer's Channel that answers this one; None before it has posted there."""
+        theirs = self.board.find(peer, key(context, self.rank, RECV if sending else SEND))
+        if theirs is not None:
+            self._theirs[context, peer, sending] = theirs
+        return theirs
+
+    def _leave_room(self, number, channel):
+        _, peer, sending = channel
+        theirs = self._find(*channel)
+        if number - (theirs.count() if theirs else 0) >= DEPTH - 1:
             raise ValueError(f"{DEPTH - 1} messages are under way {'to' if sending else 'from'} rank {peer} that it has not "
                              f"{'received' if sending else 'sent'}: wait for some of them first")
-        return number
 
     def publish_native(self, op, context, members, place):
         """The same for a native collective: compare with every member that has come this far."""
@@ -112,15 +135,17 @@ class Guard:
             raise NotInCell(f"{op.name} needs all ranks of its group, but the cell runs on ranks {', '.join(map(str, self.active))} only")
         code = NATIVES.index(op.name) << 32 | OPS.index(op.op) << 40 | (0 if op.root is None else op.root + 1) << 44
         tensor = op.tensor if op.name in SAME_SHAPE else None
-        first, sizes = describe(tensor) if tensor is not None else (0, [0, 0, 0, 0])
-        code |= first
-        channel = key(context, -1, NATIVE)
-        number = self.board.post(self.rank, channel, code, sizes, self._place(place))
+        first, *sizes = (0, 0, 0, 0, 0) if tensor is None else description(tensor.shape, tensor.dtype)
+        told, channel = (code | first, *sizes), key(context, -1, NATIVE)
+        mine = self.board.open(self.rank, channel)
+        number = mine.count()
+        mine.post(number, told, self._place(place))
         with self._fence:
-            others = [(member, self.board.read(member, channel, number)) for member in members]
+            others = [(member, self.board.find(member, channel)) for member in members]
+            others = [(member, theirs.read(number)) for member, theirs in others if theirs is not None]
         for member, other in others:
-            if other is not None and (other[0] != code or other[1] != sizes):
-                self._disagree_native(member, number, code, sizes, place, other)
+            if other is not None and other[0] != told:
+                self._disagree_native(member, number, told, place, other)
         return number
 
     def needs(self, part):
@@ -188,15 +213,15 @@ class Guard:
     def _other_place(self, rank, cell):
         return self.board.file_name(rank, cell >> 32), cell & 0xFFFFFFFF
 
-    def _disagree(self, sending, peer, number, code, sizes, place, other):
-        sides = [(self.rank, "sends" if sending else "expects", spell(code, sizes), place),
-                 (peer, "expects" if sending else "sends", spell(*other[:2]), self._other_place(peer, other[2]))]
+    def _disagree(self, sending, peer, number, told, place, other):
+        sides = [(self.rank, "sends" if sending else "expects", spell(told), place),
+                 (peer, "expects" if sending else "sends", spell(other[0]), self._other_place(peer, other[1]))]
         source, to = sides if sending else sides[::-1]
         self._raise("message", number, source, to)
 
-    def _disagree_native(self, member, number, code, sizes, place, other):
-        sides = [(self.rank, "calls", spell_native(code, sizes), place),
-                 (member, "calls", spell_native(*other[:2]), self._other_place(member, other[2]))]
+    def _disagree_native(self, member, number, told, place, other):
+        sides = [(self.rank, "calls", spell_native(told), place),
+                 (member, "calls", spell_native(other[0]), self._other_place(member, other[1]))]
         self._raise("collective", number, *sorted(sides))
 
     def _raise(self, what, number, one, two):

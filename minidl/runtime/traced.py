@@ -57,14 +57,14 @@ class TracedWork(Work):
         self.work, self.rows, self.now = work, rows, now
 
     def wait(self):
-        received = ()
+        received, at = (), self.now()
         for part, row in zip(self.work.parts, self.rows):
             if row[WAITED] is None:
-                row[WAITED] = self.now()
+                row[WAITED] = at
             received += part.wait()
+            at = self.now()
             if row[DONE] is None:
-                row[DONE] = self.now()
-                row[FATE] = getattr(part, "fate", "delivered")
+                row[DONE], row[FATE] = at, part.fate
         return received
 
 

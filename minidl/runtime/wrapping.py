@@ -100,7 +100,10 @@ class Parts(Work):
         self.parts, self.place = parts, place
 
     def wait(self):
-        return tuple(value for part in self.parts for value in part.wait())
+        received = ()
+        for part in self.parts:
+            received += part.wait()
+        return received
 
 
 def label(members, world_size):
@@ -122,7 +125,7 @@ def landing(op):
     """Where a Recv's tensor goes, or None for a new one; raises ValueError for an `into` that does not fit."""
     if op.into is None:
         return None
-    if op.into.shape != op.like.shape or op.into.dtype != op.like.dtype:
+    if op.into is not op.like and (op.into.shape != op.like.shape or op.into.dtype != op.like.dtype):
         raise ValueError(f"into has shape {tuple(op.into.shape)} and {op.into.dtype}, "
                          f"like has {tuple(op.like.shape)} and {op.like.dtype}")
     if not op.into.is_contiguous():

@@ -16,37 +16,42 @@ def boards(tmp_path):
 
 def test_a_descriptor_is_read_by_the_other_side(boards):
     writer, reader = boards
-    assert reader.read(1, 77, 0) is None and reader.count(1, 77) == 0
-    assert [writer.post(1, 77, code, [1, 2, 3, 4], 9) for code in (5, 6)] == [0, 1]
-    assert reader.count(1, 77) == 2
-    assert reader.read(1, 77, 0) == (5, [1, 2, 3, 4], 9) and reader.read(1, 77, 1)[0] == 6
-    assert reader.read(1, 77, 2) is None and reader.read(2, 77, 0) is None and reader.read(1, 78, 0) is None
+    assert reader.find(1, 77) is None and reader.count(1, 77) == 0
+    for number, code in enumerate((5, 6)):
+        writer.open(1, 77).post(number, (code, 1, 2, 3, 4), 9)
+    channel = reader.find(1, 77)
+    assert reader.count(1, 77) == channel.count() == 2
+    assert channel.read(0) == ((5, 1, 2, 3, 4), 9) and channel.read(1) == ((6, 1, 2, 3, 4), 9)
+    assert channel.read(2) is None and reader.find(2, 77) is None and reader.find(1, 78) is None
 
 
 def test_channels_are_apart_and_old_descriptors_are_given_up(boards):
     writer, reader = boards
     for number in range(DEPTH + 3):
-        assert writer.post(0, 1, number, [0, 0, 0, 0], 0) == number
-    writer.post(0, 2, -1, [0, 0, 0, 0], 0)
-    assert reader.read(0, 1, 2) is None                       # overwritten
-    assert reader.read(0, 1, 3)[0] == 3 and reader.read(0, 1, DEPTH + 2)[0] == DEPTH + 2
-    assert reader.read(0, 2, 0)[0] == -1
+        assert writer.open(0, 1).count() == number
+        writer.open(0, 1).post(number, (number, 0, 0, 0, 0), 0)
+    writer.open(0, 2).post(0, (-1, 0, 0, 0, 0), 0)
+    one, two = reader.find(0, 1), reader.find(0, 2)
+    assert one.read(2) is None                                # overwritten
+    assert one.read(3)[0][0] == 3 and one.read(DEPTH + 2)[0][0] == DEPTH + 2
+    assert two.read(0)[0][0] == -1
 
 
 def test_a_new_run_forgets_the_old_one(boards):
     writer, reader = boards
-    writer.post(2, 5, 1, [0, 0, 0, 0], 0)
+    writer.open(2, 5).post(0, (1, 0, 0, 0, 0), 0)
     assert reader.count(2, 5) == 1
     reader.reset()
     writer.forget()
-    assert reader.count(2, 5) == 0 and writer.post(2, 5, 8, [0, 0, 0, 0], 0) == 0
-    assert reader.read(2, 5, 0)[0] == 8
+    assert reader.count(2, 5) == 0 and writer.open(2, 5).count() == 0
+    writer.open(2, 5).post(0, (8, 0, 0, 0, 0), 0)
+    assert reader.find(2, 5).read(0)[0][0] == 8
 
 
 def test_the_version_never_repeats(boards):
     writer, reader = boards
     seen = [reader.version(1)]
-    for act in (lambda: writer.bump(1), lambda: writer.post(1, 1, 0, [0] * 4, 0), lambda: writer.bump(1)):
+    for act in (lambda: writer.bump(1), lambda: writer.open(1, 1).post(0, (0,) * 5, 0), lambda: writer.bump(1)):
         act()
         seen.append(reader.version(1))
     assert len(set(seen)) == 4 and reader.version(0) == 0
@@ -63,6 +68,6 @@ def test_file_names_travel(boards):
 def test_too_many_channels_is_an_error_in_words(boards):
     writer, _ = boards
     for i in range(CHANNELS):
-        writer.post(0, i, 0, [0] * 4, 0)
+        writer.open(0, i)
     with pytest.raises(ValueError, match="channels"):
-        writer.post(0, CHANNELS, 0, [0] * 4, 0)
+        writer.open(0, CHANNELS)
