@@ -28,12 +28,12 @@ def distances(team):
 
 
 def fold(x, comm, team, combine):
-    """A rank of the team returns x, reduced with that of its left neighbour if that one rests."""
+    """A rank of the team returns x, reduced with that of its left neighbour if that one rests. Others return x."""
     if comm.rank not in team:
         comm.send(x, to=comm.right)
     elif comm.left not in team:
         return combine(comm.recv(x, source=comm.left), x.detach())
-    return fresh(x)
+    return x.detach()
 
 
 def unfold(give, keep, comm, team):
@@ -54,11 +54,13 @@ def all_reduce(x, comm, op="sum"):
     Thakur, Rabenseifner & Gropp 2005, "Reduce and Allreduce".
     """
     combine, finish = reduction(op, x, comm.world_size)
+    if comm.world_size == 1:
+        return finish(fresh(x))
     team = team_of(comm.world_size)
     total = fold(x, comm, team, combine)
     for partner in partners(comm.rank, team):
         theirs = comm.exchange(total, to=partner, source=partner)
-        total = in_rank_order(combine, comm.rank, total, partner, theirs)
+        total = in_rank_order(combine, comm.rank, total, partner, theirs, out=theirs)
     return finish(unfold(total, total, comm, team))
 
 
@@ -79,7 +81,7 @@ def halving_doubling_all_reduce(x, comm, op="sum"):
     """
     combine, finish = reduction(op, x, comm.world_size)
     team = team_of(comm.world_size)
-    y = fold(x, comm, team, combine).reshape(-1)
+    y = fresh(fold(x, comm, team, combine)).reshape(-1)
     meetings = blocks(y, bounds(len(y), len(team)), comm.rank, team)
     halve(meetings, comm, combine)
     double(meetings, comm)
@@ -95,7 +97,7 @@ def reduce_scatter(x, comm, op="sum"):
     """
     combine, finish = reduction(op, x, comm.world_size)
     team, m = team_of(comm.world_size), len(equal(x, comm.world_size)[0])
-    y = fold(x, comm, team, combine)
+    y = fresh(fold(x, comm, team, combine))
     halve(blocks(y, [0, *(m * (rank + 1) for rank in team)], comm.rank, team), comm, combine)
     chunks = equal(y, comm.world_size)
     return finish(fresh(unfold(chunks[comm.left], chunks[comm.rank], comm, team)))

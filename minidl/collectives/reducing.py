@@ -17,14 +17,18 @@ def reduction(op, x, world_size):
     x: a tensor of the dtype that is to be reduced.
     Raises ValueError for an unknown op, for the mean of integers, and for the largest of complex numbers.
     """
-    dtype = str(x.dtype).removeprefix("torch.")
     if op not in COMBINE:
         raise ValueError(f"op must be one of {', '.join(COMBINE)}, not {op!r}")
     if op == "mean" and not (x.is_floating_point() or x.is_complex()):
-        raise ValueError(f"the mean of {dtype} numbers may be a fraction: convert them to float first, or use op='sum'")
+        raise ValueError(f"the mean of {name(x.dtype)} numbers may be a fraction: convert them to float first, or use op='sum'")
     if op in ("max", "min") and x.is_complex():
-        raise ValueError(f"{dtype} numbers have no order: op={op!r} needs real ones")
+        raise ValueError(f"{name(x.dtype)} numbers have no order: op={op!r} needs real ones")
     return COMBINE[op], (lambda total: total.div_(world_size)) if op == "mean" else (lambda total: total)
+
+
+def name(dtype):
+    """ "float32" for torch.float32."""
+    return str(dtype).removeprefix("torch.")
 
 
 def in_rank_order(combine, rank, mine, partner, theirs, out=None):
