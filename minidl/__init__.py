@@ -27,6 +27,7 @@ Trace.pictures.update(
     fit="minidl.viz.fit:fit",
     cost="minidl.viz.cost:cost",
     replay="minidl.viz.replay:replay",
+    memory="minidl.viz.memory:memory",
 )
 register()
 

@@ -66,6 +66,7 @@ class Wait(NamedTuple):
 
 
 NOT_TRAFFIC = ("recv", "compute", "span")
+MEMORY = ("parameters", "gradients", "optimizer state", "activations")      # kinds of what a rank holds
 
 
 class Trace:
@@ -76,6 +77,8 @@ class Trace:
     waits       who waited for whom when the run stopped; empty when it ended well
     values      (rank, seq) of a send -> its numbers, where the tensor has few of them
     unrecorded  (messages, bytes) that each rank sent after the record was full: counted, and no more
+    flops       floating-point operations of each rank, where they were metered; else None
+    held        rank -> [(operation, seconds, kind of memory, bytes more or less), ...], where it was metered
     """
 
     pictures: dict[str, str] = {}          # name of a picture -> "module:function", filled by the package
@@ -85,7 +88,7 @@ class Trace:
         self.world_size = world_size
         self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
         self.waits = list(waits)
-        self.values = {}
+        self.values, self.flops, self.held = {}, None, {}
         self.unrecorded = unrecorded or [(0, 0)] * world_size
         self._ended = ended
 
@@ -126,6 +129,29 @@ class Trace:
         """How long the run took, from its beginning to the last event's end."""
         ends = [done if done is not None else posted for posted, done in zip(self.columns["posted"], self.columns["done"])]
         return max(ends, default=self._ended) if len(self) and not self._ended else self._ended
+
+    def memory_kinds(self, rank):
+        """{kind: the most bytes that this rank held of it at once}. Raises ValueError where memory was not metered."""
+        return {kind: max(totals) for kind, totals in self.memory_over_time(rank)[1].items()}
+
+    def memory_over_time(self, rank):
+        """([(operation, seconds), ...], {kind: bytes held after each of them}) of a rank.
+
+        Raises ValueError where memory was not metered.
+        """
+        if rank not in self.held:
+            raise ValueError(f"memory of rank {rank} was not metered: run it with world.run(..., meter=True)")
+        moments, kinds, totals = [], {kind: [] for kind in MEMORY}, dict.fromkeys(MEMORY, 0)
+        for operation, seconds, kind, nbytes in self.held[rank]:
+            totals[MEMORY[kind]] += nbytes
+            if moments and moments[-1] == (operation, seconds):
+                for kind_of in MEMORY:
+                    kinds[kind_of][-1] = totals[kind_of]
+                continue
+            moments.append((operation, seconds))
+            for kind_of in MEMORY:
+                kinds[kind_of].append(totals[kind_of])
+        return moments, kinds
 
     def collectives(self):
         """How often each native collective was called: {name: calls, summed over ranks}."""

@@ -141,12 +141,12 @@ def traces(layer, x, y):
 
 
 def sample(layer):
-    """A trace without points that shows the layer in the legend, in grey."""
+    """A trace without points that shows the layer in the legend, in its colour, or grey where it has many."""
     base = {"x": [None], "y": [None], "name": layer.name, "legendgroup": layer.name}
-    if layer.kind is Box:
-        grey = boxes(Layer(layer.name, [Box(0, 0, 0, 0, INK)], layer.style), int, int)[0]
-        return base | {key: grey[key] for key in ("type", "orientation", "marker")}
     color = layer.sample.color if len({shape.color for shape in layer.shapes}) <= 1 else INK
+    if layer.kind is Box:
+        box = boxes(Layer(layer.name, [Box(0, 0, 0, 0, color)], layer.style), int, int)[0]
+        return base | {key: box[key] for key in ("type", "orientation", "marker")}
     if layer.kind is Dot:
         shape = layer.sample._replace(color=color)
         marker = {"color": color, "size": min(10, shape.size), "opacity": 1, **symbols([shape])}
@@ -154,8 +154,7 @@ def sample(layer):
     if layer.kind is Path:
         return base | {"type": "scatter", "mode": "lines", "line": {"width": 2, "color": color} | dashes(layer.style)}
     shape = layer.shapes[0]
-    color = shape.color if shape.broken else INK
     marker = {"symbol": "x-thin" if shape.broken else "triangle-right", "size": 8, "color": color,
               "line": {"width": 2 if shape.broken else 0, "color": color}}
-    line = {"color": color, "width": 1.5} | ({"dash": "4px,3px"} if shape.broken else {})
+    line = {"color": color, "width": shape.width} | ({"dash": "4px,3px"} if shape.broken else {})
     return base | {"type": "scatter", "mode": "lines+markers", "line": line, "marker": marker}

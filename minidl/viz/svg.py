@@ -109,7 +109,7 @@ def legend_sample(layer, x, y):
     wide = f"M{num(x)} {num(y)}h24"
     color = layer.sample.color if len({each.color for each in layer.shapes}) <= 1 else INK
     if layer.kind is Box:
-        return f'<rect x="{num(x)}" y="{num(y - 5)}" width="24" height="10" {box_fill(layer.style, INK)}/>'
+        return f'<rect x="{num(x)}" y="{num(y - 5)}" width="24" height="10" {box_fill(layer.style, color)}/>'
     if layer.kind is Dot:
         return mark(layer.sample._replace(color=color, size=min(10, layer.sample.size)), x + 12, y)
     if layer.kind is not Arrow:

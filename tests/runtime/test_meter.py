@@ -1,0 +1,132 @@
+"""FLOPs as torch counts them, bytes as they are held, each of its kind."""
+
+import itertools
+import threading
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from minidl.runtime.meter import KINDS, Meter
+
+CLOCK = itertools.count()
+
+
+def meter():
+    return Meter(lambda: next(CLOCK))
+
+
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.Tanh(), torch.nn.Linear(128, 32))
+
+
+P = 4 * (64 * 128 + 128 + 128 * 32 + 32)
+
+
+def test_flops_equal_those_of_torchs_own_counter():
+    net, x = model(), torch.randn(16, 64)
+    with FlopCounterMode(display=False) as theirs:
+        net(x).sum().backward()
+    ours = meter()
+    with ours.reading():
+        net(x).sum().backward()
+    assert ours.flops == theirs.get_total_flops() > 0
+
+
+def test_a_training_step_holds_parameters_gradients_state_and_activations():
+    ours = meter()
+    with ours.reading():
+        net = model()
+        optimizer = torch.optim.AdamW(net.parameters())
+        x = torch.randn(16, 64)
+        loss = net(x).square().sum()
+        parameters, gradients, state, activations = ours.held()
+        assert (parameters, gradients, state) == (P, 0, 0)
+        assert activations >= 4 * 16 * (64 + 128 + 32)          # inputs of both layers, and what square() keeps
+        loss.backward()
+        del loss
+        assert ours.held()[:2] == [P, P]
+        optimizer.step()
+        steps = 4 * 4                                           # AdamW counts its steps in a tensor for each parameter
+        assert ours.held()[2] == 2 * P + steps
+        optimizer.zero_grad()
+        assert ours.held()[1] == 0
+        del net, optimizer, x
+    totals = [0] * len(KINDS)
+    for _, _, kind, nbytes in ours.changes:
+        totals[kind] += nbytes
+        assert totals[kind] >= 0
+    ours.close()
+
+
+def test_what_is_let_go_is_no_longer_held():
+    ours = meter()
+    with ours.reading():
+        kept, dropped = torch.zeros(100), torch.zeros(1000)
+        view = dropped[:10]
+        del dropped
+        assert ours.held()[-1] == 4400                          # the view keeps the whole storage
+        del view
+        assert ours.held()[-1] == 400 == kept.nbytes
+
+
+def test_a_storage_that_is_emptied_and_filled_again_is_noticed():
+    ours = meter()
+    with ours.reading():
+        whole = torch.zeros(1000)
+        part = torch.nn.Parameter(whole[:500])
+        part * 1
+        assert ours.held()[0] == 4000
+        whole.untyped_storage().resize_(0)
+        torch.ones(1)
+        assert ours.held()[0] == 0
+        whole.untyped_storage().resize_(4000)
+        torch.ones(1)
+        assert ours.held()[0] == 4000
+
+
+def test_meta_tensors_count_without_memory():
+    ours = meter()
+    with ours.reading(), torch.device("meta"):
+        net = torch.nn.Linear(10_000, 10_000)
+        net(torch.empty(1000, 10_000)).sum().backward()
+    assert ours.held()[:2] == [4 * 100_010_000] * 2
+    assert ours.flops == 2 * 2 * 1000 * 10_000**2               # forward and the weight's gradient; the input needs none
+
+
+def test_two_meters_in_two_threads_do_not_mix():
+    found = {}
+
+    def work(n):
+        mine = meter()
+        with mine.reading():
+            net = torch.nn.Linear(n, n)
+            optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+            net(torch.ones(1, n)).sum().backward()
+            optimizer.step()
+            found[n] = mine.flops, mine.held()[:3]
+    threads = [threading.Thread(target=work, args=(n,)) for n in (3, 50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for n in (3, 50):
+        assert found[n] == (4 * n * n, [4 * (n * n + n)] * 3)
+
+
+def test_the_charge_is_told_the_flops_of_each_operation():
+    told = []
+    ours = Meter(lambda: 0.0, told.append)
+    with ours.reading():
+        torch.ones(2, 3) @ torch.ones(3, 4)
+    assert told == [48] and ours.operations >= 3
+
+
+def test_hooks_are_taken_off():
+    net, ours = model(), meter()
+    with ours.reading():
+        net(torch.ones(1, 64)).sum().backward()
+    ours.close()
+    before = len(ours.changes)
+    net(torch.ones(1, 64)).sum().backward()
+    assert len(ours.changes) == before
