@@ -16,6 +16,7 @@ from minidl.grading import arena as arenas
 from minidl.grading.book import book
 from minidl.grading.cases import Trial, cases_of, whole_numbers
 from minidl.grading.demands import (Counted, Inputs, LeavesUnequal, NeverDeadlocks, Peers, RealProcesses, Seconds, Steps, Values, Without)
+from minidl.grading.links import LinkBytes
 from minidl.grading.race import Track
 from minidl.grading.report import NOT_DONE, PARTLY, PASSED, WRONG, Finding, NotPassed, Report
 from minidl.grading.stub import is_stub
@@ -73,6 +74,10 @@ class Check:
     def only_to(self, allowed, words):
         """Messages go only to allowed(rank, N), a set of ranks, called `words`."""
         return self._and(Peers(allowed, words))
+
+    def carries_at_most(self, nbytes, link, words):
+        """No link carries more, all ranks together: link(source, to, N) names the one a message takes, or is None."""
+        return self._and(LinkBytes(nbytes, link, words))
 
     def takes(self, steps=None, seconds=None, on=None):
         """Over after at most so many steps; or at most so many virtual seconds `on` a network."""
