@@ -1,5 +1,6 @@
 """A World from the outside: results, prints, seeds, failures in words, and life after a failure."""
 
+import gc
 import os
 import random
 import signal
@@ -358,3 +359,10 @@ def test_a_crash_in_c_code_is_told_with_its_python_lines(worlds):
     assert "Fatal Python error: Segmentation fault" in str(error.value)
     assert "in crash: ctypes.string_at(0)" in str(error.value)
     assert usable(worlds(2))
+
+
+def test_the_garbage_collector_leaves_torch_alone(worlds):
+    def looked_through(comm):
+        return len(gc.get_objects()), gc.get_freeze_count()
+    for own, torchs in worlds(2).run(looked_through).results:
+        assert own < torchs / 2
