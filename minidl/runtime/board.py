@@ -33,11 +33,11 @@ NBYTES = DESCRIPTOR.size
 class Channel:
     """One channel of one rank, found on the board once and for all: its count, and its ring of descriptors."""
 
-    __slots__ = ("board", "rank", "cell", "start")
+    __slots__ = ("board", "cell", "start", "version")
 
     def __init__(self, board, rank, cell):
         """cell: where its count is, in the directory of `rank`."""
-        self.board, self.rank, self.cell = board, rank, cell
+        self.board, self.cell, self.version = board, cell, rank * STRIDE + VERSION
         index = (cell - rank * STRIDE - DIRECTORY - 1) // 2
         self.start = 8 * (rank * STRIDE + RINGS + index * DEPTH * CELLS)
 
@@ -52,15 +52,16 @@ class Channel:
         """
         board = self.board
         DESCRIPTOR.pack_into(board.map, self.start + number % DEPTH * NBYTES, number + 1, *description, place, 0)
-        board.cells[self.cell] = number + 1
-        board.bump(self.rank)
+        cells = board.cells
+        cells[self.cell] = number + 1
+        cells[self.version] = next(board.versions)
 
     def read(self, number):
-        """(description, place) of a message; None if it is not posted or no longer kept."""
+        """(check, *description, place, 0) of a message; None if it is not posted or no longer kept."""
         if not number < self.board.cells[self.cell] <= number + DEPTH:
             return None
-        check, *description, place, _ = DESCRIPTOR.unpack_from(self.board.map, self.start + number % DEPTH * NBYTES)
-        return (tuple(description), place) if check == number + 1 else None
+        descriptor = DESCRIPTOR.unpack_from(self.board.map, self.start + number % DEPTH * NBYTES)
+        return descriptor if descriptor[0] == number + 1 else None
 
 
 class Board:
@@ -75,7 +76,7 @@ class Board:
             self.map = mmap.mmap(file.fileno(), nbytes)
         self.cells = memoryview(self.map).cast("q")
         self.world_size = world_size
-        self._versions = itertools.count(time.monotonic_ns())     # each value is written once only, also by a successor
+        self.versions = itertools.count(time.monotonic_ns())     # each value is written once only, also by a successor
         self._found = [{} for _ in range(world_size)]      # per rank: key -> Channel
         self._scanned = [0] * world_size
         self._file_index = {}
@@ -102,7 +103,7 @@ class Board:
 
     def bump(self, rank):
         """Tell that `rank` changed. Needs no lock: every number is taken once."""
-        self.cells[rank * STRIDE + VERSION] = next(self._versions)
+        self.cells[rank * STRIDE + VERSION] = next(self.versions)
 
     def find(self, rank, key):
         """The Channel `key` of `rank`, or None while it has none."""

@@ -194,9 +194,10 @@ class DistributedComm(RuntimeComm):
         if kind is Native:
             return self._post_native(op, peer, place)
         node, sending = self.node, kind is Send
-        tensor = op.tensor.contiguous() if sending else landing(op)
-        if tensor is None:
-            tensor = op.like.new_empty(op.like.shape)
+        if sending:
+            tensor = op.tensor.contiguous()
+        else:
+            tensor = torch.empty_like(op.like, memory_format=torch.contiguous_format) if op.into is None else landing(op)
         result = tensor
         if tensor.requires_grad:
             tensor = tensor.detach()

@@ -71,6 +71,7 @@ class Guard:
         self.board, self.rank, self.report = board, rank, report
         self.lock = threading.Lock()
         self._fence = threading.Lock()
+        self._places = {}                  # (file, line) -> its integer on the board
         self._mine, self._theirs = {}, {}  # (context, peer, sending) -> this rank's Channel, and the peer's that answers it
         self.active = None                 # the ranks that take part in this run; None for all
         self.broken = None                 # why the run is over, once it is
@@ -99,11 +100,11 @@ class Guard:
         number, told = mine.count(), description(tensor.shape, tensor.dtype)
         if number >= DEPTH - 1:
             self._leave_room(number, channel)
-        mine.post(number, told, self._place(place))
+        mine.post(number, told, self._places.get(place) or self._place(place))
         with self._fence:
             theirs = self._theirs.get(channel) or self._find(*channel)
             other = theirs and theirs.read(number)
-        if other is not None and other[0] != told:
+        if other is not None and other[1:6] != told:
             self._disagree(sending, peer, number, told, place, other)
         return number
 
@@ -139,12 +140,12 @@ class Guard:
         told, channel = (code | first, *sizes), key(context, -1, NATIVE)
         mine = self.board.open(self.rank, channel)
         number = mine.count()
-        mine.post(number, told, self._place(place))
+        mine.post(number, told, self._places.get(place) or self._place(place))
         with self._fence:
             others = [(member, self.board.find(member, channel)) for member in members]
             others = [(member, theirs.read(number)) for member, theirs in others if theirs is not None]
         for member, other in others:
-            if other is not None and other[0] != told:
+            if other is not None and other[1:6] != told:
                 self._disagree_native(member, number, told, place, other)
         return number
 
@@ -208,20 +209,21 @@ class Guard:
         return version, threads
 
     def _place(self, place):
-        return self.board.file_index(self.rank, place[0]) << 32 | place[1]
+        cell = self._places[place] = self.board.file_index(self.rank, place[0]) << 32 | place[1]
+        return cell
 
     def _other_place(self, rank, cell):
         return self.board.file_name(rank, cell >> 32), cell & 0xFFFFFFFF
 
     def _disagree(self, sending, peer, number, told, place, other):
         sides = [(self.rank, "sends" if sending else "expects", spell(told), place),
-                 (peer, "expects" if sending else "sends", spell(other[0]), self._other_place(peer, other[1]))]
+                 (peer, "expects" if sending else "sends", spell(other[1:6]), self._other_place(peer, other[6]))]
         source, to = sides if sending else sides[::-1]
         self._raise("message", number, source, to)
 
     def _disagree_native(self, member, number, told, place, other):
         sides = [(self.rank, "calls", spell_native(told), place),
-                 (member, "calls", spell_native(other[0]), self._other_place(member, other[1]))]
+                 (member, "calls", spell_native(other[1:6]), self._other_place(member, other[6]))]
         self._raise("collective", number, *sorted(sides))
 
     def _raise(self, what, number, one, two):

@@ -8,9 +8,11 @@ is over only after its wait, so `done` is never earlier than `waited`.
 """
 
 import itertools
+import math
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 from minidl.comm import Native, Recv, Send, Work
 from minidl.runtime.calling import here
@@ -18,15 +20,18 @@ from minidl.runtime.wrapping import WrappedComm
 
 SEQ, WAITED, DONE, FATE = 2, 11, 12, 15            # columns of an Event
 FEW = 8                                            # elements of a sent tensor whose values are kept
-_names = {}
 
 
+@lru_cache
 def dtype_name(dtype):
     """ "float32" for torch.float32."""
-    name = _names.get(dtype)
-    if name is None:
-        name = _names[dtype] = str(dtype).removeprefix("torch.")
-    return name
+    return str(dtype).removeprefix("torch.")
+
+
+@lru_cache(4096)
+def measures(shape, dtype):
+    """(shape, dtype, nbytes) as the columns of an Event have them."""
+    return tuple(shape), dtype_name(dtype), math.prod(shape) * dtype.itemsize
 
 
 class Recorder:
@@ -40,10 +45,7 @@ class Recorder:
     def row(self, kind, comm, peer, number, tensor, posted, place):
         """Begin an event and return its row, to be completed later."""
         thread = self.threads.setdefault(threading.get_ident(), len(self.threads))
-        shape, dtype, nbytes = (), "", 0
-        if tensor is not None:
-            shape, dtype = tuple(tensor.shape), dtype_name(tensor.dtype)
-            nbytes = tensor.numel() * tensor.element_size()
+        shape, dtype, nbytes = ((), "", 0) if tensor is None else measures(tensor.shape, tensor.dtype)
         row = [self.rank, thread, next(self.seq), kind, comm, peer, number, shape, dtype, nbytes,
                posted, None, None, self.path.get(), place, "unfinished"]
         self.rows.append(row)

@@ -21,7 +21,7 @@ def test_a_descriptor_is_read_by_the_other_side(boards):
         writer.open(1, 77).post(number, (code, 1, 2, 3, 4), 9)
     channel = reader.find(1, 77)
     assert reader.count(1, 77) == channel.count() == 2
-    assert channel.read(0) == ((5, 1, 2, 3, 4), 9) and channel.read(1) == ((6, 1, 2, 3, 4), 9)
+    assert channel.read(0) == (1, 5, 1, 2, 3, 4, 9, 0) and channel.read(1) == (2, 6, 1, 2, 3, 4, 9, 0)
     assert channel.read(2) is None and reader.find(2, 77) is None and reader.find(1, 78) is None
 
 
@@ -33,8 +33,8 @@ def test_channels_are_apart_and_old_descriptors_are_given_up(boards):
     writer.open(0, 2).post(0, (-1, 0, 0, 0, 0), 0)
     one, two = reader.find(0, 1), reader.find(0, 2)
     assert one.read(2) is None                                # overwritten
-    assert one.read(3)[0][0] == 3 and one.read(DEPTH + 2)[0][0] == DEPTH + 2
-    assert two.read(0)[0][0] == -1
+    assert one.read(3)[1] == 3 and one.read(DEPTH + 2)[1] == DEPTH + 2
+    assert two.read(0)[1] == -1
 
 
 def test_a_new_run_forgets_the_old_one(boards):
@@ -45,7 +45,7 @@ def test_a_new_run_forgets_the_old_one(boards):
     writer.forget()
     assert reader.count(2, 5) == 0 and writer.open(2, 5).count() == 0
     writer.open(2, 5).post(0, (8, 0, 0, 0, 0), 0)
-    assert reader.find(2, 5).read(0)[0][0] == 8
+    assert reader.find(2, 5).read(0)[1] == 8
 
 
 def test_the_version_never_repeats(boards):
