@@ -5,6 +5,7 @@
     minidl progress      what is done of the course?
     minidl ask 02        one file for a teacher, about the last check that failed
     minidl release       the exercises, written from their solutions
+    minidl grade inbox/  points and feedback for everything that was handed in
     minidl --version     which version is this?
 """
 

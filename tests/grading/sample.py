@@ -30,7 +30,7 @@ TWICE = '''def twice(x, comm):
 
 CHECK_SHIFT = '''(check(shift, "90-shift").equals(lambda inputs, rank, N: inputs[(rank - offset) % N]).over(world_sizes=[2, 3], lengths=[4])
  .sends_at_most(messages="1").worth(6))'''
-CHECK_TWICE = '''check(twice, "90-twice").equals(lambda inputs, rank, N: 2 * inputs[rank][0]).over(world_sizes=[2], lengths=[3]).sends(messages="0").worth(4)'''
+CHECK_TWICE = '''check(twice, "90-twice").equals(lambda inputs, rank, N: 2 * inputs[rank]).over(world_sizes=[2], lengths=[3]).sends(messages="0").worth(4)'''
 HIDDEN = '''again("90-shift", world_sizes=[5], lengths=[7])'''
 RIGHT = {"90-shift": "return comm.exchange(x, to=(comm.rank + offset) % comm.world_size, source=(comm.rank - offset) % comm.world_size)",
          "90-twice": "return 2 * x"}
