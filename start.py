@@ -331,19 +331,34 @@ def cleared(notebook):
 
 
 def course_notebooks(root):
-    """Yield (name relative to notebooks/, cleared bytes) of each notebook of the course."""
-    for path in sorted((root / "notebooks").rglob("*.ipynb")):
-        if ".ipynb_checkpoints" in path.parts:
-            continue
-        try:
-            notebook = json.loads(path.read_text(encoding="utf-8"))
-            yield path.relative_to(root / "notebooks").as_posix(), cleared(notebook)
-        except (ValueError, KeyError, TypeError):
-            raise SetupError("%s is not a notebook any more. Restore it: git checkout -- %s" % (path, path))
+    """Yield (name in work/, bytes) of each notebook, and of each exercise as exercises/NAME; cleared, links pointing home."""
+    for folder, place in (("notebooks", ""), ("exercises", "exercises/")):
+        for path in sorted((root / folder).rglob("*.ipynb")):
+            if ".ipynb_checkpoints" in path.parts:
+                continue
+            try:
+                notebook = json.loads(path.read_text(encoding="utf-8"))
+                yield place + path.relative_to(root / folder).as_posix(), cleared(at_home(notebook, place))
+            except (ValueError, KeyError, TypeError):
+                raise SetupError("%s is not a notebook any more. Restore it: git checkout -- %s" % (path, path))
+
+
+def at_home(notebook, place):
+    """The notebook with links to other notebooks and exercises that lead to the learner's copies in work/."""
+    up = "../" * place.count("/")
+    homes = [(r"\]\(\.\./exercises/", "](" + up + "exercises/"), (r"\]\(\.\./notebooks/(?=[^)#]*\.ipynb)", "](" + up),
+             (r"\]\(\.\./notebooks/(?=glossary)", "](" + up + "../notebooks/")]
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            lines = [cell["source"]] if isinstance(cell["source"], str) else cell["source"]
+            for link, home in homes:
+                lines = [re.sub(link, home, line) for line in lines]
+            cell["source"] = lines[0] if isinstance(cell["source"], str) else lines
+    return notebook
 
 
 def copy_notebooks(root):
-    """Copy the notebooks to work/. A file that the learner changed is never overwritten, only spoken of.
+    """Copy the notebooks and exercises to work/. A file that the learner changed is never overwritten, only spoken of.
 
     work/.minidl.json remembers the hash of each copy as it was written. So a copy that still has this hash was never
     touched and may follow the course, and a newer version of a touched one is noticed.

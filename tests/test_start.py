@@ -394,6 +394,22 @@ def test_copies_hold_no_outputs_and_keep_everything_else(machine):
     assert (machine.root / "work/deeper/02_more.ipynb").exists()
 
 
+def test_exercises_are_copied_and_links_lead_to_the_learners_own_copies(machine, start):
+    def linked(*links):
+        cells = [{"cell_type": "markdown", "metadata": {}, "source": [f"[a]({link})" for link in links]}]
+        return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
+    (machine.root / "exercises").mkdir()
+    (machine.root / "exercises/01_messages.ipynb").write_bytes(linked("../notebooks/01_messages.ipynb", "../notebooks/glossary.md#rank"))
+    (machine.root / "notebooks/01_messages.ipynb").write_bytes(linked("../exercises/01_messages.ipynb", "../notebooks/glossary.md#rank"))
+    start.copy_notebooks(machine.root)
+    for name, links in (("exercises/01_messages.ipynb", ["../01_messages.ipynb", "../../notebooks/glossary.md#rank"]),
+                        ("01_messages.ipynb", ["exercises/01_messages.ipynb", "../notebooks/glossary.md#rank"])):
+        [cell] = json.loads((machine.root / "work" / name).read_text())["cells"]
+        assert cell["source"] == [f"[a]({link})" for link in links]
+    done = machine.call("--fresh", "exercises/01")
+    assert "work/exercises/01_messages (fresh).ipynb is new" in done.stdout
+
+
 def test_a_learners_file_is_kept_and_the_newer_one_is_spoken_of(machine, start):
     start.copy_notebooks(machine.root)
     mine, course = machine.root / "work/01_messages.ipynb", machine.root / "notebooks/01_messages.ipynb"
