@@ -5,10 +5,11 @@
                      '-----> the judge's copy  --judge--> points, demand by demand
                                                   '--> results/ada.json, written aside and renamed
 
-A result carries a digest of the submission, its master, minidl and the limits. While that is the same, the result
+A result carries a digest of the submission, its master, minidl's own code and the limits. While that is the same, the result
 stands: an interrupted run loses only what was under way.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -21,7 +22,6 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
-import minidl
 from minidl.grading import in_kernel
 from minidl.grading.assemble import assemble, exercise_of
 from minidl.grading.cells import SOLUTIONS, Unfit, answers, digest, masters, read_master, with_role, write_aside
@@ -99,7 +99,7 @@ class Grading:
         """The result of a submission: the stored one if it still holds, else a new one, which is stored."""
         data, path = b"" if one.problem else one.data(), self.out / "results" / f"{one.key}.json"
         name = self.exercise(data)
-        mark = digest(data, one.problem, name, nbformat.writes(self.course.exercises[name]) if name else "", minidl.__version__,
+        mark = digest(data, one.problem, name, nbformat.writes(self.course.exercises[name]) if name else "", package_digest(),
                       self.settings.kernel, self.settings.judge, self.settings.judged_by, self.settings.shown)
         known = stored(path)
         if known is not None and known["digest"] == mark:
@@ -193,6 +193,13 @@ def unhidden(value, lines):
     if isinstance(value, dict):
         return {key: unhidden(part, lines) for key, part in value.items()}
     return [unhidden(part, lines) for part in value] if isinstance(value, list) else value
+
+
+@functools.cache
+def package_digest():
+    """A fingerprint of minidl's code: another version of it may count otherwise."""
+    package = Path(__file__).parent.parent
+    return digest(*(part for path in sorted(package.rglob("*.py")) for part in (path.relative_to(package).as_posix(), path.read_bytes())))
 
 
 def stored(path):
