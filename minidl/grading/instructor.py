@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from minidl.grading import feedback, handed_in, summary, tables
+from minidl.grading import feedback, handed_in, nbgrader, summary, tables
 from minidl.grading.cells import EXERCISES, SOLUTIONS, Unfit
 from minidl.grading.release import release_all
 from minidl.grading.score import Course, Grading, Settings
@@ -23,7 +23,8 @@ def add_commands(commands):
     release.add_argument("--check", action="store_true", help="write nothing; exit code 1 if an exercise differs from its solutions")
     release.add_argument("--solutions", type=Path, default=SOLUTIONS, metavar="FOLDER", help="another course's solutions")
     release.add_argument("--exercises", type=Path, default=EXERCISES, metavar="FOLDER", help="where the exercises are written")
-    release.set_defaults(run=in_words(lambda options: release_all(options.numbers, options.solutions, options.exercises, options.check)))
+    release.add_argument("--nbgrader", type=Path, metavar="FOLDER", help="write source/ and release/ for nbgrader there, and nothing else")
+    release.set_defaults(run=in_words(release_them))
     grade = commands.add_parser("grade", help="grade everything that was handed in")
     grade.add_argument("paths", nargs="+", metavar="PATH", help="notebooks, folders and zip files of notebooks")
     grade.add_argument("--exercise", default="", metavar="NN", help="grade all as this exercise; without it each is recognised by its tasks")
@@ -31,7 +32,15 @@ def add_commands(commands):
     grade.add_argument("--jobs", type=int, default=0, metavar="N", help="submissions at once (as many as there are cores)")
     grade.add_argument("--solutions", type=Path, default=SOLUTIONS, metavar="FOLDER", help="another course's solutions")
     grade.add_argument("--points-only", action="store_true", help="ask the judge alone, and do not run the notebooks as their authors saw them")
+    grade.add_argument("--nbgrader", action="store_true", help="also write submissions and points as nbgrader keeps them")
     grade.set_defaults(run=in_words(grade_all))
+
+
+def release_them(options):
+    """Write or compare the exercises, for minidl or for nbgrader; returns the exit code."""
+    if options.nbgrader:
+        return nbgrader.export(options.numbers, options.solutions, options.nbgrader)
+    return release_all(options.numbers, options.solutions, options.exercises, options.check)
 
 
 def grade_all(options):
@@ -46,6 +55,8 @@ def grade_all(options):
         print("Stopped. What is done is kept: the same call goes on from there.", file=sys.stderr)
         return 130
     write_reports(results, options.out)
+    if options.nbgrader:
+        nbgrader.export_graded(results, found, grading.course, options.out / "nbgrader")
     print(tables.terminal(results, shutil.get_terminal_size((110, 24)).columns), summary.text(results), sep="\n\n")
     print(f"Written to {options.out}{os.sep}: grades.csv, junit.xml, summary.html, feedback{os.sep}, gradescope{os.sep}, results{os.sep}")
     return int(any(result["problem"] for result in results))
