@@ -72,15 +72,37 @@ class OneSlowLink:
 
 
 class Ticket:
-    """One side of a message: posted at `time`, over at `done` (None as long as it has not met the other side)."""
+    """One side of a message: posted at `time`, over at `done` (None as long as it has not met the other side).
+
+    It is also what the record keeps of it (recording.py): waited for since `waited`, by the thread `order`, in the spans `path`.
+    """
 
     __slots__ = ("sends", "rank", "peer", "channel", "number", "nbytes", "signature", "place", "time", "done",
-                 "arrival", "payload", "work", "row")
+                 "arrival", "payload", "work", "waited", "order", "path")
 
-    def __init__(self, sends, rank, peer, channel, nbytes, signature, place, time, payload):
+    def __init__(self, sends, rank, peer, channel, nbytes, signature, place, time, payload, work=None, order=0, path=""):
         self.sends, self.rank, self.peer, self.channel = sends, rank, peer, channel
         self.nbytes, self.signature, self.place, self.time, self.payload = nbytes, signature, place, time, payload
-        self.number, self.done, self.work, self.row = 0, None, None, None
+        self.work, self.order, self.path = work, order, path
+        self.number, self.done, self.waited = 0, None, None
+
+    @property
+    def kind(self):
+        """As an Event tells it."""
+        return "send" if self.sends else "recv"
+
+
+class Way:
+    """A channel, one direction between two ranks on one communicator, and all that is known of it.
+
+    waiting  sends, or receives, that have not met the other side
+    """
+
+    __slots__ = ("waiting", "sent", "received", "alpha", "beta", "shared")
+
+    def __init__(self, alpha, beta, shared):
+        self.waiting, self.sent, self.received = deque(), 0, 0
+        self.alpha, self.beta, self.shared = alpha, beta, shared
 
 
 class Fabric:
@@ -93,53 +115,58 @@ class Fabric:
 
     def __init__(self, network, size, buffered=False, delays=None):
         self.network, self.buffered, self.delays = network, buffered, delays or {}
-        self.open = {}                                  # channel -> sends or receives that wait for the other side
-        self.numbers = {}                               # (channel, sends) -> how many so far
+        self.ways = {}                                  # (comm, source, to) -> Way
         self.out_free, self.in_free, self.shared_free = [0.0] * size, [0.0] * size, {}
-        self._links = {}
 
     def post(self, ticket):
         """Post one side; returns the other side if it was there already, with `done` of both set."""
-        channel, key = ticket.channel, (ticket.channel, ticket.sends)
-        ticket.number = self.numbers.get(key, 0)
-        self.numbers[key] = ticket.number + 1
-        if self.buffered and ticket.sends:              # it leaves now, whenever it is received
-            ticket.done = ticket.time
-            ticket.arrival = self._travel(ticket.rank, ticket.peer, ticket.nbytes, ticket.time)
-        waiting = self.open.get(channel)
-        if waiting is None:
-            self.open[channel] = deque((ticket,))
-            return None
-        if not waiting or waiting[0].sends == ticket.sends:
+        way = self.ways.get(ticket.channel) or self._way(ticket.channel)
+        sends, waiting = ticket.sends, way.waiting
+        if sends:
+            ticket.number = way.sent
+            way.sent += 1
+            if self.buffered:                           # it leaves now, whenever it is received
+                ticket.done = ticket.time
+                ticket.arrival = self._travel(way, ticket.rank, ticket.peer, ticket.nbytes, ticket.time)
+        else:
+            ticket.number = way.received
+            way.received += 1
+        if not waiting or waiting[0].sends == sends:
             waiting.append(ticket)
             return None
         other = waiting.popleft()
         if other.signature == ticket.signature:
-            self._deliver(*((ticket, other) if ticket.sends else (other, ticket)))
+            self._deliver(way, *((ticket, other) if sends else (other, ticket)))
         return other
 
     def leftovers(self):
         """Tickets that never met their other side, in the order of their posting on each channel."""
-        return [ticket for waiting in self.open.values() for ticket in waiting]
+        return [ticket for way in self.ways.values() for ticket in way.waiting]
 
-    def _deliver(self, send, recv):
+    def _way(self, channel):
+        _, source, to = channel
+        link, shared = self.network.between(source, to)
+        way = self.ways[channel] = Way(link.alpha + self.delays.get((source, to), 0), link.beta, shared)
+        return way
+
+    def _deliver(self, way, send, recv):
         if self.buffered:
             recv.done = max(recv.time, send.arrival)
         else:
-            send.done = recv.done = self._travel(send.rank, recv.rank, send.nbytes, max(send.time, recv.time))
+            start = send.time if send.time > recv.time else recv.time
+            send.done = recv.done = self._travel(way, send.rank, recv.rank, send.nbytes, start)
 
-    def _travel(self, source, to, nbytes, start):
+    def _travel(self, way, source, to, nbytes, start):
         """When a message that may start at `start` is there; the ports and shared links are busy meanwhile."""
-        link = self._links.get((source, to))
-        if link is None:
-            between, shared = self.network.between(source, to)
-            link = self._links[source, to] = (between.alpha + self.delays.get((source, to), 0), between.beta, shared)
-        alpha, beta, shared = link
-        start = max(start, self.out_free[source], self.in_free[to])
-        busy = beta * nbytes
-        for name in shared:
+        out_free, in_free = self.out_free, self.in_free
+        if out_free[source] > start:
+            start = out_free[source]
+        if in_free[to] > start:
+            start = in_free[to]
+        for name in way.shared:
             start = max(start, self.shared_free.get(name, 0.0))
-        for name in shared:
+        busy = way.beta * nbytes
+        out_free[source] = in_free[to] = start + busy
+        for name in way.shared:
             self.shared_free[name] = start + busy
-        self.out_free[source] = self.in_free[to] = start + busy
-        return start + alpha + busy
+        return start + way.alpha + busy

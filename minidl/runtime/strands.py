@@ -12,6 +12,7 @@ all have ended or nobody can ever go on: a deadlock, known at once and for certa
 import ctypes
 import os
 import threading
+from contextlib import suppress
 from heapq import heappop, heappush, heappushpop
 
 from minidl.runtime.guard import Broken
@@ -137,6 +138,12 @@ def core_of_this_thread():
 
 
 def stay_on(core):
-    """Keep the calling thread on one core: a turn that changes cores as well takes twice as long."""
+    """Keep the calling thread on one core, and let it run until it waits.
+
+    A turn that changes cores takes twice as long. And so does one in which the following thread, woken, pushes
+    this one aside before it has let go of Python's own lock, only to wait for that: see preemption.py.
+    """
     if core is not None:
         os.sched_setaffinity(0, {core})
+        with suppress(OSError):                         # not allowed in this container
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -4,8 +4,8 @@
 
 A rank's clock moves when it waits for messages and when it says compute(seconds); everything else takes no
 virtual time. Sends are rendezvous unless the world is buffered. The record is made here, in the network's
-own terms: a send and a receive that met bear the times at which they did. Left out: turns (strands.py),
-times (network.py), and how a run begins and ends (virtual_world.py).
+own terms: a send and a receive that met bear the times at which they did. Left out: turns (strands.py), times
+(network.py), waiting (virtual_work.py), the record (recording.py), and how a run begins and ends (virtual_world.py).
 """
 
 import threading
@@ -14,16 +14,17 @@ from contextvars import ContextVar
 
 import torch
 
-from minidl.comm import Send, Work
+from minidl.comm import Recv, Send
 from minidl.errors import MismatchError
 from minidl.runtime.calling import here
 from minidl.runtime.faulty import Op, Span
 from minidl.runtime.network import Ticket
+from minidl.runtime.recording import Mark
 from minidl.runtime.strands import Broken
-from minidl.runtime.traced import DONE, FATE, FEW, SEQ, WAITED, dtype_name
+from minidl.runtime.traced import FEW
 from minidl.runtime.virtual_lane import VirtualLane
+from minidl.runtime.virtual_work import VirtualWork, size_of
 from minidl.runtime.wrapping import RuntimeComm, comm_name, label, landing
-
 
 
 class VirtualNode:
@@ -32,14 +33,14 @@ class VirtualNode:
     def __init__(self, run, rank):
         self.run, self.rank = run, rank
         self.strands, self.fabric, self.damage = run.strands, run.fabric, run.damage[rank]
-        (self.rows, self.values), self.path = run.records[rank], ContextVar("spans", default="")
-        self.outstanding, self.lanes, self.thread_numbers = {}, {}, {}
+        self.record, self.path = run.record, ContextVar("spans", default="")
+        self.outstanding, self.lanes = {}, {}
 
     def finish(self):
         """End what the rank left under way: background jobs, then works that nobody waited for."""
         for lane in list(self.lanes.values()):
             lane.finish()
-        for work in list(self.outstanding.values()):
+        for work in list(self.outstanding):
             work.leftover = True
             work.wait()
 
@@ -55,18 +56,11 @@ class VirtualNode:
             raise Broken(self.strands.broken)
         return strand
 
-    def row(self, kind, comm, peer, number, shape, dtype, nbytes, posted, place):
-        """Record an event, as long as there is room; returns its row or None."""
-        run = self.run
-        if run.room <= 0:
-            run.count_only(self.rank, kind, nbytes)
-            return None
-        run.room -= 1
-        thread = self.thread_numbers.setdefault(threading.get_ident(), len(self.thread_numbers))
-        row = [self.rank, thread, len(self.rows), kind, comm, peer, number, shape, dtype, nbytes,
-               posted, None, None, self.path.get(), place, "unfinished"]
-        self.rows.append(row)
-        return row
+    def mark(self, kind, comm, strand):
+        """Record that a computation or a span begins; returns the Mark."""
+        mark = Mark(kind, comm, here(), strand.clock, strand.order, self.path.get())
+        self.record.keep(self.rank, mark)
+        return mark
 
     def advance(self, strand, seconds):
         """Let virtual time pass for this strand; a Crash at Seconds(t) happens on the way."""
@@ -78,72 +72,6 @@ class VirtualNode:
         self.strands.pause(strand)
 
 
-class VirtualWork(Work):
-    """Ops under way; the waiter is made ready once, when the last of them is over."""
-
-    __slots__ = ("node", "comm", "tickets", "missing", "waiter", "result", "place", "leftover")
-
-    def __init__(self, node, comm, place):
-        self.node, self.comm, self.place = node, comm, place
-        self.tickets, self.missing, self.waiter, self.result, self.leftover = [], 0, None, None, False
-
-    def wait(self):
-        if self.result is not None:
-            return self.result
-        node = self.node
-        strand = node.strand()
-        began = strand.clock
-        if self.missing:
-            self.waiter, strand.waiting = strand, self
-            try:
-                node.strands.block(strand)
-            finally:
-                self.waiter = strand.waiting = None
-        result, last = [], began
-        for ticket in self.tickets:
-            done, row = ticket.done, ticket.row
-            if done > last:
-                last = done
-            if row is not None:
-                row[WAITED], row[DONE], row[FATE] = began, done, self.fate(ticket)
-            if not ticket.sends:
-                result.append(ticket.payload)
-            ticket.work = None                          # no cycle of references is left for the garbage collector
-        self.tickets, self.result = (), tuple(result)
-        del node.outstanding[id(self)]
-        if last > strand.clock:
-            strand.clock = last
-            node.strands.pause(strand)
-        return self.result
-
-    def fate(self, ticket):
-        """ "delayed" on a link with a Delay, else "delivered"."""
-        delays = self.node.fabric.delays
-        slow = delays and delays.get((ticket.rank, ticket.peer) if ticket.sends else (ticket.peer, ticket.rank))
-        return "delayed" if slow else "delivered"
-
-    def over(self, ticket):
-        """The other side of `ticket` has come."""
-        self.missing -= 1
-        if not self.missing and self.waiter is not None:
-            last = self.waiter.clock
-            for ticket in self.tickets:
-                if ticket.done > last:
-                    last = ticket.done
-            self.node.strands.ready(self.waiter, last)
-
-    def met(self):
-        """Have all other sides come?"""
-        return not self.missing
-
-    def in_words(self):
-        """(kind, comm, peer, number, place, leftover, size) of the first op that has not met its other side."""
-        ticket = next((t for t in self.tickets if t.done is None), self.tickets[0])
-        shape, dtype = ticket.signature
-        return ("send" if ticket.sends else "recv", self.comm.name, ticket.peer, ticket.number, ticket.place, self.leftover,
-                f"{shape} {dtype_name(dtype)}")
-
-
 class VirtualComm(RuntimeComm):
     """The ranks `members` of a virtual world, as one of them sees them."""
 
@@ -152,56 +80,63 @@ class VirtualComm(RuntimeComm):
         self.rank, self.world_size = self.members.index(node.rank), len(self.members)
         self._label = label(self.members, node.run.size)
         self.name = comm_name(self._label, origins)
+        self._channels = {}                             # (Send or Recv, rank) -> (name, source, to)
 
     def start(self, ops):
         node, place = self.node, here()
         strand = node.strand()
         ops = list(ops)
-        peers = [self.peer(op) for op in ops]
-        work = VirtualWork(node, self, place)
+        channels = [self._channels.get((type(op), op.to if type(op) is Send else op.source)) or self._channel(op)
+                    if type(op) in (Send, Recv) else self._channel(op) for op in ops]
+        work = VirtualWork(node, self)
         if node.damage.moments:
             for _ in ops:
                 node.damage.reach(Op(node.damage.posted))
                 node.damage.posted += 1
-        node.outstanding[id(work)] = work
-        for op, peer in zip(ops, peers):
-            self._post(op, peer, place, strand.clock, work)
+        node.outstanding[work] = None
+        for op, channel in zip(ops, channels):
+            self._post(op, channel, place, strand, work)
         return work
 
-    def _post(self, op, peer, place, clock, work):
-        node, sends = self.node, type(op) is Send
+    def _channel(self, op):
+        """(name, source, to) of what `op` uses, in ranks of the world; raises in words for a wrong op or rank."""
+        me, peer = self.node.rank, self.peer(op)
         if peer < 0:
             raise TypeError(f"a VirtualWorld has no native {op.name}: use minidl.collectives, which sends messages that can be counted")
-        tensor = op.tensor if sends else op.like
-        shape, dtype = tuple(tensor.shape), tensor.dtype
-        nbytes = tensor.nbytes
-        fabric, me = node.fabric, node.rank
-        if sends:
-            payload = tensor.detach() if not fabric.buffered else tensor.detach().clone()
-        else:
-            payload = landing(op)
+        sends = type(op) is Send
         channel = (self.name, me, peer) if sends else (self.name, peer, me)
-        ticket = Ticket(sends, me, peer, channel, nbytes, (shape, dtype), place, clock, payload)
-        ticket.work = work
+        self._channels[type(op), op.to if sends else op.source] = channel
+        return channel
+
+    def _post(self, op, channel, place, strand, work):
+        node, sends = self.node, type(op) is Send
+        tensor = op.tensor if sends else op.like
+        nbytes, fabric = tensor.nbytes, node.fabric
+        payload = landing(op) if not sends else tensor if not fabric.buffered else tensor.detach().clone()
+        ticket = Ticket(sends, node.rank, channel[2 if sends else 1], channel, nbytes, (tensor.shape, tensor.dtype), place,
+                        strand.clock, payload, work, strand.order, node.path.get())
         other = fabric.post(ticket)
-        ticket.row = node.row("send" if sends else "recv", self.name, peer, ticket.number, shape, dtype_name(dtype), nbytes, clock, place)
-        if sends and ticket.row is not None and nbytes <= 64 and tensor.numel() <= FEW and not tensor.is_meta:
-            node.values[ticket.row[SEQ]] = tensor.flatten().tolist()
+        seq = node.record.keep(node.rank, ticket)
+        if sends and nbytes <= 64 and seq is not None and tensor.numel() <= FEW and not tensor.is_meta:
+            node.record.values[node.rank][seq] = tensor.flatten().tolist()
         work.tickets.append(ticket)
-        if other is None:
-            if ticket.done is None:
-                work.missing += 1
-            return
+        if other is not None:
+            self._meet(ticket, other)
+        elif ticket.done is None:
+            work.missing += 1
+
+    def _meet(self, ticket, other):
+        """The other side was there before: the data move, and who waits for it may go on."""
         if other.signature != ticket.signature:
             self._disagree(ticket, other)
-        send, recv = (ticket, other) if sends else (other, ticket)
+        send, recv = (ticket, other) if ticket.sends else (other, ticket)
+        tensor, send.payload = send.payload.detach(), None
         if recv.payload is None:
-            recv.payload = send.payload.clone(memory_format=torch.contiguous_format)
+            recv.payload = tensor.clone(memory_format=torch.contiguous_format)
         else:
-            recv.payload.detach().copy_(send.payload)
-        send.payload = None
-        if not (fabric.buffered and other.sends):
-            other.work.over(other)
+            recv.payload.detach().copy_(tensor)
+        if not (self.node.fabric.buffered and other.sends):
+            other.work.over()
 
     def group(self, ranks):
         return VirtualComm(self.node, self.chosen(ranks), self._origins)
@@ -218,10 +153,9 @@ class VirtualComm(RuntimeComm):
     def compute(self, seconds):
         node = self.node
         strand = node.strand()
-        row = node.row("compute", self.name, -1, 0, (), "", 0, strand.clock, here())
+        mark = node.mark("compute", self.name, strand)
         node.advance(strand, seconds * node.damage.factor)
-        if row is not None:
-            row[WAITED], row[DONE], row[FATE] = row[10], strand.clock, "delivered"
+        mark.end(strand.clock)
 
     def progress(self, i, n):
         self.node.run.echo.progress(self.node.rank, i, n)
@@ -234,12 +168,12 @@ class VirtualComm(RuntimeComm):
         node.damage.reach(Span(name, node.damage.entered[name]))
         node.damage.entered[name] += 1
         token = node.path.set(f"{node.path.get()}/{name}".lstrip("/"))
-        row = node.row("span", self.name, -1, 0, (), "", 0, node.strand().clock, here())
+        mark = node.mark("span", self.name, node.strand())
         try:
             yield
         finally:
-            if row is not None and node.strands.running is not None:
-                row[WAITED], row[DONE], row[FATE] = row[10], node.strands.running.clock, "delivered"
+            if node.strands.running is not None:
+                mark.end(node.strands.running.clock)
             node.path.reset(token)
 
     def now(self):
@@ -247,8 +181,7 @@ class VirtualComm(RuntimeComm):
 
     def _disagree(self, ticket, other):
         def side(t):
-            shape, dtype = t.signature
-            return t.rank, "sends" if t.sends else "expects", f"{shape} {dtype_name(dtype)}", t.place
+            return t.rank, "sends" if t.sends else "expects", size_of(t), t.place
         source, to = (side(ticket), side(other)) if ticket.sends else (side(other), side(ticket))
         self.node.run.disagree(ticket.number, source, to)
         raise MismatchError(f"message {ticket.number}: rank {source[0]} sends {source[2]}, but rank {to[0]} expects {to[2]}")

@@ -25,12 +25,13 @@ from minidl.runtime.faulty import Crashed, Damage, Delay, check_faults
 from minidl.runtime.guard import Broken
 from minidl.runtime.network import Fabric, Uniform
 from minidl.runtime.randomness import RankRandomness
+from minidl.runtime.recording import Record
 from minidl.runtime.report import explain, waits
-from minidl.runtime.sources import trace_of
 from minidl.runtime.stacks import all_stacks
 from minidl.runtime.strands import Strands
 from minidl.runtime.streams import LineStream
 from minidl.runtime.virtual import VirtualComm, VirtualNode
+from minidl.runtime.virtual_work import size_of
 from minidl.runtime.world import Run
 
 STOP = 1.0                              # seconds of real time for a strand to stop
@@ -64,10 +65,11 @@ class VirtualWorld:
         check_faults(faults, self.world_size, virtual=True)
         payloads = parcel.pack(fn, args, kwargs, range(self.world_size), self.world_size)
         facts = VirtualFacts(self, payloads, faults, timeout)
-        try:
-            facts.attend(seed)
-        finally:
-            self.last = run = facts.gather()
+        with without_garbage_collection():
+            try:
+                facts.attend(seed)
+            finally:
+                self.last = run = facts.gather()
         if not facts.well:
             raise explain(facts, run)
         return run
@@ -93,14 +95,14 @@ class VirtualFacts:
     """One run and what is known of it: the same facts that attend.Attendance gathers from processes."""
 
     def __init__(self, world, payloads, faults, timeout):
-        self.size, self.payloads, self.timeout, self.room = world.world_size, payloads, timeout, world.record
+        self.size, self.payloads, self.timeout = world.world_size, payloads, timeout
         self.ranks = range(self.size)
         self.fabric = Fabric(world.network, self.size, world.buffered,
                              {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)})
         self.damage = [Damage(faults, rank, self._die) for rank in self.ranks]
         self.echo = Echo(self.size)
-        self.records, self.lines = {rank: ([], {}) for rank in self.ranks}, {rank: [] for rank in self.ranks}
-        self.unrecorded = [(0, 0)] * self.size
+        self.record = Record(self.size, world.record, self.fabric.delays)
+        self.lines = {rank: [] for rank in self.ranks}
         self.results, self.failures, self.died, self.crashing = {}, {}, {}, {}
         self.mismatch, self.stuck, self.timed_out, self.killed, self.replaced = None, set(), False, [], []
         self.where, self.main = {}, {rank: rank << 20 for rank in self.ranks}
@@ -116,7 +118,7 @@ class VirtualFacts:
         randomness = RankRandomness(seed)
         self.strands = Strands(randomness.enter)
         self.nodes = [VirtualNode(self, rank) for rank in self.ranks]
-        with randomness, self._output(), without_garbage_collection(), one_torch_thread():
+        with randomness, self._output(), one_torch_thread():
             for rank in self.ranks:
                 self.strands.spawn(rank, rank << 20, lambda strand, rank=rank: self._rank(strand, rank))
             try:
@@ -129,18 +131,12 @@ class VirtualFacts:
     def gather(self):
         """The Run, as far as it came."""
         ended = max((strand.clock for strand in self.strands.all), default=0.0)
-        trace = trace_of(self.size, self.records, () if self.well else waits(self), self.unrecorded, ended)
+        trace = self.record.trace(() if self.well else waits(self), ended)
         return Run(self.ranks, [self.results.get(rank) for rank in self.ranks], self.lines, trace)
 
     def unmet(self, needs):
         """Needs are kept only as long as they are not met."""
         return needs
-
-    def count_only(self, rank, kind, nbytes):
-        """The record is full: count a message that is sent."""
-        if kind == "send":
-            messages, total = self.unrecorded[rank]
-            self.unrecorded[rank] = messages + 1, total + nbytes
 
     def disagree(self, number, source, to):
         """Two ranks post different sides of one message."""
@@ -200,9 +196,7 @@ class VirtualFacts:
 
     def _look_for_leftovers(self):
         for ticket in self.fabric.leftovers():
-            shape, dtype = ticket.signature
-            words = ("send" if ticket.sends else "recv", ticket.channel[0], ticket.peer, ticket.number, ticket.place, True,
-                     f"{shape} {str(dtype).removeprefix('torch.')}")
+            words = (ticket.kind, ticket.channel[0], ticket.peer, ticket.number, ticket.place, True, size_of(ticket))
             order = len(self.where.setdefault(ticket.rank, {}))
             self.where[ticket.rank][order] = ([Need(ticket.peer)], words, [])
             self.stuck.add((ticket.rank, order))
@@ -227,7 +221,7 @@ class VirtualFacts:
 
 @contextmanager
 def without_garbage_collection():
-    """The record grows by millions of small lists, none of them garbage; looking through them doubles the time."""
+    """The record grows by millions of small objects, none of them garbage; looking through them takes as long as all else."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -7,7 +7,7 @@ import numpy
 import pytest
 import torch
 
-from minidl import (Crash, DeadlockError, Islands, LeftoverError, Link, MismatchError, Native, PerRank, RankDied, RankError,
+from minidl import (Crash, DeadlockError, Delay, Islands, LeftoverError, Link, MismatchError, Native, PerRank, RankDied, RankError,
                     RankTimeout, Recv, Seconds, Send, Slow, Uniform, VirtualWorld)
 
 
@@ -290,3 +290,33 @@ def test_a_receive_into_a_parameter_keeps_its_place():
         (got,) = comm.start([Recv(torch.zeros(3), comm.left, into=buffer), Send(torch.ones(3), comm.right)]).wait()
         return got is buffer and buffer.tolist()
     assert VirtualWorld(2).run(into).results == [[1, 1, 1]] * 2
+
+
+def test_the_record_of_every_kind_of_event_in_its_columns():
+    def varied(comm):
+        with comm.span("step"):
+            job = comm.background(ring, torch.zeros(2))
+            comm.compute(0.5)
+            job.wait()
+        comm.start([Send(torch.arange(3), 1)]) if comm.rank == 0 else comm.recv(torch.arange(3), source=0)
+    events = list(VirtualWorld(2, network=Uniform(1, 0)).run(varied, faults=[Delay(0, 1, 2.0)]).trace.where(rank=0))
+    assert [(e.thread, e.seq, e.kind, e.comm, e.peer, e.shape, e.dtype, e.nbytes) for e in events] == [
+        (0, 0, "span", "world", -1, (), "", 0), (0, 1, "compute", "world", -1, (), "", 0),
+        (1, 2, "recv", "world+1", 1, (2,), "float32", 8), (1, 3, "send", "world+1", 1, (2,), "float32", 8),
+        (0, 4, "send", "world", 1, (3,), "int64", 24)]
+    assert [(e.posted, e.waited, e.done, e.span, e.fate) for e in events] == [
+        (0, 0, 3, "step", "delivered"), (0, 0, 0.5, "step", "delivered"), (0, 0, 1, "step", "delivered"),
+        (0, 0, 3, "step", "delayed"), (3, 3, 6, "", "delayed")]
+    assert all(e.line.startswith("test_virtual.py, line ") for e in events)
+
+
+def test_what_never_ended_has_no_end_in_the_record():
+    def stuck(comm):
+        comm.start([Send(torch.ones(1), 1)]) if comm.rank == 0 else comm.recv(torch.ones(2, 2), source=2)
+        comm.compute(1.0)
+        comm.recv(torch.ones(1), source=1)
+    with pytest.raises(DeadlockError) as error:
+        VirtualWorld(3, network=Uniform(0, 0)).run(lambda comm: stuck(comm) if comm.rank < 2 else None)
+    kinds = [(e.rank, e.kind, e.waited, e.done, e.fate) for e in error.value.trace]
+    assert kinds == [(0, "send", None, None, "unfinished"), (0, "compute", 0, 1, "delivered"),
+                     (0, "recv", None, None, "unfinished"), (1, "recv", None, None, "unfinished")]
