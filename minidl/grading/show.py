@@ -6,6 +6,7 @@
     read again: notebook 02, round 2        hint > another hint > a last hint       (folded)
 """
 
+import re
 from html import escape
 
 from minidl.grading import references
@@ -56,7 +57,8 @@ def ladder(hints):
     if not hints:
         return ""
     name = "A hint" if len(hints) == 3 else "Another hint" if len(hints) == 2 else "The last hint"
-    return f"<details><summary>{name}</summary><p>{escape(hints[0])}</p>{ladder(hints[1:])}</details>"
+    words = re.sub("`([^`]+)`", r"<code>\1</code>", escape(hints[0]))
+    return f"<details><summary>{name}</summary><p>{words}</p>{ladder(hints[1:])}</details>"
 
 
 def picture(report):
