@@ -100,9 +100,9 @@ def ring_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
 
     Rank r sends every chunk twice, but chunks r and r + 1 once. The largest chunk is in every step's longest message.
     """
-    chunks = _near_equal(n, N, itemsize)
-    return _cost(alpha, beta, steps=2 * (N - 1), chain=2 * (N - 1) * chunks[0], messages=2 * (N - 1),
-                 nbytes=max(_ring_nbytes(chunks)), total_messages=2 * (N - 1) * N, total_nbytes=2 * (N - 1) * n)
+    largest = _near_equal(n, N, itemsize, 1)
+    return _cost(alpha, beta, steps=2 * (N - 1), chain=2 * (N - 1) * largest, messages=2 * (N - 1),
+                 nbytes=_ring_nbytes(n, N, itemsize, max(0, N - 2)), total_messages=2 * (N - 1) * N, total_nbytes=2 * (N - 1) * n)
 
 
 # Along the binomial tree.
@@ -128,12 +128,13 @@ def tree_scatter(N, n, alpha=0.0, beta=0.0):
     """ceil(log2 N) alpha + beta n (N - 1) / N. A message carries a whole branch. [CPH]."""
     chunk, depth = _share(n, N), _log2_up(N)
     return _cost(alpha, beta, steps=depth, chain=(N - 1) * chunk, messages=depth, nbytes=(N - 1) * chunk,
-                 total_messages=N - 1, total_nbytes=sum(map(_branch, range(1, N), [N] * N)) * chunk)
+                 total_messages=N - 1, total_nbytes=_hops(N) * chunk)
 
 
 def tree_gather(N, n, alpha=0.0, beta=0.0):
     """As the scatter, backwards: the rank with the largest branch sends most. [CPH]."""
-    largest = max(map(_branch, range(1, N), [N] * N), default=0)
+    last = 1 << _log2_up(N) >> 1                        # the root's last child has all from there on; the one before, half as many
+    largest = max(N - last, last // 2) if N > 1 else 0
     return tree_scatter(N, n, alpha, beta)._replace(messages=int(N > 1), nbytes=largest * _share(n, N))
 
 
@@ -159,10 +160,9 @@ def halving_doubling_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
     chunk; doubling gives the own block away at each distance.
     """
     P, rest, levels = _fold(N)
-    chunks = _near_equal(n, P, itemsize)
-    blocks = [sum(chunks[:1 << level]) for level in range(levels)]              # the first block at each distance
+    blocks = [_near_equal(n, P, itemsize, 1 << level) for level in range(levels)]       # the first block at each distance
     return _cost(alpha, beta, steps=2 * levels + 2 * (rest > 0), chain=2 * sum(blocks) + 2 * n * (rest > 0),
-                 messages=2 * levels + (rest > 0), nbytes=sum(blocks) + n - chunks[0] + n * (rest > 0),
+                 messages=2 * levels + (rest > 0), nbytes=sum(blocks) + n - _near_equal(n, P, itemsize, 1) + n * (rest > 0),
                  total_messages=2 * P * levels + 2 * rest, total_nbytes=2 * (P - 1) * n + 2 * rest * n)
 
 
@@ -207,7 +207,7 @@ def hierarchical_all_reduce(sizes, n, alpha=0.0, beta=0.0, between=None, itemsiz
     """
     L, N, depths = len(sizes), sum(sizes), [_log2_up(size) for size in sizes]
     across = ring_all_reduce(L, n, *(between or (alpha, beta)), itemsize)
-    sent = [ring + depth * n for ring, depth in zip(_ring_nbytes(_near_equal(n, L, itemsize)), depths)]
+    sent = [_ring_nbytes(n, L, itemsize, leader) + depth * n for leader, depth in enumerate(depths)]
     deepest = 2 * max(depths)
     return Cost(steps=deepest + across.steps, messages=across.messages + max(depths), nbytes=max(sent),
                 seconds=deepest * (alpha + beta * n) + across.seconds,
@@ -244,17 +244,19 @@ def _share(n, N):
     return n // N
 
 
-def _near_equal(n, N, itemsize):
-    """Bytes of each of N chunks that differ by one element at most, larger ones first."""
+def _near_equal(n, N, itemsize, k):
+    """Bytes of the first k of N chunks that differ by one element at most, larger ones first."""
     if n % itemsize:
         raise ValueError(f"{n} bytes are no whole number of elements of {itemsize} bytes")
-    count = n // itemsize
-    return [(count // N + (i < count % N)) * itemsize for i in range(N)]
+    size, larger = divmod(n // itemsize, N)
+    return (k * size + min(k, larger)) * itemsize
 
 
-def _ring_nbytes(chunks):
-    """What each rank sends in a ring all-reduce: every chunk twice, its own and the next one once."""
-    return [2 * sum(chunks) - chunk - following for chunk, following in zip(chunks, [*chunks[1:], chunks[0]])]
+def _ring_nbytes(n, N, itemsize, rank):
+    """What a rank sends in a ring all-reduce: every chunk twice, its own and the next one once. Rank N - 2 sends most."""
+    before, own = _near_equal(n, N, itemsize, rank), _near_equal(n, N, itemsize, rank + 1)
+    following = _near_equal(n, N, itemsize, rank + 2) - own if rank + 1 < N else _near_equal(n, N, itemsize, 1)
+    return 2 * n - (own - before) - following
 
 
 def _log2_up(N):
@@ -268,6 +270,6 @@ def _fold(N):
     return 1 << levels, N - (1 << levels), levels
 
 
-def _branch(position, N):
-    """How many ranks a position of the binomial tree speaks for; the root stands at 0."""
-    return min(position & -position, N - position)
+def _hops(N):
+    """How many messages carry the chunks of N ranks down the binomial tree: for each rank the ones in its number, counted."""
+    return sum((N >> bit + 1 << bit) + max(0, N % (2 << bit) - (1 << bit)) for bit in range(_log2_up(N)))

@@ -112,6 +112,18 @@ def test_random_sizes_cost_the_formula(n, count):
     check_cost(Case(two_a_piece, "all_reduce", (count,)), 2 * n, cost_of("hierarchical_all_reduce", [2] * n))
 
 
+@pytest.mark.parametrize("N", [1, 2, 3, 5, 8, 13, 64, 1000])
+def test_no_list_of_ranks_is_needed(N):
+    """The closed forms against chunks and branches listed one by one."""
+    for count in (0, 1, N - 1, N, 2 * N + 1, 3 * N - 1):
+        chunks = [count // N + (i < count % N) for i in range(N)]
+        sent = [2 * count - chunks[i] - chunks[(i + 1) % N] for i in range(N)]
+        assert costs.ring_all_reduce(N, 4 * count, itemsize=4).nbytes == 4 * max(sent)
+        assert costs.hierarchical_all_reduce([1] * N, 4 * count, itemsize=4).nbytes == 4 * max(sent)
+    branches = [min(place & -place, N - place) for place in range(1, N)]            # how many ranks hang on each
+    assert costs.tree_scatter(N, N).total_nbytes == sum(branches) and costs.tree_gather(N, N).nbytes == max(branches, default=0)
+
+
 def test_the_formulas_need_no_tensor():
     imported = {alias.name for node in ast.walk(ast.parse(inspect.getsource(costs))) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(ast.parse(inspect.getsource(costs))) if isinstance(node, ast.ImportFrom)}
