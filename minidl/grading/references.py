@@ -16,6 +16,8 @@ import linecache
 from minidl.grading import arena as arenas
 from minidl.grading import book as books
 from minidl.grading import progress
+from minidl.grading.cases import STEPS, cases_of
+from minidl.grading.contract import Check
 from minidl.trace import Event, Trace
 
 LARGEST = 8                             # ranks of a recorded case
@@ -33,28 +35,18 @@ class Choosing(books.Student):
         return type(self).chosen.get(what, options[0])
 
 
-class Recording(arenas.LocalArena):
-    """An arena that keeps the record of every strict run, by (N, n)."""
+class Recorder(Check):
+    """A check that looks at nothing: it runs the right answer once for each world size, and keeps what was sent."""
 
-    watched = False
+    traces = {}
 
-    def __init__(self):
-        self.traces = {}
-
-    def run(self, fn, inputs, **how):
-        outcome = super().run(fn, inputs, **how)
-        first = next((arg for arg in inputs[0] if hasattr(arg, "numel")), None)
-        self.traces.setdefault((len(inputs), first.numel() if first is not None else 0), outcome.trace)
-        return outcome
-
-    def real(self, fn, inputs, *, timeout=20, arguments=None):
-        return self.run(fn, inputs, timeout=timeout, arguments=arguments)
-
-    def real_ranks(self):
-        return 4
-
-    def told(self, report):
-        """Nothing is kept."""
+    def worth(self, points):
+        """Record the task's runs under its name."""
+        sizes = [N for N in self.world_sizes if 2 <= N <= LARGEST]
+        draws = lambda *words: books.book().draws(self.task, *words)
+        for case in cases_of(sizes, [self.lengths[0]], self.give, draws):
+            outcome = arenas.LocalArena().run(self.fn, case.fresh(), network=STEPS, arguments=self.arguments)
+            self.traces.setdefault(self.task, {})[f"{case.N},{case.n}"] = rows_of(outcome.trace)
 
 
 def record(notebook):
@@ -68,32 +60,30 @@ def record(notebook):
                     by[task].append(what)
     tasks = {}
     for task, draws in by.items():
-        kept = {}
+        runs = {}
         for values in itertools.product(*(offered[what] for what in draws)):
-            kept[key(values)] = run(notebook, dict(zip(draws, values)))[0][task] if values else first[task]
-        tasks[task] = {"by": draws, "traces": kept}
+            runs[key(values)] = run(notebook, dict(zip(draws, values)))[0][task] if values else first[task]
+        tasks[task] = {"by": draws, "traces": runs}
     return {"draws": offered, "tasks": tasks}
 
 
 def run(notebook, chosen):
     """({task: {size: rows}}, {draw: options}) of the solutions, for one choice of draws."""
-    names, found = {"__name__": "__main__"}, {}
-    Choosing.chosen, Choosing.offered = chosen, {}
+    names = {"__name__": "__main__"}
+    Choosing.chosen, Choosing.offered, Recorder.traces = chosen, {}, {}
     before = books.Student
     books.Student = Choosing
     try:
         with books.opened(books.Book()), contextlib.redirect_stdout(io.StringIO()):
             for number, cell in enumerate(notebook.cells):
                 given = cell.metadata.get("minidl", {})
-                if given.get("role") in ("name", "setup", "answer"):
+                if given.get("role") in ("name", "setup", "answer", "check"):
+                    if given["role"] == "check":
+                        names["check"] = Recorder
                     execute(cell.source, f"<right answer {number}>", names)
-                elif given.get("role") == "check":
-                    with arenas.use(Recording()) as arena:
-                        execute(cell.source, f"<check {number}>", names)
-                    found.setdefault(given["task"], {}).update(rows_of(arena.traces))
     finally:
         books.Student = before
-    return found, dict(Choosing.offered)
+    return dict(Recorder.traces), dict(Choosing.offered)
 
 
 def execute(source, file, names):
@@ -102,14 +92,9 @@ def execute(source, file, names):
     exec(compile(source, file, "exec"), names)
 
 
-def rows_of(traces):
-    """{"N,n": a row for each message}, for the smallest length of each size."""
-    found = {}
-    for N, n in sorted(traces):
-        if 2 <= N <= LARGEST and not any(size.split(",")[0] == str(N) for size in found):
-            found[f"{N},{n}"] = [[m.send.rank, m.send.peer, m.send.number, m.send.nbytes, m.send.posted, m.recv.done if m.recv else None]
-                                 for m in traces[N, n].messages()]
-    return found
+def rows_of(trace):
+    """A row for each message."""
+    return [[m.send.rank, m.send.peer, m.send.number, m.send.nbytes, m.send.posted, m.recv.done if m.recv else None] for m in trace.messages()]
 
 
 def key(values):
@@ -117,10 +102,20 @@ def key(values):
     return json.dumps(list(values))
 
 
+def kept(task):
+    """What was recorded of the exercises that may have this task."""
+    for path in sorted((progress.COURSE / ".references").glob(f"{task.split('-')[0]}_*.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))
+
+
+def hints(task):
+    """The hints of a task; none where none were recorded."""
+    return tuple(hint for recorded in kept(task) for hint in recorded.get("hints", {}).get(task, ()))
+
+
 def find(task, student, N):
     """The Trace of a right answer to `task` on N ranks for this student; None if none was recorded."""
-    for path in sorted((progress.COURSE / ".references").glob(f"{task.split('-')[0]}_*.json")):
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+    for recorded in kept(task):
         entry = recorded["tasks"].get(task)
         if entry is None:
             continue

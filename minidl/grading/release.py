@@ -21,6 +21,7 @@ from nbformat import v4
 
 from minidl.grading import references
 from minidl.grading.cells import EXERCISES, ROLES, SOLUTIONS, TASKED, Unfit, bound_names, masters, read_master, role, task, with_role, write_aside
+from minidl.grading.clues import without_hints
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 NOT_DONE = 'raise NotImplementedError("not done yet")'
@@ -51,6 +52,8 @@ def handed_out(cell, number):
     """The source of a cell as the learner gets it."""
     if role(cell) == "answer":
         return stub_of(cell.source, where(cell, number))
+    if role(cell) == "check":
+        return without_hints(cell.source)[0]
     return re.sub(r"=.*", '= ""', cell.source, count=1) if role(cell) == "name" else cell.source
 
 
@@ -168,7 +171,8 @@ def released(path, with_references=True):
     except Unfit as reason:
         raise Unfit(f"{path.name}: {reason}") from None
     if with_references:
-        recorded = json.dumps(references.record(master), indent=None, sort_keys=True, separators=(",", ":"))
+        hints = {task(cell): without_hints(cell.source)[1] for cell in with_role(master, "check")}
+        recorded = json.dumps(references.record(master) | {"hints": hints}, indent=None, sort_keys=True, separators=(",", ":"))
         files[f".references/{path.stem}.json"] = (recorded + "\n").encode()
     return files
 

@@ -42,7 +42,7 @@ def failure(report):
         drawn = picture(report)
         parts += [drawn.svg()] if drawn is not None else []
     parts += [f"<p>Read again: {escape(report.round)}.</p>"] if report.round else []
-    return "".join(parts) + ladder(report.hints)
+    return "".join(parts) + ladder(report.hints or references.hints(report.task))
 
 
 def given(case):
