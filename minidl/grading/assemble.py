@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minidl.grading.cells import TRUSTED, answers, bound_names, role, task, tree_of
-from minidl.grading.release import id_of, metadata_of, stub_of
+from minidl.grading.release import handed_out, id_of, metadata_of, stub_of
 from minidl.grading.submission import name_in, read
 
 LONGEST = 100_000                       # characters of one answer
@@ -119,14 +119,14 @@ def learner_in(parts):
 
 def differences(parts, master, taken):
     """Notes on what does not count: edited and deleted checks, added cells, tags."""
-    notes, ours = [], {cell.source.strip() for cell in master.cells}
+    notes, ours = [], {cell.source.strip() for cell in master.cells} | {given.strip() for given in handed_out_checks(master).values()}
     used = {part.number for part in taken.values()}
     edited = [part.number for part in parts if part.role in TRUSTED and part.source.strip() not in ours]
     if edited:
         notes.append("Edited checks were ignored: " + spelled(edited) + ". The original ones were used.")
     there = {(part.role, part.task) for part in parts}
-    gone = [task(cell) for cell in master.cells if role(cell) == "check" and ("check", task(cell)) not in there
-            and not any(part.source.strip() == cell.source.strip() for part in parts)]
+    gone = [one for one, given in handed_out_checks(master).items() if ("check", one) not in there
+            and not any(part.source.strip() == given.strip() for part in parts)]
     if gone:
         notes.append(f"Checks that were not in the notebook were put back: {', '.join(gone)}.")
     added = [part.number for part in parts if part.code and not part.role and part.number not in used and part.source.strip()
@@ -137,6 +137,11 @@ def differences(parts, master, taken):
     if tagged:
         notes.append(f"Tags on answer cells were dropped: {spelled(tagged)}.")
     return notes
+
+
+def handed_out_checks(master):
+    """{task: the check as its exercise shows it}."""
+    return {task(cell): handed_out(cell, number) for number, cell in enumerate(master.cells) if role(cell) == "check"}
 
 
 def spelled(numbers):

@@ -7,7 +7,8 @@ import nbformat
 import pytest
 
 from minidl.grading.assemble import assemble
-from minidl.grading.cells import role
+from minidl.grading.cells import SOLUTIONS, read_master, role
+from minidl.grading.release import release
 from minidl.grading.submission import LARGEST, MOST, Unreadable
 from tests.grading import sample
 from tests.grading.sample import find
@@ -38,6 +39,13 @@ def test_a_finished_exercise_is_the_master_with_its_answers():
     assert find(made.judged, "answer", "90-twice").metadata["minidl"]["defines"] == ["twice"]
     nbformat.validate(made.judged)
     nbformat.validate(made.shown)
+
+
+@pytest.mark.parametrize("path", sorted(SOLUTIONS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_an_exercise_as_it_was_handed_out_leads_to_no_note_but_the_name(path):
+    master = read_master(path)
+    made = assemble(sample.data(release(master, path.stem)), master, path.stem)
+    assert [note for note in made.notes if "name" not in note] == [] and made.missing == []
 
 
 def test_the_kernels_copy_holds_nothing_hidden():
