@@ -130,6 +130,12 @@ class Trace:
         ends = [done if done is not None else posted for posted, done in zip(self.columns["posted"], self.columns["done"])]
         return max(ends, default=self._ended) if len(self) and not self._ended else self._ended
 
+    def metered(self, readings):
+        """Take what was metered: {rank: (flops, changes of what is held)}."""
+        if readings:
+            self.flops = [readings.get(rank, (0, []))[0] for rank in range(self.world_size)]
+            self.held = {rank: changes for rank, (_, changes) in readings.items()}
+
     def memory_kinds(self, rank):
         """{kind: the most bytes that this rank held of it at once}. Raises ValueError where memory was not metered."""
         return {kind: max(totals) for kind, totals in self.memory_over_time(rank)[1].items()}

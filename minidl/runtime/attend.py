@@ -26,7 +26,7 @@ ANSWER = 0.3                    # for a rank to say where it is
 class Attendance:
     """The facts of one run.
 
-    results    rank -> pickled result                  records rank -> (recorded rows, values)
+    results    rank -> pickled result                  records rank -> (recorded rows, values, what was metered)
     failures   rank -> description of what it raised   lines   rank -> printed lines
     died       rank -> exit code                       killed  ranks that had to be killed to stop them
     mismatch   what two ranks disagree on, or None     stuck   {(rank, thread)} in a certain deadlock

@@ -49,8 +49,12 @@ class Node:
     def begin(self, epoch, began):
         """A new run: messages of earlier ones are never met."""
         self.tags, self.began = epoch % (1 << EPOCHS) << CONTEXTS, began
-        self.numbers = defaultdict(int)
+        self.numbers, self.meter = defaultdict(int), None
         self.outstanding = {}                       # id -> Part that nobody has waited for
+
+    def now(self):
+        """Seconds since the run began."""
+        return time.perf_counter() - self.began
 
     def number(self, *channel):
         """The number of the next message on a channel, where no board counts them."""
@@ -71,6 +75,7 @@ class Node:
         """The background thread of the communicator `name`."""
         if name not in self.lanes:
             self.lanes[name] = Lane(name, self.guard)
+        self.lanes[name].meter = self.meter
         return self.lanes[name]
 
     def start_native(self, op, comm, needs):
@@ -187,7 +192,7 @@ class DistributedComm(RuntimeComm):
         return nullcontext()
 
     def now(self):
-        return time.perf_counter() - self.node.began
+        return self.node.now()
 
     def _post(self, op, peer, place):
         kind = type(op)

@@ -3,6 +3,7 @@
 import contextvars
 import queue
 import threading
+from contextlib import nullcontext
 
 from minidl.comm import Work
 from minidl.runtime.calling import here
@@ -31,7 +32,8 @@ class Job(Work):
     def run(self):
         """Do the work; called in the lane's thread."""
         try:
-            self.result = self.context.run(self.function)
+            with metered(self.lane.meter):
+                self.result = self.context.run(self.function)
         except BaseException as error:
             self.error = error
         self.function = None
@@ -55,11 +57,16 @@ class Job(Work):
         return self.result
 
 
+def metered(meter):
+    """What this thread does inside is read by the meter, if there is one."""
+    return nullcontext() if meter is None else meter.reading()
+
+
 class Lane:
     """A thread that runs jobs in the order in which they came, named after its communicator."""
 
     def __init__(self, name, guard=None):
-        self.name, self.guard = name, guard
+        self.name, self.guard, self.meter = name, guard, None
         self.jobs, self.queue = [], queue.SimpleQueue()
         self._idle = guard.idle if guard else set()
         self._pending, self._lock = 0, threading.Lock()

@@ -47,6 +47,11 @@ class Meter:
         """A context manager: what this thread does inside is metered. Several threads may read one meter."""
         return Reading(self)
 
+    def read(self):
+        """(flops, changes), and the meter is closed."""
+        self.close()
+        return self.flops, self.changes
+
     def close(self):
         """Forget all storages and take the hooks off the parameters."""
         for _, hook in self._hooks.values():

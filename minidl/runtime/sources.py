@@ -45,9 +45,10 @@ def place_name(place):
 
 
 def trace_of(world_size, records, *rest):
-    """The Trace of {rank: (rows, values)}; the rows' lines are still (file, line) pairs."""
-    trace = Trace(world_size, [row for rows, _ in records.values() for row in rows], *rest)
-    trace.values = {(rank, seq): numbers for rank, (_, values) in records.items() for seq, numbers in values.items()}
+    """The Trace of {rank: (rows, values, what was metered or None)}; the rows' lines are still (file, line) pairs."""
+    trace = Trace(world_size, [row for rows, _, _ in records.values() for row in rows], *rest)
+    trace.values = {(rank, seq): numbers for rank, (_, values, _) in records.items() for seq, numbers in values.items()}
+    trace.metered({rank: reading for rank, (_, _, reading) in records.items() if reading})
     labels = {}
     trace.columns["line"] = [labels[place] if place in labels else labels.setdefault(place, place_name(place))
                              for place in trace.columns["line"]]

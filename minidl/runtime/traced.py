@@ -35,10 +35,10 @@ def measures(shape, dtype):
 
 
 class Recorder:
-    """The rows of one rank in one run: lists in the order of Event's fields, the line as (file, line)."""
+    """The rows of one rank in one run: lists in the order of Event's fields, the line as (file, line). meter: its Meter, or None."""
 
     def __init__(self, rank):
-        self.rank, self.rows, self.values = rank, [], {}
+        self.rank, self.rows, self.values, self.meter = rank, [], {}, None
         self.seq, self.path = itertools.count(), ContextVar("spans", default="")
         self.threads = {threading.get_ident(): 0}
 

@@ -32,6 +32,7 @@ from minidl.runtime.calling import call, traceback_lines
 from minidl.runtime.distributed import FOREVER, LOST_LINK, DistributedComm, Node
 from minidl.runtime.faulty import Damage, FaultyComm
 from minidl.runtime.guard import Broken, Guard
+from minidl.runtime.lane import metered
 from minidl.runtime.seeding import seed_everything
 from minidl.runtime.sources import learn_sources
 from minidl.runtime.streams import capture, released
@@ -77,7 +78,7 @@ class Worker:
             except Broken:
                 pass                                    # the interrupt came after the end: nothing is left to stop
             except BaseException as error:
-                self.tell("failed", self._describe(error), ([], {}))
+                self.tell("failed", self._describe(error), ([], {}, None))
 
     def connect(self, generation):
         """Join (again) the process group of all ranks."""
@@ -125,8 +126,12 @@ class Worker:
             comm = FaultyComm(comm, Damage(header["faults"], self.rank, self._die))
         comm = TracedComm(comm, self.recorder)
         fn, args, kwargs = pickle.loads(payload)
-        result = call(fn, comm, args, kwargs)
-        self.node.finish()
+        if header["meter"]:
+            from minidl.runtime.meter import Meter          # loads much of torch that a run without it does not need
+            self.node.meter = self.recorder.meter = Meter(self.node.now)
+        with metered(self.node.meter):
+            result = call(fn, comm, args, kwargs)
+            self.node.finish()
         try:
             return cloudpickle.dumps(result)
         except Exception as error:
@@ -176,7 +181,9 @@ class Worker:
             signal.pause()
 
     def _record(self):
-        return (self.recorder.rows, self.recorder.values) if self.recorder else ([], {})
+        if self.recorder is None:
+            return [], {}, None
+        return self.recorder.rows, self.recorder.values, self.recorder.meter and self.recorder.meter.read()
 
     def _report_mismatch(self, what, number, one, two):
         self.tell("mismatch", what, number, one, two)

@@ -87,7 +87,7 @@ class World:
             self.close()
             raise
 
-    def run(self, fn, *args, timeout=30, seed=0, faults=(), on_death="raise", **kwargs):
+    def run(self, fn, *args, timeout=30, seed=0, faults=(), on_death="raise", meter=False, **kwargs):
         """Run `fn(*args, **kwargs)` on every rank; returns a Run.
 
         fn        gets this rank's Comm as its parameter `comm`; it may be defined in a cell
@@ -96,6 +96,7 @@ class World:
         seed      torch, numpy and random are seeded with (seed, rank)
         faults    Delay, Slow and Crash objects
         on_death  "raise": when a rank dies, the run ends with RankDied
+        meter     count FLOPs and what each rank holds: run.trace.flops, run.trace.memory(); a step takes longer
 
         Raises RankError, DeadlockError, RankDied, MismatchError, LeftoverError or RankTimeout;
         the ranks can be used again afterwards. `world.last` is the Run, however it ended.
@@ -106,7 +107,7 @@ class World:
             raise ValueError(f"timeout is a positive number of seconds or None, not {timeout!r}")
         faults = tuple(faults)
         check_faults(faults, self.world_size)
-        return self._run(fn, args, kwargs, range(self.world_size), timeout=timeout, seed=seed, faults=faults)
+        return self._run(fn, args, kwargs, range(self.world_size), timeout=timeout, seed=seed, faults=faults, meter=bool(meter))
 
     def push(self, ranks=None, timeout=30, **names):
         """Give values to names of %%ranks cells, on all ranks or on `ranks`."""
@@ -165,7 +166,7 @@ class World:
             raise ValueError(f"ranks must be between 0 and {self.world_size - 1}, not {list(ranks)}")
         return ranks
 
-    def _run(self, fn, args, kwargs, ranks, timeout, seed=0, faults=(), remember=True):
+    def _run(self, fn, args, kwargs, ranks, timeout, seed=0, faults=(), remember=True, meter=False):
         self._usable()
         payloads = parcel.pack(fn, args, kwargs, ranks, self.world_size)
         sources = cell_sources(self._sent_sources)
@@ -175,7 +176,7 @@ class World:
             with Interrupts() as interrupts:
                 self._board.reset()
                 facts = Attendance({r: self._ranks[r] for r in ranks}, self._board, self._launcher, timeout, Echo(len(ranks)), self._folder)
-                header = dict(epoch=self._epoch, began=facts.began, seed=seed, faults=faults, cwd=os.getcwd(), path=list(sys.path),
+                header = dict(epoch=self._epoch, began=facts.began, seed=seed, faults=faults, meter=meter, cwd=os.getcwd(), path=list(sys.path),
                               active=tuple(ranks) if len(ranks) < self.world_size else None, sources=sources)
                 for rank in ranks:
                     self._ranks[rank].send("run", header, payloads[rank])

@@ -130,3 +130,35 @@ def test_hooks_are_taken_off():
     before = len(ours.changes)
     net(torch.ones(1, 64)).sum().backward()
     assert len(ours.changes) == before
+
+
+def trained(comm):
+    """A step of data parallel training of a layer of 100 x 100 numbers; gradients travel in the background."""
+    from minidl.parallel.data import DataParallel
+    layer = torch.nn.Linear(100, 100)
+    parallel, optimizer = DataParallel(layer, comm), torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    parallel(torch.ones(8, 100)).square().sum().backward()
+    parallel.synchronise()
+    optimizer.step()
+    return layer.weight.sum().item()
+
+
+def test_real_ranks_are_metered_when_asked_and_compute_the_same(worlds):
+    metered, plain = worlds(2).run(trained, meter=True), worlds(2).run(trained)
+    assert metered.results == plain.results
+    assert metered.trace.flops == [2 * 2 * 8 * 100 * 100] * 2 and plain.trace.flops is None
+    for rank in range(2):
+        held = metered.trace.memory_kinds(rank)
+        assert held["parameters"] == held["gradients"] == held["optimizer state"] == 4 * 10_100
+    assert metered.trace.memory(1).title.startswith("Rank 1 holds at most")
+
+
+def test_a_rank_that_fails_is_metered_up_to_its_failure(worlds):
+    def fails(comm):
+        kept = torch.zeros(1000)
+        raise ValueError(kept.shape)
+    try:
+        worlds(2).run(fails, meter=True)
+    except Exception as error:
+        assert error.trace.memory_kinds(0)["activations"] == 4000
+    assert worlds(2).run(trained).trace.held == {}
