@@ -7,7 +7,7 @@ import sys
 import sysconfig
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-MACHINERY = (os.path.join(PACKAGE, "runtime") + os.sep, os.path.join(PACKAGE, "comm.py"), contextlib.__file__)
+MACHINERY = (os.path.join(PACKAGE, "runtime") + os.sep, os.path.join(PACKAGE, "grading") + os.sep, os.path.join(PACKAGE, "comm.py"), contextlib.__file__)
 INSTALLED = tuple({sysconfig.get_path(path) + os.sep for path in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 

@@ -1,0 +1,231 @@
+"""The Comm of a caged rank: it can only ask.
+
+    comm.start([Recv(x, 0), Send(y, 2)])      noted                          judge: relay.py
+    work.wait()                               --[start ..., wait 7]-->         its Comm does it
+                                              <--[got, tensors]---
+
+Nothing that happens here counts. Virtual time moves in the judge only when a rank waits, so what is started may go out
+together with the next question, and one message each way is enough for an exchange.
+"""
+
+import os
+import queue
+import threading
+from contextlib import contextmanager
+
+import torch
+
+from minidl.comm import Native, Send, Work
+from minidl.errors import MismatchError
+from minidl.grading.cage.channel import Closed
+from minidl.grading.cage.codec import tensor_bytes
+from minidl.runtime.calling import call, here
+from minidl.runtime.wrapping import RuntimeComm, comm_name, label, landing
+
+KNOWN = {kind.__name__: kind for kind in (ValueError, TypeError, RuntimeError, MismatchError, NotImplementedError)}
+MOST_PENDING = 64
+
+
+class Over(BaseException):
+    """The run has ended elsewhere; unwinds the learner's function."""
+
+
+class Line:
+    """One thread's connection to its relay."""
+
+    def __init__(self, side, channel):
+        self.side, self.channel, self.pending = side, channel, []
+
+    def note(self, *request):
+        """Send this together with the next question."""
+        self.pending.append(list(request))
+        if len(self.pending) >= MOST_PENDING:
+            self.tell()
+
+    def tell(self, *last):
+        """Send what is noted, and `last`."""
+        requests, self.pending = [*self.pending, *last], []
+        try:
+            self.channel.send(*requests)
+        except Closed:
+            os._exit(0)
+
+    def ask(self, *request):
+        """Send what is noted and this question; returns the answer. Raises what the judge says is to be raised."""
+        for work in self.side.sending.values():
+            work.note_changes(self)
+        self.tell(list(request))
+        try:
+            kind, *answer = self.channel.receive()
+        except Closed:
+            os._exit(0)
+        if kind == "over":
+            raise Over
+        if kind == "raise":
+            raise KNOWN.get(answer[0], RuntimeError)(answer[1])
+        return answer
+
+
+class Side:
+    """What the communicators of one call share."""
+
+    def __init__(self, main, lanes, rank, world_size):
+        self.rank, self.world_size, self.lanes = rank, world_size, lanes
+        self.here = threading.local()
+        self.here.line, self.main, self.count, self.sending = Line(self, main), threading.get_ident(), 0, {}
+
+    def line(self):
+        """The line of the thread that asks."""
+        line = getattr(self.here, "line", None)
+        if line is None:
+            raise RuntimeError("only the rank's own thread and comm.background may use comm: a thread of your own has no place on the virtual clock")
+        return line
+
+    def number(self):
+        """A number that nothing else has."""
+        self.count += 1
+        return self.count
+
+
+class CagedWork(Work):
+    """Ops that the judge has under way."""
+
+    def __init__(self, side, number, ops):
+        self.side, self.number, self.result = side, number, None
+        self.into = [op.into for op in ops if type(op) is not Send]
+        self.sent = [[op.tensor, tensor_bytes(op.tensor)] for op in ops if type(op) is Send]
+        if self.sent:
+            side.sending[number] = self
+
+    def note_changes(self, line):
+        """A send takes what is in the tensor when the other side comes, so tell what has changed since."""
+        for i, entry in enumerate(self.sent):
+            data = tensor_bytes(entry[0])
+            if data != entry[1]:
+                entry[1] = data
+                line.note("changed", self.number, i, entry[0])
+
+    def wait(self):
+        if self.result is None:
+            (received,) = self.side.line().ask("wait", self.number, list(here()))
+            for i, into in enumerate(self.into):
+                if into is not None:
+                    into.detach().copy_(received[i])
+                    received[i] = into
+            self.result = tuple(received)
+            self.side.sending.pop(self.number, None)
+        return self.result
+
+
+class CagedComm(RuntimeComm):
+    """The ranks `members`, as one of them sees them. number: how the relay calls this Comm."""
+
+    def __init__(self, side, number, members, origins=()):
+        self.node, self.number, self.members, self._origins = side, number, tuple(members), origins
+        self.rank, self.world_size = self.members.index(side.rank), len(self.members)
+        self._label = label(self.members, side.world_size)
+        self.name = comm_name(self._label, origins)
+
+    def start(self, ops):
+        side, place, ops, wanted = self.node, here(), list(ops), []
+        line = side.line()
+        for op in ops:
+            self.peer(op)
+            if type(op) is Native:
+                raise TypeError(f"a VirtualWorld has no native {op.name}: use minidl.collectives, which sends messages that can be counted")
+            if type(op) is Send:
+                wanted.append(["send", op.to, op.tensor])
+            else:
+                landing(op)
+                wanted.append(["recv", op.source, str(op.like.dtype).removeprefix("torch."), list(op.like.shape)])
+        work = CagedWork(side, side.number(), ops)
+        line.note("start", self.number, work.number, list(place), wanted)
+        return work
+
+    def group(self, ranks):
+        side, ranks = self.node, [int(r) for r in ranks]
+        members, number = self.chosen(ranks), side.number()
+        side.line().note("group", self.number, number, ranks)
+        return CagedComm(side, number, members, self._origins)
+
+    def twin(self):
+        number = self.node.number()
+        self.node.line().note("twin", self.number, number)
+        return CagedComm(self.node, number, self.members, (*self._origins, self._label))
+
+    def background(self, fn, *args):
+        side = self.node
+        number, job = side.number(), side.number()
+        (lane,) = side.line().ask("background", self.number, number, job, list(here()))
+        twin = CagedComm(side, number, self.members, (*self._origins, self._label))
+        args = tuple(twin if arg is self else arg for arg in args)
+        return side.lanes[lane].submit(CagedJob(side, job, lambda: call(fn, twin, args, {})))
+
+    def lane(self):
+        raise NotImplementedError("the judge has the lanes")
+
+    def compute(self, seconds):
+        self.node.line().ask("compute", self.number, float(seconds), list(here()))
+
+    def progress(self, i, n):
+        """Nobody watches."""
+
+    @contextmanager
+    def span(self, name):
+        if "/" in name:
+            raise ValueError(f"a span's name has no slash, because spans nest as outer/inner: {name!r}")
+        line = self.node.line()
+        line.note("span", self.number, name, list(here()))
+        try:
+            yield
+        finally:
+            line.note("unspan")
+
+    def now(self):
+        return self.node.line().ask("now", self.number)[0]
+
+
+class CagedJob(Work):
+    """A function that runs in a lane."""
+
+    def __init__(self, side, number, function):
+        self.side, self.number, self.function, self.result, self.error = side, number, function, None, None
+
+    def wait(self):
+        try:
+            self.side.line().ask("join", self.number, list(here()))
+        except Exception as told:
+            raise self.error if self.error is not None else told
+        return self.result
+
+
+class Lane:
+    """A thread for background work, started when first needed. It runs only while the judge lets it."""
+
+    def __init__(self, channel, describe):
+        self.channel, self.describe, self.jobs, self.thread = channel, describe, queue.SimpleQueue(), None
+
+    def submit(self, job):
+        """Run a job after those that are there already; returns it."""
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._work, name="background", daemon=True)
+            self.thread.start()
+        self.jobs.put(job)
+        return job
+
+    def _work(self):
+        torch.set_num_threads(1)
+        while True:
+            job = self.jobs.get()
+            line = job.side.here.line = Line(job.side, self.channel)
+            try:
+                self.channel.receive()                  # the judge says: now
+                job.result = job.function()
+                line.tell(["end"])
+            except Over:
+                line.tell(["over"])
+            except Closed:
+                os._exit(0)
+            except BaseException as error:
+                job.error = error
+                line.tell(["failed", *self.describe(error), None])
