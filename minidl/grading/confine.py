@@ -34,7 +34,7 @@ class Limits:
     memory: int = 8_000_000_000
     together: int = 6_000_000_000
     processes: int = 64
-    file_size: int = 50_000_000
+    file_size: int = 1_000_000_000
     files: int = 1024
     output: int = 200_000
 
@@ -98,4 +98,5 @@ def clean_environment(folder):
     given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     places = {name: str(folder) for name in ("HOME", "TMPDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR",
                                              "MPLCONFIGDIR", "XDG_CACHE_HOME")}
-    return given | places | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1", "MINIDL_OUTPUT": "sorted", "OMP_NUM_THREADS": "1"}
+    return given | places | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1", "MINIDL_OUTPUT": "sorted", "OMP_NUM_THREADS": "1", "USER": "learner",
+                             "LOGNAME": "learner"}

@@ -96,9 +96,11 @@ def challenge(found):
 def footer(result):
     """How it was graded, and under which isolation."""
     isolation = "; ".join(map(str, result["isolation"])) or "none was needed, for nothing was executed"
+    around = "; ".join(map(str, result.get("isolation_of_notebook", [])))
     seconds = ", ".join(f"{what} {value:.1f} s" for what, value in result["seconds"].items())
     return (f"<h2>How this was graded</h2><p class='aside'>Only your answer cells and your name were taken from your notebook. Points come from what the judge "
             f"counted on runs of its own. Seed of your variant: {int(result['seed'])}. Isolation in force: {escape(isolation)}."
+            f"{' Around your notebook as a whole: ' + escape(around) + '.' if around else ''}"
             f"{' Time taken: ' + escape(seconds) + '.' if seconds else ''}</p>")
 
 

@@ -11,7 +11,7 @@ NAMES = {"ceil": ceil, "floor": floor, "gcd": gcd, "log2": log2, "min": min, "ma
 
 
 class Formula:
-    """A text over N, n and rank, a number, or a function of some of N, n and rank."""
+    """A text over N, n and rank, a number, or a function of some of N, n and rank; its docstring then says what it counts."""
 
     def __init__(self, formula):
         self.text = formula if isinstance(formula, str) else None
@@ -28,4 +28,4 @@ class Formula:
     def __str__(self):
         if self.text is not None:
             return self.text
-        return "as many" if callable(self.formula) else f"{self.formula:,}"
+        return self.formula.__doc__ or "the right number of" if callable(self.formula) else f"{self.formula:,}"

@@ -6,6 +6,7 @@ No point comes from here: what this says can be forged by the notebook itself. I
 its end, and which of its visible checks pass there.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import nbformat
 
+from minidl.grading.cage.locks import readable
 from minidl.grading.cells import role, task
 from minidl.grading.confine import clean_environment
 
@@ -20,13 +22,19 @@ LINE = re.compile(r"::Cell (\d+) (PASSED|FAILED|XFAIL|XPASS|SKIPPED|ERROR)")
 
 
 class Shown(NamedTuple):
-    """How the kernel's copy ran. checks: {task: passed} of its visible checks; ended: why it did not come to its end, or "" """
+    """How the kernel's copy ran.
+
+    checks     {task: passed} of its visible checks
+    ended      why it did not come to its end, or ""
+    isolation  phrases that say what locked it in
+    """
 
     cells: int
     passed: int
     checks: dict
     ended: str
     seconds: float
+    isolation: list
 
     def words(self):
         """One sentence."""
@@ -41,17 +49,35 @@ def run(notebook, name, folder, keepers, limits, cell_seconds=60):
     path.write_text(nbformat.writes(notebook), encoding="utf-8")
     (folder / "conftest.py").write_bytes(Path(__file__).with_name("kernel_conftest.py").read_bytes())
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={cell_seconds}",
-               "--nbval-kernel-startup-timeout=60", "-v", "--tb=no", "--color=no", "-p", "no:cacheprovider", "-c", "/dev/null",
-               f"--rootdir={folder}", path.name]
-    ended = keepers.run(command, folder, limits, clean_environment(folder), remove=folder.parent)
-    return told(notebook, ended)
+               "--nbval-kernel-startup-timeout=60", "-v", "--tb=no", "--color=no", "-p", "nbval.plugin", "-p", "no:cacheprovider", "-c", "/dev/null",
+               f"--rootdir={folder}", f"--confcutdir={folder}", path.name]
+    told = folder.with_name("isolation.json")
+    environment = clean_environment(folder) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}         # the others cost half a second
+    ended = keepers.run([*caged(folder, told), *command], folder, limits, environment, remove=folder.parent)
+    return shown(notebook, ended, phrases(told))
 
 
-def told(notebook, ended):
+def caged(folder, told):
+    """What stands before a command that is locked in; nothing where the system offers nothing."""
+    if sys.platform != "linux":
+        return []
+    given = {"folder": str(folder), "readable": [*readable(), "/etc/hosts"], "report": str(told)}
+    return [sys.executable, "-I", str(Path(__file__).with_name("kernel_cage.py")), json.dumps(given)]
+
+
+def phrases(path):
+    """What kernel_cage.py has written down."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ["a process group and limits of its own, and nothing else"]
+
+
+def shown(notebook, ended, isolation):
     """Read pytest's output. The cells that nbval did not reach count as not passed."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     found = {int(number): word == "PASSED" for number, word in LINE.findall(ended.output)}
     passed = [found.get(number, False) for number in range(len(code))]
     checks = {task(cell): good for cell, good in zip(code, passed) if role(cell) == "check"}
     why = ended.words() or ("" if len(found) == len(code) else "Its kernel died.")
-    return Shown(len(code), sum(passed), checks, why, ended.seconds)
+    return Shown(len(code), sum(passed), checks, why, ended.seconds, isolation)

@@ -66,7 +66,18 @@ def crossed(limits, began, child):
     everybody = below(os.getpid())
     if len(everybody) > limits["processes"]:
         return "processes"
-    return "memory" if sum(everybody.values()) > limits["together"] else ""
+    if sum(everybody.values()) <= limits["together"]:
+        return ""
+    return "memory" if sum(proportional(pid, nbytes) for pid, nbytes in everybody.items()) > limits["together"] else ""
+
+
+def proportional(pid, nbytes):
+    """Bytes of memory of a process, where pages that many forked processes share count once; `nbytes` where that is not told."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith(b"Pss:"))
+    except (OSError, StopIteration, ValueError):
+        return nbytes
 
 
 def end_everybody(child):

@@ -41,6 +41,7 @@ class Settings:
     exercise  number of the exercise that was asked for, "" to recognise it
     kernel    limits of the notebook's own run;  judge: limits of the judge and its ranks
     judged_by the command that judges;  shown: run the notebook itself, too
+    version   of minidl: results of another one do not stand
     """
 
     solutions: Path = SOLUTIONS
@@ -50,6 +51,7 @@ class Settings:
     judge: Limits = field(default_factory=lambda: Limits(wall=300, cpu=600, processes=200))
     judged_by: tuple = JUDGE
     shown: bool = True
+    version: str = field(default_factory=lambda: package_digest())
 
 
 class Course:
@@ -99,7 +101,7 @@ class Grading:
         """The result of a submission: the stored one if it still holds, else a new one, which is stored."""
         data, path = b"" if one.problem else one.data(), self.out / "results" / f"{one.key}.json"
         name = self.exercise(data)
-        mark = digest(data, one.problem, name, nbformat.writes(self.course.exercises[name]) if name else "", package_digest(),
+        mark = digest(data, one.problem, name, nbformat.writes(self.course.exercises[name]) if name else "", self.settings.version,
                       self.settings.kernel, self.settings.judge, self.settings.judged_by, self.settings.shown)
         known = stored(path)
         if known is not None and known["digest"] == mark:
@@ -121,8 +123,8 @@ class Grading:
 
     def graded(self, one, data, name):
         """Grade a submission. `complete` is False where the grader itself, or its user, was in the way."""
-        empty = {"exercise": name, "learner": "", "seed": 0, "isolation": [], "tasks": self.course.tasks(name) if name else [], "notes": [],
-                 "problem": "", "notebook": "", "checks": {}, "seconds": {}, "complete": True}
+        empty = {"exercise": name, "learner": "", "seed": 0, "isolation": [], "isolation_of_notebook": [], "notes": [], "problem": "", "notebook": "",
+                 "tasks": self.course.tasks(name) if name else [], "checks": {}, "seconds": {}, "complete": True}
         if one.problem:
             return empty | {"problem": one.problem}
         try:
@@ -144,7 +146,8 @@ class Grading:
         if self.settings.shown:
             (folder / "kernel").mkdir()
             shown = in_kernel.run(made.shown, name, folder / "kernel", self.keepers, self.settings.kernel)
-            result = result | {"notebook": shown.words(), "checks": shown.checks, "seconds": {"notebook": shown.seconds}}
+            result = result | {"notebook": shown.words(), "checks": shown.checks, "isolation_of_notebook": shown.isolation,
+                               "seconds": {"notebook": shown.seconds}}
             shutil.rmtree(folder / "kernel", ignore_errors=True)
         (folder / "judge").mkdir()
         given, told = folder / "judge" / f"{name}.ipynb", folder / "judge" / "result.json"

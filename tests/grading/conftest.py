@@ -34,7 +34,7 @@ def grade(tmp_path, inbox):
     solutions, _ = sample.course(tmp_path / "course")
 
     def run(paths=None, **settings):
-        given = {"jobs": 2, "judged_by": STAND_IN, "shown": False, "solutions": solutions} | settings
+        given = {"jobs": 2, "judged_by": STAND_IN, "shown": False, "solutions": solutions, "version": "1"} | settings
         return Grading(Course(solutions), tmp_path / "out", Settings(**given)).run(handed_in.find(paths or [inbox.folder]))
 
     return run

@@ -78,6 +78,7 @@ def test_the_notebook_itself_is_run_and_says_how_far_it_came(inbox, grade):
     assert results["ada"]["notebook"] == "Your notebook ran to its end: 7 of 7 cells without an error."
     assert results["ada"]["checks"] == {"90-shift": True, "90-twice": True} and earned(results["ada"]) == (10, 10)
     assert results["bo"]["checks"] == {"90-shift": True, "90-twice": False}
+    assert results["ada"]["isolation_of_notebook"]
 
 
 # --- Nothing twice, nothing left behind ------------------------------------------------------------------------
@@ -96,13 +97,19 @@ def test_what_is_done_is_not_done_again(inbox, grade, tmp_path):
     assert earned(grade()["ada"]) == (10, 10)
 
 
+def test_another_version_or_other_limits_grade_again(inbox, grade, tmp_path):
+    inbox("ada", sample.submission("Ada", shift=True))
+    marks = [grade(**settings)["ada"]["digest"] for settings in ({}, {"version": "2"}, {"judge": Limits(wall=9)}, {})]
+    assert marks[0] == marks[3] and len(set(marks)) == 3
+
+
 GRADE = """
 import sys
 from tests.grading.conftest import STAND_IN
 from minidl.grading import handed_in
 from minidl.grading.score import Course, Grading, Settings
 solutions, inbox, out = sys.argv[1:]
-Grading(Course(solutions), out, Settings(solutions, jobs=2, judged_by=STAND_IN, shown=False)).run(handed_in.find([inbox]))
+Grading(Course(solutions), out, Settings(solutions, jobs=2, judged_by=STAND_IN, shown=False, version="1")).run(handed_in.find([inbox]))
 """
 
 
