@@ -4,6 +4,7 @@ A function from a cell or from the learner's own file travels whole (cloudpickle
 globals that it names. Functions of installed packages travel by name.
 """
 
+import io
 import sys
 from contextlib import contextmanager
 
@@ -38,12 +39,36 @@ def pack(fn, args, kwargs, ranks, world_size):
 
 def _dump(fn, args, kwargs):
     try:
-        data = cloudpickle.dumps((fn, args, kwargs), protocol=5)
+        file = io.BytesIO()
+        Packer(file, protocol=5).dump((fn, args, kwargs))
+        data = file.getvalue()
     except Exception as error:
         raise TypeError(f"{_culprit(fn, args, kwargs)} cannot travel to the ranks: {error}") from None
     if len(data) > LARGE:
         _tell_large_captures(fn)
     return data
+
+
+class Packer(cloudpickle.Pickler):
+    """Packs a plain tensor as its bytes: torch's own way makes an archive of each, and takes 30 times as long to read."""
+
+    def reducer_override(self, obj):
+        if type(obj) is torch.Tensor and _plain(obj):
+            data = obj.detach().reshape(-1).view(torch.uint8).numpy().tobytes()
+            return unpacked, (data, obj.dtype, tuple(obj.shape), obj.requires_grad)
+        return super().reducer_override(obj)
+
+
+def _plain(tensor):
+    """Has it numbers in memory, one after the other, and nothing else that must travel?"""
+    return (tensor.device.type == "cpu" and tensor.layout is torch.strided and tensor.is_contiguous() and tensor.is_leaf
+            and not (tensor.is_quantized or tensor.is_conj() or tensor.is_neg() or tensor._backward_hooks or vars(tensor)))
+
+
+def unpacked(data, dtype, shape, requires_grad):
+    """The tensor that was packed; its memory is its own."""
+    flat = torch.frombuffer(bytearray(data), dtype=dtype).clone() if data else torch.empty(0, dtype=dtype)
+    return flat.reshape(shape).requires_grad_(requires_grad)
 
 
 def captured(fn):

@@ -78,16 +78,15 @@ class VirtualComm(RuntimeComm):
     def __init__(self, node, members, origins=()):
         self.node, self.members, self._origins = node, tuple(members), origins
         self.rank, self.world_size = self.members.index(node.rank), len(self.members)
-        self._label = label(self.members, node.run.size)
+        self._label = "world" if self.members is node.run.ranks else label(self.members, node.run.size)
         self.name = comm_name(self._label, origins)
-        self._channels = {}                             # (Send or Recv, rank) -> (name, source, to)
+        self._to, self._from = {}, {}                   # rank -> (name, source, to) of what goes there, and comes from there
 
     def start(self, ops):
         node, place = self.node, here()
         strand = node.strand()
         ops = list(ops)
-        channels = [self._channels.get((type(op), op.to if type(op) is Send else op.source)) or self._channel(op)
-                    if type(op) in (Send, Recv) else self._channel(op) for op in ops]
+        channels = [self._channel(op) for op in ops]
         work = VirtualWork(node, self)
         if node.damage.moments:
             for _ in ops:
@@ -100,12 +99,17 @@ class VirtualComm(RuntimeComm):
 
     def _channel(self, op):
         """(name, source, to) of what `op` uses, in ranks of the world; raises in words for a wrong op or rank."""
+        known = self._to.get(op.to) if type(op) is Send else self._from.get(op.source) if type(op) is Recv else None
+        return known or self._new_channel(op)
+
+    def _new_channel(self, op):
         me, peer = self.node.rank, self.peer(op)
         if peer < 0:
             raise TypeError(f"a VirtualWorld has no native {op.name}: use minidl.collectives, which sends messages that can be counted")
-        sends = type(op) is Send
-        channel = (self.name, me, peer) if sends else (self.name, peer, me)
-        self._channels[type(op), op.to if sends else op.source] = channel
+        if type(op) is Send:
+            channel = self._to[op.to] = (self.name, me, peer)
+        else:
+            channel = self._from[op.source] = (self.name, peer, me)
         return channel
 
     def _post(self, op, channel, place, strand, work):
@@ -118,7 +122,7 @@ class VirtualComm(RuntimeComm):
         other = fabric.post(ticket)
         seq = node.record.keep(node.rank, ticket)
         if sends and nbytes <= 64 and seq is not None and tensor.numel() <= FEW and not tensor.is_meta:
-            node.record.values[node.rank][seq] = tensor.flatten().tolist()
+            node.record.values[node.rank][seq] = tensor.tolist() if tensor.dim() == 1 else tensor.flatten().tolist()
         work.tickets.append(ticket)
         if other is not None:
             self._meet(ticket, other)
@@ -130,7 +134,9 @@ class VirtualComm(RuntimeComm):
         if other.signature != ticket.signature:
             self._disagree(ticket, other)
         send, recv = (ticket, other) if ticket.sends else (other, ticket)
-        tensor, send.payload = send.payload.detach(), None
+        tensor, send.payload = send.payload, None
+        if tensor.requires_grad:
+            tensor = tensor.detach()
         if recv.payload is None:
             recv.payload = tensor.clone(memory_format=torch.contiguous_format)
         else:

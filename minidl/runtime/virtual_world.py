@@ -96,7 +96,7 @@ class VirtualFacts:
 
     def __init__(self, world, payloads, faults, timeout):
         self.size, self.payloads, self.timeout = world.world_size, payloads, timeout
-        self.ranks = range(self.size)
+        self.ranks = tuple(range(self.size))
         self.fabric = Fabric(world.network, self.size, world.buffered,
                              {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)})
         self.damage = [Damage(faults, rank, self._die) for rank in self.ranks]

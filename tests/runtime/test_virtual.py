@@ -320,3 +320,15 @@ def test_what_never_ended_has_no_end_in_the_record():
     kinds = [(e.rank, e.kind, e.waited, e.done, e.fate) for e in error.value.trace]
     assert kinds == [(0, "send", None, None, "unfinished"), (0, "compute", 0, 1, "delivered"),
                      (0, "recv", None, None, "unfinished"), (1, "recv", None, None, "unfinished")]
+
+
+def test_tensors_travel_as_they_are():
+    tied = torch.ones(2)
+    sent = [torch.arange(3.), torch.tensor(2), torch.empty(0, 3), torch.ones(2, dtype=torch.bfloat16), torch.ones(2, 3).t(),
+            torch.arange(6.).reshape(2, 3)[1], torch.ones(2, dtype=torch.complex64).conj(), torch.ones(2, requires_grad=True),
+            torch.nn.Parameter(torch.ones(2)), torch.ones(3).to_sparse(), tied, tied]
+    def look(tensors, comm):
+        tensors[0].resize_(5)
+        return [(type(t), t.dtype, tuple(t.shape), t.requires_grad, t.to_dense()[:1].tolist()) for t in tensors[2:]], tensors[-1] is tensors[-2]
+    wanted = [(type(t), t.dtype, tuple(t.shape), t.requires_grad, t.to_dense()[:1].tolist()) for t in sent[2:]]
+    assert VirtualWorld(2).run(look, sent).results == [(wanted, True)] * 2 and sent[0].tolist() == [0, 1, 2]
