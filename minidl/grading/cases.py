@@ -20,7 +20,8 @@ STEPS = Uniform(alpha=1.0, beta=0.0)    # every message takes one second: virtua
 
 def whole_numbers(rank, N, n, draws):
     """One tensor of n elements with whole numbers from -8 to 8: what a rank is given where a check says nothing else."""
-    return (torch.tensor([float(draws.randint(-8, 8)) for _ in range(n)]),)
+    generator = torch.Generator().manual_seed(draws.getrandbits(48))      # on every machine the same numbers
+    return (torch.randint(-8, 9, (n,), generator=generator).float(),)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class ScriptComm(TracedComm):
     @property
     def trace(self):
         """The Trace of this rank's own events."""
-        return trace_of(self.world_size, {self.rank: (self.recorder.rows, self.recorder.values)})
+        return trace_of(self.world_size, {self.rank: (self.recorder.rows, self.recorder.values, None)})
 
 
 def init(timeout=300):

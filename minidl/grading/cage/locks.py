@@ -19,7 +19,7 @@ from minidl.runtime.calling import PACKAGE
 from minidl.runtime.worker import die_with_parent
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
-SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/opt/conda/lib")
+SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/localtime")
 FIRST_USER, USERS = 61184, 4336                         # numbers that no account has
 
 
