@@ -1,0 +1,58 @@
+"""No grader without its impostors: every mutant loses what it should, every solution loses nothing."""
+
+import importlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.grading.museum import SOLUTIONS, earned, exercise, judged, lost, tasks
+
+NUMBERS = sorted(path.name[:2] for path in SOLUTIONS.glob("*.ipynb"))
+MUSEUM = {number: importlib.import_module(f"tests.grading.museum_{number}").MUTANTS for number in NUMBERS}
+NOTEBOOKS = {number: exercise(number) for number in NUMBERS}
+ALL = [pytest.param(number, mutant, id=str(mutant)) for number in NUMBERS for mutant in MUSEUM[number]]
+STUDENTS = ("Ada", "Grace", "Edsger")           # other seeds: other inputs, roots, offsets, directions
+
+
+@pytest.mark.parametrize("number, task", [(number, task) for number in NUMBERS for task in tasks(NOTEBOOKS[number])])
+def test_the_solution_earns_everything(number, task):
+    for learner in STUDENTS:
+        reports = judged(NOTEBOOKS[number], task, learner=learner)
+        assert reports and all(report.passed for report in reports), f"{learner}: {reports}"
+
+
+@pytest.mark.parametrize("number, mutant", ALL)
+def test_a_mutant_loses_what_it_should(number, mutant):
+    reports = judged(NOTEBOOKS[number], mutant.task, mutant.answer)
+    assert lost(reports) == mutant.loses, f"{mutant}\n{reports}"
+    assert mutant.loses and earned(reports) <= 0.75
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_task_has_four_mutants_and_every_demand_is_failed_by_one(number):
+    notebook, mutants = NOTEBOOKS[number], MUSEUM[number]
+    count = Counter(mutant.task for mutant in mutants)
+    for task in tasks(notebook):
+        assert count[task] >= 4, f"{task} has {count[task]} mutants"
+        demanded = {finding.demand.key for report in judged(notebook, task) for finding in report.findings}
+        failed = {key for mutant in mutants if mutant.task == task for key in mutant.loses}
+        assert demanded <= failed, f"{task}: nothing fails {demanded - failed}"
+
+
+def test_most_mutants_have_right_values():
+    mutants = [mutant for museum in MUSEUM.values() for mutant in museum]
+    assert sum(mutant.values_alone for mutant in mutants) > len(mutants) / 2
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_nearest_function_of_the_package_earns_at_most_half(number):
+    nearest = importlib.import_module(f"tests.grading.museum_{number}").NEAREST
+    for task, answers in nearest.items():
+        for answer in answers:
+            assert earned(judged(NOTEBOOKS[number], task, answer)) <= 0.5, f"{task}: {answer}"
+    assert set(nearest) == set(tasks(NOTEBOOKS[number]))
+
+
+def test_this_file_sees_the_exercises():
+    assert {"00", "01", "02"} <= set(NUMBERS) and Path(SOLUTIONS).is_dir()
