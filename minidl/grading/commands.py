@@ -45,8 +45,9 @@ def find_exercise(which):
     if which.endswith(".ipynb"):
         return Path(which) if Path(which).exists() else None
     work = mine.home() or mine.home(COURSE.parent / "work")
-    folders = [Path.cwd(), Path.cwd() / "exercises"] + ([work / "exercises"] if work else []) + [COURSE]
-    return next((path for folder in folders for path in sorted(folder.glob(f"{which}*.ipynb")) if "exercises" in path.parts or which in path.name), None)
+    folders = [Path.cwd() / "exercises", *([work / "exercises"] if work else []), COURSE]
+    folders = [Path.cwd()] * (Path.cwd().name == "exercises") + folders
+    return next((path for folder in folders for path in sorted(folder.glob(f"{which}*.ipynb"))), None)
 
 
 def check_exercise(which):
