@@ -11,10 +11,12 @@ from html import escape
 
 from minidl.grading import references
 from minidl.grading.book import book
+from minidl.grading.progress import noted
 from minidl.grading.report import NOT_DONE
 from minidl.grading.values import spelled
 from minidl.viz.beside import beside
 from minidl.viz.palette import ALARM, RANKS
+from minidl.viz.race import race
 
 COLORS = {True: RANKS[2], False: ALARM}
 CELL = "style='text-align:left;vertical-align:top;padding:2px 10px 2px 0;white-space:{}'"
@@ -28,8 +30,14 @@ def html(report):
     rows = "".join(f"<tr><td {CELL.format('nowrap')}><b style='color:{COLORS[passed]}'>{'&#10003; yes' if passed else '&#10007; no'}</b></td>"
                    f"<td {CELL.format('normal')}>{escape(says)}</td><td {CELL.format('normal')}>{escape(words)}</td></tr>" for passed, says, words in report.lines())
     parts = [f"<b>{escape(report.task)}: {points}</b><table>{rows}</table>"]
-    parts += [f"<p>{escape(str(report.race))}</p>"] if report.race else []
+    parts += [board(report).svg()] if report.race else []
     return "".join(parts + ([] if report.passed else [failure(report)]))
+
+
+def board(report):
+    """The Picture of a challenge: this run, the bound, the paper's algorithm, and the learner's best before."""
+    run = report.race
+    return race(run.seconds, run.bound, run.rival_name, run.rival, noted()["races"].get(report.task, ()))
 
 
 def failure(report):

@@ -5,6 +5,7 @@ import json
 import nbformat
 import pytest
 
+from minidl import Uniform
 from minidl.grading import check, progress, references, student
 from minidl.grading import arena as arenas
 from minidl.grading.book import Book, opened
@@ -84,6 +85,15 @@ def test_a_deadlock_is_told_with_lines_and_all_is_escaped():
 
 def test_a_stub_is_one_line():
     assert html(report_of("def shift(x, comm):\n    raise NotImplementedError('not done yet')\n")) == "<b>90-shift</b>: not done yet (4 points)"
+
+
+def test_a_challenge_is_drawn_with_its_bound_and_the_papers_algorithm():
+    track = CHECK.replace(".worth(4)", ".races(on=Uniform(), ranks=4, length=8, bound=2e-5, rival=('a detour', twice)).worth(0)")
+    names = {"check": check, "k": student("Ada").choose("90 k", [1, 2]), "Uniform": Uniform}
+    run(TWICE.replace("shift", "twice"), "<a rival>", names)
+    run(ANSWER, "<an answer>", names)
+    text = html(eval(track, names))
+    assert "Faster than a detour: " in text and "lower bound" in text and "yours, now" in text
 
 
 def test_what_passes_shows_no_hint():
