@@ -7,6 +7,7 @@
 
 from minidl.comm import Comm, Native, Recv, Send, Work
 from minidl.errors import (DeadlockError, LeftoverError, MinidlError, MismatchError, NotInCell, RankDied, RankError, RankTimeout)
+from minidl.runtime.device import Device
 from minidl.runtime.faulty import Crash, Delay, Op, Seconds, Slow, Span
 from minidl.runtime.magics import register
 from minidl.runtime.network import Islands, Link, OneSlowLink, Uniform
@@ -43,6 +44,6 @@ def __getattr__(name):
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")
 
 
-__all__ = ["Comm", "Crash", "DeadlockError", "Delay", "Event", "Islands", "LeftoverError", "Link", "MinidlError", "MismatchError",
+__all__ = ["Comm", "Crash", "DeadlockError", "Delay", "Device", "Event", "Islands", "LeftoverError", "Link", "MinidlError", "MismatchError",
            "Native", "NotInCell", "OneSlowLink", "Op", "PerRank", "RankDied", "RankError", "RankTimeout", "Recv", "Run", "Seconds",
            "Send", "Slow", "Span", "Trace", "Uniform", "VirtualWorld", "Work", "World", "compare", "explore_costs", "init"]

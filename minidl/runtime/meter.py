@@ -103,8 +103,10 @@ class Meter:
         """When this parameter gets a gradient, that is one."""
         known = self._hooks.get(id(parameter))
         if parameter.is_leaf and parameter.requires_grad and (known is None or known[0]() is not parameter):
-            self._hooks[id(parameter)] = weakref.ref(parameter), parameter.register_post_accumulate_grad_hook(
-                lambda p: p.grad is not None and self.see(p.grad, KINDS.index("gradients")))
+            self._hooks[id(parameter)] = weakref.ref(parameter), parameter.register_post_accumulate_grad_hook(self._see_gradient)
+        self._see_gradient(parameter)
+
+    def _see_gradient(self, parameter):
         if parameter.grad is not None:
             self.see(parameter.grad, KINDS.index("gradients"))
 

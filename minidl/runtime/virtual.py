@@ -17,6 +17,7 @@ import torch
 from minidl.comm import Recv, Send
 from minidl.errors import MismatchError
 from minidl.runtime.calling import here
+from minidl.runtime.device import metered
 from minidl.runtime.faulty import Op, Span
 from minidl.runtime.network import Ticket
 from minidl.runtime.recording import Mark
@@ -43,6 +44,10 @@ class VirtualNode:
         for work in list(self.outstanding):
             work.leftover = True
             work.wait()
+
+    def metered(self):
+        """A context manager: what is computed inside counts for this rank, where somebody asked for it."""
+        return metered(self.run.meters, self)
 
     def strand(self):
         """The strand that runs now; it must be one of this rank's own."""

@@ -60,7 +60,8 @@ class VirtualJob(Work):
     def run(self, strand):
         """Do the work; called in the lane's strand."""
         try:
-            self.result = self.context.run(self.function)
+            with self.lane.node.metered():
+                self.result = self.context.run(self.function)
         except (Broken, Crashed):
             raise
         except BaseException as error:

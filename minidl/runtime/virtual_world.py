@@ -21,6 +21,7 @@ from minidl.runtime import parcel
 from minidl.runtime.calling import call, stack_lines, traceback_lines
 from minidl.runtime.deadlock import Need
 from minidl.runtime.echo import Echo
+from minidl.runtime.device import Device, Meters, about_meta
 from minidl.runtime.faulty import Crashed, Damage, Delay, check_faults
 from minidl.runtime.guard import Broken
 from minidl.runtime.network import Fabric, Uniform
@@ -42,21 +43,28 @@ class VirtualWorld:
 
     network   who is how far from whom: Uniform(alpha, beta), Islands(size, fast, slow), OneSlowLink(a, b)
     buffered  False: a send is over when it has been received. True: at once
+    device    Device(flops_per_second): what a rank computes takes virtual time, by its counted FLOPs; None: it takes none
     record    how many events are kept; messages and bytes beyond are counted only
 
     Raises ValueError for fewer than 1 rank or more than 4096.
     """
 
-    def __init__(self, world_size, *, network=None, buffered=False, record=400_000):
+    def __init__(self, world_size, *, network=None, buffered=False, device=None, record=400_000):
         if isinstance(world_size, bool) or not isinstance(world_size, int) or not 1 <= world_size <= 4096:
             raise ValueError(f"a VirtualWorld has 1 to 4096 ranks, not {world_size!r}")
         self.world_size, self.network = world_size, Uniform() if network is None else network
         if not callable(getattr(self.network, "between", None)):
             raise TypeError(f"a network has a method between(source, to), as Uniform() does; {self.network!r} has none")
-        self.buffered, self.record, self.last = buffered, record, None
+        if device is not None and not isinstance(device, Device):
+            raise TypeError(f"a device is Device(flops_per_second), not {device!r}")
+        self.buffered, self.device, self.record, self.last = buffered, device, record, None
 
-    def run(self, fn, *args, timeout=120, seed=0, faults=(), on_death="raise", **kwargs):
-        """Run `fn(*args, **kwargs)` on every rank; returns a Run. See World.run; timeout is in real seconds."""
+    def run(self, fn, *args, timeout=120, seed=0, faults=(), on_death="raise", meter=False, **kwargs):
+        """Run `fn(*args, **kwargs)` on every rank; returns a Run. See World.run; timeout is in real seconds.
+
+        Tensors on the device "meta" have shapes and sizes and no memory: a model may be far larger than this machine. What
+        depends on their values is an error.
+        """
         if on_death != "raise":
             raise ValueError(f'on_death must be "raise", not {on_death!r}')
         if timeout is not None and not timeout > 0:
@@ -64,7 +72,7 @@ class VirtualWorld:
         faults = tuple(faults)
         check_faults(faults, self.world_size, virtual=True)
         payloads = parcel.pack(fn, args, kwargs, range(self.world_size), self.world_size)
-        facts = VirtualFacts(self, payloads, faults, timeout)
+        facts = VirtualFacts(self, payloads, faults, timeout, meter)
         with without_garbage_collection():
             try:
                 facts.attend(seed)
@@ -94,7 +102,8 @@ class VirtualWorld:
 class VirtualFacts:
     """One run and what is known of it: the same facts that attend.Attendance gathers from processes."""
 
-    def __init__(self, world, payloads, faults, timeout):
+    def __init__(self, world, payloads, faults, timeout, meter=False):
+        self.meters = Meters(world.device) if meter or world.device else None
         self.size, self.payloads, self.timeout = world.world_size, payloads, timeout
         self.ranks = tuple(range(self.size))
         self.fabric = Fabric(world.network, self.size, world.buffered,
@@ -132,6 +141,7 @@ class VirtualFacts:
         """The Run, as far as it came."""
         ended = max((strand.clock for strand in self.strands.all), default=0.0)
         trace = self.record.trace(() if self.well else waits(self), ended)
+        trace.metered(self.meters.read() if self.meters else {})
         return Run(self.ranks, [self.results.get(rank) for rank in self.ranks], self.lines, trace)
 
     def unmet(self, needs):
@@ -146,15 +156,16 @@ class VirtualFacts:
     def _rank(self, strand, rank):
         try:
             fn, args, kwargs = pickle.loads(self.payloads[rank])
-            result = call(fn, VirtualComm(self.nodes[rank], self.ranks), args, kwargs)
-            self.nodes[rank].finish()
+            with self.nodes[rank].metered():
+                result = call(fn, VirtualComm(self.nodes[rank], self.ranks), args, kwargs)
+                self.nodes[rank].finish()
             self.results[rank] = result
         except Broken:
             pass
         except Crashed as crash:
             self.crashed(rank, crash)
         except BaseException as error:
-            self.failures[rank] = self._describe(error)
+            self.failures[rank] = self._describe(about_meta(error))
             self._limit()
 
     def crashed(self, rank, crash):

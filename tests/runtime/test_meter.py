@@ -3,9 +3,11 @@
 import itertools
 import threading
 
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from minidl import Device, RankError, Slow, VirtualWorld
 from minidl.runtime.meter import KINDS, Meter
 
 CLOCK = itertools.count()
@@ -162,3 +164,65 @@ def test_a_rank_that_fails_is_metered_up_to_its_failure(worlds):
     except Exception as error:
         assert error.trace.memory_kinds(0)["activations"] == 4000
     assert worlds(2).run(trained).trace.held == {}
+
+
+def test_virtual_ranks_are_metered_each_for_itself():
+    run = VirtualWorld(3).run(trained, meter=True)
+    assert run.trace.flops == [2 * 2 * 8 * 100 * 100] * 3 and run.trace.seconds() > 0
+    for rank in range(3):
+        held = run.trace.memory_kinds(rank)
+        assert held["parameters"] == held["gradients"] == held["optimizer state"] == 4 * 10_100
+    assert VirtualWorld(3).run(trained).trace.flops is None
+
+
+def test_a_device_charges_what_is_computed_to_the_virtual_clock():
+    def multiply(comm):
+        torch.ones(10, 20) @ torch.ones(20, 30)
+        return comm.now()
+    assert VirtualWorld(2, device=Device(1e6)).run(multiply).results == [2 * 10 * 20 * 30 / 1e6] * 2
+    assert VirtualWorld(2, device=Device(1e6)).run(multiply, faults=[Slow(rank=1, factor=3)]).results[1] == 3 * 0.012
+    assert VirtualWorld(2).run(multiply).results == [0.0, 0.0]
+
+
+def test_background_work_is_charged_to_its_own_lane():
+    def beside(comm):
+        job = comm.background(lambda comm: torch.ones(10, 10) @ torch.ones(10, 10))
+        torch.ones(10, 10) @ torch.ones(10, 10)
+        before = comm.now()
+        job.wait()
+        return before, comm.now()
+    assert VirtualWorld(1, device=Device(2000.0)).run(beside).results == [(1.0, 1.0)]
+
+
+def sharded(comm):
+    """A step of ZeRO-3 on meta tensors: a model of 4 blocks of 3000 x 3000 numbers."""
+    from minidl.parallel.zero import Zero3
+    with torch.device("meta"):
+        model = torch.nn.Sequential(*(torch.nn.Linear(3000, 3000, bias=False) for _ in range(4)))
+        x = torch.empty(16, 3000)
+    zero = Zero3(model, comm, lambda parameters: torch.optim.AdamW(parameters))
+    zero(x).sum().backward()
+    zero.step()
+
+
+def test_a_model_of_meta_tensors_needs_no_memory_and_its_shards_are_counted():
+    P = 4 * 4 * 3000 * 3000
+    trace = VirtualWorld(8, device=Device(1e12)).run(sharded).trace
+    kinds = trace.memory_kinds(5)
+    assert abs(kinds["optimizer state"] - 2 * P / 8) < 1000 and kinds["gradients"] <= P / 4 + P / 8
+    moments, over_time = trace.memory_over_time(5)
+    assert over_time["parameters"][-1] == P / 8
+    assert trace.flops[5] == 4 * 2 * 16 * 3000 * 3000 * 3 - 2 * 16 * 3000 * 3000         # the first input needs no gradient
+    assert trace.sent("nbytes")[5] == 3 * P * 7 / 8
+
+
+def test_asking_a_meta_tensor_for_a_value_is_an_error_in_words():
+    with pytest.raises(RankError, match="a meta tensor has a shape and no values, and this line asks for one"):
+        VirtualWorld(1).run(lambda comm: torch.ones(2, device="meta").sum().item())
+
+
+def test_a_device_has_a_rate():
+    with pytest.raises(ValueError, match="positive"):
+        Device(0)
+    with pytest.raises(TypeError, match="flops_per_second"):
+        VirtualWorld(2, device="H100")
