@@ -20,8 +20,9 @@ from minidl.viz.units import axis_seconds, bytes_text, count_text, percent, plai
 MOST = 700                              # stretches of a kind in both runs together
 ALIKE = 1.02                            # a ratio of seconds below this is none
 HEAD = 0.9                              # rows above each run, for its name
-COLUMNS = ("run", "rank", "messages", "nbytes", "computing_seconds", "under_way_seconds", "waiting_seconds", "seconds")
-STYLES = (("computing", "solid", 0.5), ("message under way", "outline", 0.5), ("waiting for another rank", "hatched", 0.5))
+COLUMNS = ("run", "rank", "messages", "nbytes", "computing_seconds", "under_way_seconds", "waiting_seconds", "seconds", "beside_seconds")
+STYLES = (("computing", "solid", 0.5, 0.0), ("message under way", "outline", 0.5, 0.0), ("waiting for another rank", "hatched", 0.5, 0.0),
+          ("message beside the computation", "outline", 0.17, 0.36))                     # name, style, height, how far below the row's middle
 
 
 def compare(run_a, run_b, names=("a", "b")):
@@ -45,8 +46,8 @@ def compare(run_a, run_b, names=("a", "b")):
         top += HEAD + side.n + 0.3
     scene = Scene(finding(*sides), caption(*sides), rows=max(150, pixels * rows),
                   x=Axis(f"time ({scale})", -0.012 * longest / unit, 1.03 * longest / unit), y=Axis("", rows, 0, ticks))
-    for name, style, height in STYLES:
-        scene.add(name, [Box(a / unit, b / unit, top + rank, height, rank_color(rank, side.n),
+    for name, style, height, below in STYLES:
+        scene.add(name, [Box(a / unit, b / unit, top + rank + below, height, rank_color(rank, side.n),
                              f"{side.name}, rank {rank}, {name}: {seconds_text(b - a)}")
                          for side, top in zip(sides, tops) for rank, when in sorted(side.lanes(name, longest).items()) for a, b in when],
                   style, legend=True)
@@ -90,22 +91,26 @@ class Side:
 
 
 def doing(trace, end):
-    """{"computing", "message under way" or "waiting for another rank": {rank: stretches}} of the main threads.
+    """{name of a style: {rank: stretches}}: what the main threads do, and the messages of the others.
 
     Two posted sides make a message under way; before, the other rank is late.
     """
-    threads, ready, under, late = main_threads(trace), both_posted(trace), {}, {}
+    threads, ready, under, late, beside = main_threads(trace), both_posted(trace), {}, {}, {}
     for e in trace:
-        if e.thread != threads[e.rank] or e.kind in ("compute", "span") or e.waited is None:
+        if e.kind in ("compute", "span") or e.waited is None:
             continue
         over = end if e.done is None else e.done
         met = over if e.done is None else min(max(e.waited, ready[meeting(e)]), over)
+        if e.thread != threads[e.rank]:
+            beside.setdefault(e.rank, []).append((met, over))
+            continue
         under.setdefault(e.rank, []).append((met, over))
         late.setdefault(e.rank, []).append((e.waited, met))
     under = {rank: apart(when) for rank, when in under.items()}
     late = {rank: without(union(when), under[rank]) for rank, when in late.items()}
     computing = {rank: when for (rank, thread), when in stretches(trace, "computing", end).items() if threads[rank] == thread}
-    return {"computing": computing, "message under way": under, "waiting for another rank": late}
+    return {"computing": computing, "message under way": under, "waiting for another rank": late,
+            "message beside the computation": {rank: apart(when) for rank, when in beside.items()}}
 
 
 def apart(stretches):
@@ -180,6 +185,8 @@ def caption(a, b):
     """How to read it, what each moved, and who waited most."""
     words = ["Each run from its own beginning, on one scale of time. Filled: the rank computes. Framed: its message is under way. "
              "Hatched: it waits for a rank that is late."]
+    if any(side.doing["message beside the computation"] for side in (a, b)):
+        words[0] += " Thin frame: a message of a background thread, beside the computation."
     if max(a.waited + b.waited):
         shares = [sum(side.waited) / (side.n * side.seconds) if side.seconds else 0.0 for side in (a, b)]
         side = a if shares[0] >= shares[1] else b
@@ -198,6 +205,7 @@ def caption(a, b):
 
 def table(sides):
     """One row a rank of each run."""
-    whats = [name for name, _, _ in STYLES]
-    return Table(COLUMNS, [(side.name, rank, side.messages[rank], side.nbytes[rank], *(total(side.doing[what].get(rank, ())) for what in whats),
-                            side.seconds) for side in sides for rank in range(side.n)])
+    whats = [name for name, *_ in STYLES]
+    spent = lambda side, rank: [total(side.doing[what].get(rank, ())) for what in whats]
+    return Table(COLUMNS, [(side.name, rank, side.messages[rank], side.nbytes[rank], *spent(side, rank)[:3], side.seconds, spent(side, rank)[3])
+                           for side in sides for rank in range(side.n)])

@@ -20,11 +20,12 @@ ALIKE = 0.01                            # curves that differ by less than this s
 MARKED = 24                             # points of a curve up to which each gets a dot
 
 
-def curves(lines, x="step", y="loss", log=""):
+def curves(lines, x="step", y="loss", log="", title=None):
     """The picture of some curves.
 
     lines   {name: [value, ...]} or {name: [(x, y), ...]}, one to eight; values that are no number or infinite are left out
     log     which axes are logarithmic: "", "x", "y" or "xy"; points at 0 or below are then left out
+    title   what was found, where it is something else than which curve ends lowest
 
     Raises ValueError for no curve or more than eight, or if no point is left.
     """
@@ -37,7 +38,7 @@ def curves(lines, x="step", y="loss", log=""):
     everything = [point for own in points.values() for point in own]
     axes = [axis(title, [point[i] for point in everything], "xy"[i] in log) for i, title in enumerate((x, y))]
     coincide = len(points) > 1 and gap is not None and gap <= ALIKE * (axes[1].high - axes[1].low)
-    scene = Scene(finding(points, y, gap if coincide else None), caption(points, x, y, coincide), rows=300, x=axes[0], y=axes[1])
+    scene = Scene(title or finding(points, y, gap if coincide else None), caption(points, x, y, coincide), rows=300, x=axes[0], y=axes[1])
     for i, (name, own) in enumerate(points.items()):
         if own:
             width = 2.5 + 3.5 * (len(points) - 1 - i) if coincide else 2.5

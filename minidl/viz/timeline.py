@@ -8,12 +8,13 @@ A rank with background threads has one lane a thread, so overlap can be seen: a 
 filled stretch. Left out: which message went where; see lamport.
 """
 
+from minidl.viz.compare import without
 from minidl.viz.findings import waiting_finding
 from minidl.viz.intervals import extent, legible, main_threads, stretches, total
 from minidl.viz.palette import rank_color, rank_label
 from minidl.viz.picture import Picture, Table
 from minidl.viz.scene import Axis, Box, Path, Scene
-from minidl.viz.units import axis_seconds, count_text, seconds_text
+from minidl.viz.units import axis_seconds, count_text, percent, seconds_text
 
 MOST = 700                              # stretches of a kind
 SPANS = 400                             # frames
@@ -30,7 +31,7 @@ def timeline(trace):
     lanes, height = layout(trace, spans)
     pad = 0.012 * (end - start)
     shown = longest(spans) if len(lanes) <= FEW else []
-    scene = Scene(waiting_finding(trace), caption(drawn, spans, shown, lanes, end - start), rows=height,
+    scene = Scene(finding(trace, doing), caption(drawn, spans, shown, lanes, end - start), rows=height,
                   x=Axis(f"time ({name})", (start - pad) / unit, (end + pad) / unit),
                   y=Axis("" if len(lanes) <= FEW else "rank", height, 0, lane_ticks(trace, lanes)))
     n, thick = trace.world_size, 16 if len(lanes) <= FEW else 7
@@ -42,6 +43,19 @@ def timeline(trace):
     scene.add("message under way", [Path((a / unit, b / unit), (lanes[who] + below,) * 2, rank_color(who[0], n), thick / 5)
                                     for who, when in sorted(drawn["under way"][0].items()) for a, b in when], legend=True)
     return Picture("timeline", f"{count_text(n, 'rank')}, {count_text(len(trace), 'event')}", scene, table(trace, doing, start, end))
+
+
+def finding(trace, doing):
+    """Who waited; where nobody did, how much of the time of background messages lies beside the main thread's computing."""
+    said, main = waiting_finding(trace), main_threads(trace)
+    beside, uncovered = 0.0, 0.0
+    for (rank, thread), when in doing["under way"].items():
+        if thread != main[rank]:
+            beside += total(when)
+            uncovered += total(without(when, doing["computing"].get((rank, main[rank]), [])))
+    if said != "No rank waited" or not beside or uncovered == beside:
+        return said
+    return f"{percent(beside - uncovered, beside)} of the messages' time is hidden behind computing"
 
 
 def layout(trace, spans):

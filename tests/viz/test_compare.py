@@ -46,7 +46,7 @@ def test_the_caption_says_who_waits_more():
 
 
 def test_a_wait_ends_when_both_sides_have_posted():
-    rows = [row[4:] for row in compare(two(0.25), two(0.25, late=0.5)).table()]
+    rows = [row[4:8] for row in compare(two(0.25), two(0.25, late=0.5)).table()]
     assert rows[0] == pytest.approx((0.0, 0.25, 0.0, 0.25)) and rows[2] == pytest.approx((0.0, 0.25, 0.5, 0.75))
     assert rows[3] == pytest.approx((0.0, 0.25, 0.0, 0.75))
     waiting = layer(compare(two(0.25), two(0.25, late=0.5)), "waiting for another rank")
@@ -87,3 +87,11 @@ def test_names_must_differ():
 def test_without_cuts_what_is_covered():
     assert without([(0, 10), (12, 14)], [(-1, 1), (3, 4), (9, 13)]) == [(1, 3), (4, 9), (13, 14)]
     assert without([(0, 1)], []) == [(0, 1)] and without([(0, 1)], [(0, 1)]) == []
+
+
+def test_messages_of_a_background_thread_stand_beside_the_computation():
+    picture = compare(samples.background(), samples.background(), names=("early", "late"))
+    beside = layer(picture, "message beside the computation").shapes
+    assert [(round(box.x0, 6), round(box.x1, 6)) for box in beside] == [(2, 5)] * 4 and "Thin frame" in picture.caption
+    assert picture.table()["beside_seconds"] == pytest.approx([3e-3] * 4)
+    assert layer(compare(RING, TREE), "message beside the computation") is None and "Thin frame" not in compare(RING, TREE).caption

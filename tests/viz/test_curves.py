@@ -20,6 +20,7 @@ def test_a_list_is_one_value_a_step_and_pairs_stand_where_they_say():
 def test_the_title_names_the_lowest_and_the_highest_end():
     assert curves(TWO).title == "Lowest loss at the end: sum, 0.5; highest: mean, 1"
     assert curves({"mean": TWO["mean"]}).title == "mean: loss goes from 3 to 1"
+    assert curves(TWO, title="The sum is twice as fast").title == "The sum is twice as fast"
 
 
 def test_curves_that_coincide_are_bands_within_each_other():

@@ -60,3 +60,12 @@ def test_waits_that_overlap_count_once():
     maker.add(1, "compute", 0.0, None, 6e-3)
     table = timeline(maker.trace()).table()
     assert table["waiting_seconds"] == pytest.approx([3e-3, 0])
+
+
+def test_the_title_says_how_much_of_the_messages_is_hidden():
+    maker = samples.Maker(2)
+    for rank in (0, 1):
+        maker.add(rank, "compute", 0.0, None, 6e-3)
+        for begin in (2e-3, 4e-3, 6e-3, 8e-3):
+            maker.message(rank, 1 - rank, begin, begin, begin + 1e-3, thread=1, comm="+1")
+    assert timeline(maker.trace()).title == "50 % of the messages' time is hidden behind computing"
