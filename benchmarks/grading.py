@@ -2,10 +2,11 @@
 
     python benchmarks/grading.py               200 submissions: finished ones, stubs, mutants of the museum, hostile ones
 
-Two submissions at once. The first 60 are run as notebooks, too, as `minidl grade` does; of the others only the judge is asked.
+Two submissions at once. The first 40 are run as notebooks, too, as `minidl grade` does; of the others only the judge is asked.
 """
 
 import importlib
+import os
 import random
 import statistics
 import sys
@@ -13,7 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
 from rounds import publish, spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -23,8 +23,9 @@ import nbformat  # noqa: E402
 from minidl.grading import handed_in  # noqa: E402
 from minidl.grading.cells import SOLUTIONS, answers, masters, read_master, with_role  # noqa: E402
 from minidl.grading.score import Course, Grading, Settings  # noqa: E402
+from tests import census  # noqa: E402
 
-ALL, SHOWN = 200, 60
+ALL, SHOWN = 200, 40
 HOSTILE = ("while True: pass", "import os; os._exit(1)", "raise SystemExit", "return bytearray(10 ** 10)", "print('x' * 10 ** 7); return x")
 
 
@@ -50,7 +51,7 @@ def submissions(folder):
         fresh = lambda: nbformat.reads(master, as_version=4)
         for i, mutant in enumerate(museum()[path.name[:2]]):
             found.append((f"mutant {path.name[:2]} {i}", with_answer(fresh(), f"m{i}", mutant.task, mutant.answer)))
-        for i in range(12):
+        for i in range(20):
             found.append((f"finished {path.name[:2]} {i}", with_answer(fresh(), f"f{i}")))
         tasks = list(answers(fresh()))
         for i, line in enumerate(HOSTILE):
@@ -80,23 +81,16 @@ def main():
         first.mkdir()
         for path in everything[:SHOWN]:
             path.rename(first / path.name)
-        before = {process.pid for process in psutil.process_iter()}
+        token = os.environ[census.TOKEN] = census.new_token()     # all that is started from here on inherits it
         shown_wall, shown, _ = grade(first, Path(top) / "one", True)
         wall, judged, _ = grade(inbox, Path(top) / "two", False)
-        deadline = time.monotonic() + 5
-        while (left := mine(before)) and time.monotonic() < deadline:
-            psutil.wait_procs(left, 0.2)
+        left = census.eventually_empty(lambda: [p for p in census.everybody(token) if p.pid != os.getpid()], seconds=5)
     mutants = [mutant for wing in museum().values() for mutant in wing]
     alone = sum(mutant.values_alone for mutant in mutants)
     rows = [["notebook and judge", SHOWN, spread(shown), f"{shown_wall / SHOWN:.3g}"], ["judge alone", len(judged), spread(judged), f"{wall / len(judged):.3g}"]]
     publish("Grading, two submissions at once", ["what", "submissions", "seconds of a submission", "wall seconds a submission"], rows,
             f"{count} mixed submissions (finished, mutants, hostile); processes left behind: {len(left)}. A check of values alone would have passed "
             f"{alone} of {len(mutants)} mutants ({100 * alone / len(mutants):.0f} %). Median over all: {statistics.median(shown):.3g} s with the notebook.")
-
-
-def mine(before):
-    """Python processes that were not there before."""
-    return [process for process in psutil.process_iter() if process.pid not in before and "python" in process.name()]
 
 
 if __name__ == "__main__":

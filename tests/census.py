@@ -35,10 +35,11 @@ def new_token():
 
 def processes(token):
     """Zygotes, ranks and their workers that descend from where this token was set. Zombies do not count."""
-    return [p for p in _everybody(token) if any(word in p.command for word in OURS)]
+    return [p for p in everybody(token) if any(word in p.command for word in OURS)]
 
 
-def _everybody(token):
+def everybody(token):
+    """Every Python process that inherited this token, this one too if it set it before it started."""
     if sys.platform != "linux":
         yield from _everybody_psutil(token)
         return
@@ -91,12 +92,12 @@ def strays(token):
     launch, world = sys.modules.get("minidl.runtime.launch"), sys.modules.get("minidl.runtime.world")
     found = processes(token)
     pids = {p.pid for p in found}
-    everybody = None
+    descent = None
     left = []
     for process in found:
         if process.parent not in pids and process.parent != os.getpid():
-            everybody = everybody or {p.pid for p in _everybody(token)}
-            if process.parent not in everybody:
+            descent = descent or {p.pid for p in everybody(token)}
+            if process.parent not in descent:
                 left.append(f"orphan: {process}")
     if launch is None or world is None:
         return left
