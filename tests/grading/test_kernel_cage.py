@@ -84,7 +84,7 @@ print("still here")
 def test_nobody_is_left_of_what_hides(caged):
     code = "import os, subprocess, sys\nfor _ in range(20): subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', 'hides-in-a-cage'], start_new_session=True)"
     caged(code)
-    assert not [process for process in census._everybody(os.environ[census.TOKEN]) if "hides-in-a-cage" in process.command]
+    assert not [process for process in census.everybody(os.environ[census.TOKEN]) if "hides-in-a-cage" in process.command]
 
 
 def test_it_has_no_rights_and_cannot_get_any(caged):

@@ -122,11 +122,11 @@ def test_a_killed_run_leaves_nobody_behind_and_goes_on_from_there(inbox, grade, 
                               cwd=Path(__file__).parent.parent.parent, env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL)
     results = tmp_path / "out" / "results"
     census.eventually(lambda: (tmp_path / "seen").exists() and (results / "ada.json").exists(), 30, "one is done, one is under way")
-    judges = [process for process in census._everybody(os.environ[census.TOKEN]) if "stand_in" in process.command]
+    judges = [process for process in census.everybody(os.environ[census.TOKEN]) if "stand_in" in process.command]
     assert judges
     grader.send_signal(number)
     grader.wait(20)
-    left = census.eventually_empty(lambda: [p for p in census._everybody(os.environ[census.TOKEN]) if "stand_in" in p.command or "keeper" in p.command], 10)
+    left = census.eventually_empty(lambda: [p for p in census.everybody(os.environ[census.TOKEN]) if "stand_in" in p.command or "keeper" in p.command], 10)
     assert not left and not census.eventually_empty(lambda: list(tmp_path.glob("minidl-grade-*")), 5)
     assert [path.name for path in results.iterdir()] == ["ada.json"]
     before = (results / "ada.json").stat().st_mtime_ns
