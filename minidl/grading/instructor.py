@@ -48,12 +48,14 @@ def grade_all(options):
     found = handed_in.find(options.paths)
     settings = Settings(options.solutions, options.exercise, options.jobs, shown=not options.points_only)
     grading = Grading(Course(options.solutions), options.out, settings)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)          # also then nobody is left behind
     try:
         results = list(grading.run(found).values())
     except KeyboardInterrupt:
         print("Stopped. What is done is kept: the same call goes on from there.", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     write_reports(results, options.out)
     if options.nbgrader:
         nbgrader.export_graded(results, found, grading.course, options.out / "nbgrader")

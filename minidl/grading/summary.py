@@ -20,7 +20,8 @@ from minidl.grading.score import earned
 FAILS = {"values": "return wrong values", "messages": "send another number of messages", "bytes": "send another number of bytes",
          "peers": "send to somebody else than allowed", "steps": "take too many steps", "seconds": "take too long on the given network",
          "inputs": "change what they were given", "deadlock": "wait for ever, or work only because messages are buffered",
-         "own work": "call what they should have written", "impostor": "send as much as an honest answer", "real": "fail on real processes"}
+         "own work": "call what they should have written", "impostor": "send as much as an honest answer", "real": "fail on real processes",
+         "link": "let a link carry too much"}
 BINS = 10
 
 

@@ -37,7 +37,15 @@ def remark(result):
 
 
 def terminal(results, width=110):
-    """An aligned table for the terminal: task columns without the exercise's number."""
+    """Aligned tables for the terminal, one for each exercise."""
+    by_exercise = {}
+    for result in results:
+        by_exercise.setdefault(result["exercise"], []).append(result)
+    return "\n\n".join(aligned(group, width) for group in by_exercise.values())
+
+
+def aligned(results, width):
+    """One table: task columns without the exercise's number."""
     columns, lines = rows(results)
     cut = [[f"{value:g}" if isinstance(value, float) else plain(value) for value in line] for line in lines]
     heads = [column.split("-", 1)[-1][:14] for column in columns[:-1]]

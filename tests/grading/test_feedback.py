@@ -114,6 +114,11 @@ def test_the_table_is_aligned_and_steers_no_terminal():
     assert "\x1b" not in text and len(lines) == 3 and max(map(len, lines)) <= 80
 
 
+def test_each_exercise_has_a_table_of_its_own_on_the_terminal():
+    one, two = tables.terminal([result("ada"), result("bo", [task("91-turn")], exercise="91_other"), result("cy")]).split("\n\n")
+    assert len(one.splitlines()) == 3 and one.splitlines()[0].endswith("shift") and two.splitlines()[0].endswith("turn")
+
+
 def class_of(many):
     whole = demand("bytes", False, "8", "24", "3 ranks, 6 elements", "each rank sends 8 bytes")
     return [result(f"s{i}", [task(state="partly" if i % 3 == 0 else "passed", earned=3.0 if i % 3 == 0 else 6.0,
