@@ -3,7 +3,7 @@
 import contextvars
 import queue
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 from minidl.comm import Work
 from minidl.runtime.calling import here
@@ -52,6 +52,8 @@ class Job(Work):
                 if guard:
                     guard.unblock()
         self.noticed = True
+        with suppress(ValueError):                          # what it returned is now the waiter's alone to keep
+            self.lane.jobs.remove(self)
         if self.error is not None:
             raise self.error
         return self.result

@@ -4,6 +4,7 @@ The lane's clock goes on from where it was, or from when the job was handed over
 waits for a job wakes at the job's end. The counterpart of lane.py on the virtual clock.
 """
 
+from contextlib import suppress
 from contextvars import copy_context
 
 from minidl.comm import Work
@@ -66,6 +67,7 @@ class VirtualJob(Work):
             raise
         except BaseException as error:
             self.error = error
+        self.function = self.context = None
         self.ended, self.end = True, strand.clock
         if self.waiter is not None:
             self.lane.node.strands.ready(self.waiter, max(self.waiter.clock, self.end))
@@ -83,6 +85,8 @@ class VirtualJob(Work):
             strand.clock = self.end
             node.strands.pause(strand)
         self.noticed = True
+        with suppress(ValueError):                      # what it returned is now the waiter's alone to keep
+            self.lane.jobs.remove(self)
         if self.error is not None:
             raise self.error
         return self.result

@@ -1,6 +1,7 @@
 """The operations of Comm on real gloo and on the virtual clock, against what they must return and cost."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -148,6 +149,19 @@ def test_background_work_runs_beside_on_messages_of_its_own(either):
     run = either(3).run(both)
     assert run.results == [((r + 1) % 3, [(r + 1) % 3 + 10 * i for i in range(3)]) for r in range(3)]
     assert set(run.trace.columns["comm"]) == {"world", "world+1"} and set(run.trace.columns["thread"]) == {0, 1}
+
+
+def test_what_background_work_returned_is_kept_by_who_waited_alone(either):
+    def gone(comm):
+        seen = []
+        def make(comm):
+            made = torch.ones(3)
+            seen.append(weakref.ref(made))
+            return made
+        for _ in range(2):                          # the second, so that no thread still has the first in hand
+            comm.background(make).wait()
+        return seen[0]() is None
+    assert either(2).run(gone).results == [True, True]
 
 
 def test_an_error_in_the_background_is_told_even_if_nobody_waits(either):
