@@ -10,6 +10,8 @@ Left out: that small operations reach only a part of the rate, and that memory h
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from torch.utils._python_dispatch import _disable_current_modes
+
 
 @dataclass(frozen=True)
 class Device:
@@ -36,6 +38,13 @@ class Meters:
             clock = lambda: node.strands.running.clock if node.strands.running is not None else 0.0
             self.meters[node.rank] = Meter(clock, self._charge(node) if self.device else None)
         return self.meters[node.rank].reading()
+
+    def land(self, move, tensor, recv):
+        """move(tensor, recv): what arrives counts for the receiver, whoever of the two came second and moves it."""
+        with _disable_current_modes():
+            move(tensor, recv)
+        if recv.rank in self.meters:
+            self.meters[recv.rank].see(recv.payload)
 
     def read(self):
         """{rank: (flops, changes of what is held)}."""

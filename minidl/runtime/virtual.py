@@ -142,10 +142,10 @@ class VirtualComm(RuntimeComm):
         tensor, send.payload = send.payload, None
         if tensor.requires_grad:
             tensor = tensor.detach()
-        if recv.payload is None:
-            recv.payload = tensor.clone(memory_format=torch.contiguous_format)
+        if self.node.run.meters is None:
+            move(tensor, recv)
         else:
-            recv.payload.detach().copy_(tensor)
+            self.node.run.meters.land(move, tensor, recv)
         if not (self.node.fabric.buffered and other.sends):
             other.work.over()
 
@@ -196,3 +196,11 @@ class VirtualComm(RuntimeComm):
         source, to = (side(ticket), side(other)) if ticket.sends else (side(other), side(ticket))
         self.node.run.disagree(ticket.number, source, to)
         raise MismatchError(f"message {ticket.number}: rank {source[0]} sends {source[2]}, but rank {to[0]} expects {to[2]}")
+
+
+def move(tensor, recv):
+    """The data of a message go where the receiver wants them, or into a new tensor."""
+    if recv.payload is None:
+        recv.payload = tensor.clone(memory_format=torch.contiguous_format)
+    else:
+        recv.payload.detach().copy_(tensor)

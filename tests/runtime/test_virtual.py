@@ -65,6 +65,18 @@ def test_communication_in_the_background_overlaps_with_computing():
     assert world.run(overlapped).results == [2, 2] and world.run(waited_for).results == [4, 4]
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_what_arrives_counts_for_the_receiver_whoever_comes_second(late):
+    def swap(comm):
+        comm.compute(float(comm.rank == late))
+        if comm.rank == 0:
+            comm.send(torch.ones(1000), to=1)
+        else:
+            return comm.recv(torch.empty(1000), source=0)
+    trace = VirtualWorld(2).run(swap, meter=True).trace
+    assert [trace.memory_kinds(rank)["activations"] for rank in range(2)] == [4000, 8000]
+
+
 def test_the_same_program_always_runs_the_same_way():
     def noisy(comm):
         group = comm.split(color=int(torch.randint(2, ())), key=random.random())
