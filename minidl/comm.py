@@ -62,10 +62,14 @@ class Work(ABC):
 
 
 class Comm(ABC):
-    """One rank's view of a group of `world_size` ranks. `rank` counts from 0 within the group."""
+    """One rank's view of a group of `world_size` ranks. `rank` counts from 0 within the group.
+
+    device: where this rank computes, x.to(comm.device): its own GPU where each rank has one, else the CPU.
+    """
 
     rank: int
     world_size: int
+    device = torch.device("cpu")
 
     @abstractmethod
     def start(self, ops) -> Work:

@@ -1,4 +1,4 @@
-"""Comm on torch.distributed: gloo's sends and receives, and gloo's own collectives.
+"""Comm on torch.distributed: gloo's sends and receives, and gloo's own collectives. GPUs use nccl.py instead.
 
     one process group of the whole world          sub-groups and twins share its connections:
     tag = epoch of the run | context of the comm  a message meets only those of its own comm and run
@@ -13,7 +13,6 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import nullcontext
-from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -24,18 +23,18 @@ from minidl.runtime.calling import here, waiting_for
 from minidl.runtime.guard import Broken, description, spell
 from minidl.runtime.lane import Lane
 from minidl.runtime.meeting import Meeting
-from minidl.runtime.native import run_native
+from minidl.runtime.native import FOREVER, run_native
+from minidl.runtime.nccl import Crossing, NoWires
 from minidl.runtime.preemption import interrupt_nobody
 from minidl.runtime.wrapping import Parts, RuntimeComm, comm_name, label, landing
 
-FOREVER = timedelta(days=10)            # gloo's own time-out; the world's `timeout` comes long before it
 CONTEXTS = 12                           # bits of a tag that name the communicator
 EPOCHS = 18                             # bits that name the run
 LOST_LINK = re.compile("closed by peer|pair closure|reset by peer|Broken pipe|Connection refused")
 
 
 class Node:
-    """What the communicators of one process share: connections, numbers, threads, the clock."""
+    """What the communicators of one process share: connections, numbers, threads, the clock, the GPU if there is one."""
 
     def __init__(self, rank, world_size, store, guard=None, report_progress=None):
         self.rank, self.world_size = rank, world_size
@@ -44,6 +43,7 @@ class Node:
         self.connections = dist.distributed_c10d._get_default_group()
         interrupt_nobody()
         self.contexts, self.groups, self.lanes = {"world": 0}, {}, {}
+        self.gpu, self.wires = None, NoWires()
         self.begin(0, time.perf_counter())
 
     def begin(self, epoch, began):
@@ -51,6 +51,8 @@ class Node:
         self.tags, self.began = epoch % (1 << EPOCHS) << CONTEXTS, began
         self.numbers, self.meter = defaultdict(int), None
         self.outstanding = {}                       # id -> Part that nobody has waited for
+        if self.gpu is not None:
+            self.gpu.begin()
 
     def now(self):
         """Seconds since the run began."""
@@ -74,7 +76,7 @@ class Node:
     def lane(self, name):
         """The background thread of the communicator `name`."""
         if name not in self.lanes:
-            self.lanes[name] = Lane(name, self.guard)
+            self.lanes[name] = Lane(name, self.guard, self.gpu)
         self.lanes[name].meter = self.meter
         return self.lanes[name]
 
@@ -94,17 +96,20 @@ class Node:
         for part in list(self.outstanding.values()):
             part.leftover = True
             part.wait()
+        if self.gpu is not None:
+            self.gpu.finish()
 
 
 class Part(Work):
     """One op under way."""
 
-    __slots__ = ("node", "op", "comm", "peer", "number", "work", "result", "place", "leftover")
+    __slots__ = ("node", "op", "comm", "peer", "number", "work", "result", "place", "leftover", "moments")
     fate = "delivered"
 
     def __init__(self, node, op, comm, peer, number, work, result, place):
         self.node, self.op, self.comm, self.peer, self.number = node, op, comm, peer, number
         self.work, self.result, self.place, self.leftover = work, result, place, False
+        self.moments = None                         # (ready, over) on the GPU, for what went from GPU to GPU
 
     def wait(self):
         if self.work is None:
@@ -122,19 +127,21 @@ class Part(Work):
                 guard.unblock()
         if self.result is None:
             self.result = self.work.results
+        if type(self.work) is Crossing:
+            self.moments = self.work.ready, self.work.over
         self.work = None
         node.outstanding.pop(id(self), None)
         return self.result
 
     def needs(self, guard):
         """What must be posted before this can end."""
-        return guard.needs(self)
+        return self.work.needs if type(self.work) is Crossing else guard.needs(self)
 
     def in_words(self):
         """(kind, comm, peer, number, place, leftover, size), for a report."""
         kind = "send" if type(self.op) is Send else "recv" if type(self.op) is Recv else self.op.name
         tensor = self.op.tensor if kind == "send" else self.op.like if kind == "recv" else None
-        size = "" if tensor is None else spell(description(tensor.shape, tensor.dtype))
+        size = "" if tensor is None else spell(description(tensor.shape, tensor.dtype, tensor.is_cuda))
         return (kind, self.comm.name, self.peer, self.number, self.place, self.leftover, size)
 
     def explained(self, error):
@@ -159,6 +166,8 @@ class DistributedComm(RuntimeComm):
         self._label = label(self.members, node.world_size)
         self.name = comm_name(self._label, origins)
         self.context = node.context(self.name)
+        if node.gpu is not None:
+            self.device = node.gpu.device
 
     def start(self, ops):
         ops, place = list(ops), here()
@@ -214,7 +223,10 @@ class DistributedComm(RuntimeComm):
             post = node.connections.send if sending else node.connections.recv
             part = Part(node, op, self, peer, number, None, () if sending else (result,), place)
             try:
-                part.work = post([tensor], peer, node.tags | self.context)
+                if node.wires.carries(tensor):
+                    part.work = node.wires.message(part, tensor, sending)
+                else:
+                    part.work = post([tensor], peer, node.tags | self.context)
             except RuntimeError as error:               # the peer is gone
                 raise part.explained(error) from None
         node.outstanding[id(part)] = part
@@ -229,6 +241,9 @@ class DistributedComm(RuntimeComm):
             needs = node.guard.everybody(part)
         else:
             part.number = node.number(self.context, peer, "native")
-        part.work, part.result = node.start_native(op, self, needs)
+        if node.wires.carries(op.tensor if op.tensor is not None else op.output):
+            part.work = node.wires.native(part)
+        else:
+            part.work, part.result = node.start_native(op, self, needs)
         node.outstanding[id(part)] = part
         return part

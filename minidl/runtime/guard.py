@@ -39,19 +39,19 @@ def key(context, peer, direction):
 
 
 @lru_cache(4096)
-def description(shape, dtype):
-    """Five integers: dtype and number of dimensions, then four sizes; further sizes are folded into the last."""
+def description(shape, dtype, on_gpu=False):
+    """Five integers: dtype, number of dimensions and kind of memory, then four sizes; further sizes are folded into the last."""
     n = len(shape)
     sizes = (*shape, 0, 0, 0, 0)[:4] if n <= 4 else (*shape[:3], hash(tuple(shape[3:])) & 0x7FFFFFFFFFFFFFFF)
-    return DTYPE_INDEX[dtype] | n << 8, *sizes
+    return DTYPE_INDEX[dtype] | n << 8 | on_gpu << 16, *sizes
 
 
 def spell(description):
-    """A description in words: "(4, 2) float32"."""
+    """A description in words: "(4, 2) float32", "(4, 2) float32 on a GPU"."""
     code, *sizes = description
     n = code >> 8 & 0xFF
     shape = tuple(sizes[:n]) if n <= 4 else (*sizes[:3], "...")
-    return f"{shape} {str(DTYPES[code & 0xFF]).removeprefix('torch.')}"
+    return f"{shape} {str(DTYPES[code & 0xFF]).removeprefix('torch.')}{' on a GPU' * (code >> 16 & 1)}"
 
 
 def spell_native(description):
@@ -97,7 +97,7 @@ class Guard:
             raise Broken(self.broken)
         channel = (context, peer, sending)
         mine = self._mine.get(channel) or self._open(*channel)
-        number, told = mine.count(), description(tensor.shape, tensor.dtype)
+        number, told = mine.count(), description(tensor.shape, tensor.dtype, tensor.is_cuda)
         if number >= DEPTH - 1:
             self._leave_room(number, channel)
         mine.post(number, told, self._places.get(place) or self._place(place))
@@ -136,7 +136,7 @@ class Guard:
             raise NotInCell(f"{op.name} needs all ranks of its group, but the cell runs on ranks {', '.join(map(str, self.active))} only")
         code = NATIVES.index(op.name) << 32 | OPS.index(op.op) << 40 | (0 if op.root is None else op.root + 1) << 44
         tensor = op.tensor if op.name in SAME_SHAPE else None
-        first, *sizes = (0, 0, 0, 0, 0) if tensor is None else description(tensor.shape, tensor.dtype)
+        first, *sizes = (0, 0, 0, 0, 0) if tensor is None else description(tensor.shape, tensor.dtype, tensor.is_cuda)
         told, channel = (code | first, *sizes), key(context, -1, NATIVE)
         mine = self.board.open(self.rank, channel)
         number = mine.count()

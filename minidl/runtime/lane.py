@@ -65,10 +65,10 @@ def metered(meter):
 
 
 class Lane:
-    """A thread that runs jobs in the order in which they came, named after its communicator."""
+    """A thread that runs jobs in the order in which they came, named after its communicator. gpu: its rank's, if any."""
 
-    def __init__(self, name, guard=None):
-        self.name, self.guard, self.meter = name, guard, None
+    def __init__(self, name, guard=None, gpu=None):
+        self.name, self.guard, self.gpu, self.meter = name, guard, gpu, None
         self.jobs, self.queue = [], queue.SimpleQueue()
         self._idle = guard.idle if guard else set()
         self._pending, self._lock = 0, threading.Lock()
@@ -97,6 +97,8 @@ class Lane:
         self.queue.put(None)
 
     def _work(self):
+        if self.gpu is not None:
+            self.gpu.adopt()
         while True:
             with self._lock:
                 if self._pending == 0:

@@ -1,7 +1,11 @@
 """The backend's own collectives, called on a process group."""
 
+from datetime import timedelta
+
 import torch
 from torch._C import _distributed_c10d as dist
+
+FOREVER = timedelta(days=10)            # time-out of a process group; the world's `timeout` comes long before it
 
 
 def reduce_op(name):

@@ -4,7 +4,8 @@
     work.wait()     the same rows: waited, done
 
 A TracedComm wraps another Comm and overrides `start`, so nothing slips by it. gloo tells that an op
-is over only after its wait, so `done` is never earlier than `waited`.
+is over only after its wait, so `done` is never earlier than `waited`. Where a rank has a GPU, what it does there has the
+GPU's own times (gpu.py): spans, and messages between GPUs. They become seconds when the run is over.
 """
 
 import itertools
@@ -16,9 +17,10 @@ from functools import lru_cache
 
 from minidl.comm import Native, Recv, Send, Work
 from minidl.runtime.calling import here
+from minidl.runtime.gpu import settle
 from minidl.runtime.wrapping import WrappedComm
 
-SEQ, WAITED, DONE, FATE = 2, 11, 12, 15            # columns of an Event
+SEQ, POSTED, WAITED, DONE, FATE = 2, 10, 11, 12, 15    # columns of an Event
 FEW = 8                                            # elements of a sent tensor whose values are kept
 
 
@@ -35,12 +37,18 @@ def measures(shape, dtype):
 
 
 class Recorder:
-    """The rows of one rank in one run: lists in the order of Event's fields, the line as (file, line). meter: its Meter, or None."""
+    """The rows of one rank in one run: lists in the order of Event's fields, the line as (file, line). meter: its Meter, or None; gpu the same."""
 
-    def __init__(self, rank):
-        self.rank, self.rows, self.values, self.meter = rank, [], {}, None
+    def __init__(self, rank, gpu=None):
+        self.rank, self.rows, self.values, self.meter, self.gpu = rank, [], {}, None, gpu
         self.seq, self.path = itertools.count(), ContextVar("spans", default="")
         self.threads = {threading.get_ident(): 0}
+
+    def settled(self):
+        """The rows, with the GPU's times as seconds."""
+        if self.gpu is not None:
+            settle(self.rows, (POSTED, WAITED, DONE), self.gpu)
+        return self.rows
 
     def row(self, kind, comm, peer, number, tensor, posted, place):
         """Begin an event and return its row, to be completed later."""
@@ -67,6 +75,9 @@ class TracedWork(Work):
             at = self.now()
             if row[DONE] is None:
                 row[DONE], row[FATE] = at, part.fate
+                moments = getattr(part, "moments", None)
+                if moments is not None:
+                    row[POSTED], row[DONE] = moments
         return received
 
 
@@ -95,7 +106,7 @@ class TracedComm(WrappedComm):
 
     def compute(self, seconds):
         row = self.recorder.row("compute", self.name, -1, 0, None, self.now(), here())
-        row[WAITED] = row[10]
+        row[WAITED] = row[POSTED]
         self.inner.compute(seconds)
         row[DONE], row[FATE] = self.now(), "delivered"
 
@@ -105,13 +116,14 @@ class TracedComm(WrappedComm):
             raise ValueError(f"a span's name has no slash, because spans nest as outer/inner: {name!r}")
         path = self.recorder.path
         token = path.set(f"{path.get()}/{name}".lstrip("/"))
-        row = self.recorder.row("span", self.name, -1, 0, None, self.now(), here())
+        now = self.now if self.recorder.gpu is None else self.recorder.gpu.mark
+        row = self.recorder.row("span", self.name, -1, 0, None, now(), here())
         try:
             with self.inner.span(name):
                 yield
         finally:
-            row[WAITED] = row[10]
-            row[DONE], row[FATE] = self.now(), "delivered"
+            row[WAITED] = row[POSTED]
+            row[DONE], row[FATE] = now(), "delivered"
             path.reset(token)
 
     @staticmethod

@@ -5,7 +5,8 @@
 
 The control thread never waits for the main thread, so a rank that is stuck still answers. To stop a wait
 inside gloo it lets a receive of 1 ms time out, which closes every connection of that group and wakes
-all who wait on it; a signal stops computing. What comes back over the pipe are flat tuples.
+all who wait on it; a signal stops computing; NCCL is
+aborted if that does not help. What comes back over the pipe are flat tuples.
 """
 
 import ast
@@ -27,18 +28,22 @@ import torch
 import torch.distributed as dist
 
 from minidl.errors import MismatchError, NotInCell, RankDied
+from minidl.runtime import nccl, parcel
 from minidl.runtime.board import Board
 from minidl.runtime.calling import call, traceback_lines
-from minidl.runtime.distributed import FOREVER, LOST_LINK, DistributedComm, Node
+from minidl.runtime.distributed import LOST_LINK, DistributedComm, Node
 from minidl.runtime.faulty import Damage, FaultyComm
+from minidl.runtime.gpu import Gpu
 from minidl.runtime.guard import Broken, Guard
 from minidl.runtime.lane import metered
+from minidl.runtime.native import FOREVER
 from minidl.runtime.seeding import seed_everything
 from minidl.runtime.sources import learn_sources
 from minidl.runtime.streams import capture, released
 from minidl.runtime.traced import Recorder, TracedComm
 
 POISON_TAG = 0x7FFFFFFF
+ABORT_AT = 4                            # attempts to interrupt before NCCL is aborted
 
 
 class Worker:
@@ -80,16 +85,26 @@ class Worker:
             except BaseException as error:
                 self.tell("failed", self._describe(error), ([], {}, None))
 
-    def connect(self, generation):
-        """Join (again) the process group of all ranks."""
+    def connect(self, generation, backend):
+        """Join (again) the process group of all ranks; with "nccl", take the GPU that has this rank's number."""
         if self.node is not None:
             for lane in self.node.lanes.values():
                 lane.close()
-            dist.destroy_process_group()
+            if self.node.gpu is None:
+                dist.destroy_process_group()
+            else:
+                self.node.wires.close()
+                nccl.leave()
         store = dist.FileStore(os.path.join(self.folder, f"store{generation}"), self.world_size)
-        dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.world_size, timeout=FOREVER)
+        if backend == "nccl":
+            nccl.join(store, self.rank, self.world_size)
+        else:
+            dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.world_size, timeout=FOREVER)
         own = dist.PrefixStore("minidl", store)
         self.node = Node(self.rank, self.world_size, own, self.guard, lambda i, n: self.tell("progress", int(i), int(n)))
+        if backend == "nccl":
+            gpu = self.node.gpu = Gpu(self.rank, self.node.now)
+            self.node.wires = nccl.Wires(gpu, self.guard, own)
         self.tell("connected")
 
     def run(self, header, payload):
@@ -99,7 +114,7 @@ class Worker:
         os.chdir(header["cwd"])
         sys.path[:] = header["path"]
         learn_sources(header["sources"])
-        self.recorder = Recorder(self.rank)
+        self.recorder = Recorder(self.rank, self.node.gpu)
         outcome = ("broken", None, [])
         self.over.clear()
         try:
@@ -133,7 +148,7 @@ class Worker:
             result = call(fn, comm, args, kwargs)
             self.node.finish()
         try:
-            return cloudpickle.dumps(result)
+            return parcel.homeward(result)
         except Exception as error:
             raise TypeError(f"the result, a {type(result).__name__}, cannot travel back from the rank ({error}): "
                             "return tensors, numbers, strings, or lists and dicts of them") from None
@@ -161,13 +176,15 @@ class Worker:
         for lane in self.node.lanes.values() if self.node else ():
             if lane.thread.ident not in self.guard.idle:
                 _raise_in(lane.thread.ident, Broken)
-        for _ in range(20):                             # an exception in __del__ or a fork hook is swallowed: try again
+        for attempt in range(20):                       # an exception in __del__ or a fork hook is swallowed: try again
             if hasattr(signal, "pthread_kill"):
                 signal.pthread_kill(self.main, signal.SIGUSR1)
             elif self.running:
                 _raise_in(self.main, Broken)
             if self.over.wait(0.05):
                 return
+            if attempt == ABORT_AT and self.node and self.node.gpu is not None:
+                self.node.wires.abort()                 # the program may wait for its GPU, and that for a rank that is gone
 
     def _interrupted(self, number, frame):
         if self.running and self.guard.broken:
@@ -183,7 +200,7 @@ class Worker:
     def _record(self):
         if self.recorder is None:
             return [], {}, None
-        return self.recorder.rows, self.recorder.values, self.recorder.meter and self.recorder.meter.read()
+        return self.recorder.settled(), self.recorder.values, self.recorder.meter and self.recorder.meter.read()
 
     def _report_mismatch(self, what, number, one, two):
         self.tell("mismatch", what, number, one, two)

@@ -21,6 +21,7 @@ from multiprocessing.connection import wait
 from minidl.errors import MinidlError, RankDied
 from minidl.runtime import parcel, worker
 from minidl.runtime.attend import Attendance
+from minidl.runtime.backend import choose, look
 from minidl.runtime.board import Board
 from minidl.runtime.echo import Echo, sorted_lines
 from minidl.runtime.faulty import check_faults
@@ -55,19 +56,27 @@ class World:
 
     threads  torch threads of each rank
     start    "fork" (from a process that has torch loaded) or "spawn"; chosen by the system
+    backend  "nccl" where every rank can have a GPU of its own, else "gloo"; chosen by the machine, or name one
+
+    What run() is given arrives in each rank's memory, whatever the backend. `comm.device` is where the rank computes:
+    its GPU under nccl, else the CPU. So write x.to(comm.device) and model.to(comm.device), which does nothing where
+    there is no GPU. Tensors on GPUs then travel by NCCL from GPU to GPU, those in memory by gloo. Results come back
+    in memory. Spans, and messages between GPUs, are timed by the GPU itself.
 
     In a notebook a new World closes those that the notebook made before. Use it as a context manager,
-    or close() it, where that matters. Raises ValueError for fewer than 1 rank or more than 256.
+    or close() it, where that matters. Raises ValueError for fewer than 1 rank or more than 256,
+    and for backend="nccl" without a GPU for each.
     """
 
     _open = weakref.WeakSet()
     current = None
 
-    def __init__(self, world_size, *, threads=1, start=None):
+    def __init__(self, world_size, *, threads=1, start=None, backend=None):
         if isinstance(world_size, bool) or not isinstance(world_size, int) or not 1 <= world_size <= 256:
             raise ValueError(f"a World has 1 to 256 ranks, not {world_size!r}")
         if not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads!r}")
+        self.backend = choose(world_size, look(), backend)
         if in_notebook():
             for earlier in list(World._open):
                 earlier.close()
@@ -153,7 +162,7 @@ class World:
             self.close()
 
     def __repr__(self):
-        state = "closed" if self.closed else "gloo"
+        state = "closed" if self.closed else self.backend
         return f"World({self.world_size} rank{'s' * (self.world_size != 1)}, {state})"
 
     def __reduce__(self):
@@ -222,7 +231,7 @@ class World:
     def _connect(self, seconds=30):
         self._generation += 1
         for rank in self._ranks.values():
-            rank.send("connect", self._generation)
+            rank.send("connect", self._generation, self.backend)
         missing, deadline = set(self._ranks), time.monotonic() + seconds
         while missing:
             if time.monotonic() > deadline:
@@ -235,7 +244,9 @@ class World:
                 except (EOFError, OSError):
                     self._dead_on_arrival(conns[conn])
                 if kind == "failed":
-                    raise MinidlError(f"rank {conns[conn]} could not join: {args[0]['message']}")
+                    self.close()
+                    gloo = f', or do without GPUs: World({self.world_size}, backend="gloo")' * (self.backend == "nccl")
+                    raise MinidlError(f"rank {conns[conn]} could not join: {args[0]['message']}. Make a new World{gloo}.")
                 if kind == "connected":
                     missing.discard(conns[conn])
 

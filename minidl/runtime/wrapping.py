@@ -59,7 +59,7 @@ class WrappedComm(RuntimeComm):
     def __init__(self, inner):
         self.inner = inner
         self.rank, self.world_size = inner.rank, inner.world_size
-        self.name, self.members = inner.name, inner.members
+        self.name, self.members, self.device = inner.name, inner.members, inner.device
 
     def wrap(self, inner):
         """The same kind of wrapper around another Comm."""
