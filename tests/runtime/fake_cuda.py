@@ -80,7 +80,9 @@ def with_fake_gpu(comm):
     inner = comm.inner
     while not hasattr(inner, "node"):                                  # faults are wrapped around it
         inner = inner.inner
-    node, cuda = inner.node, FakeCuda()
-    node.gpu = comm.recorder.gpu = Gpu(comm.rank, node.now, cuda)
-    node.wires = GlooWires(node.gpu, node.guard, node.store)
-    return cuda
+    node = inner.node
+    if node.gpu is None:
+        node.gpu = Gpu(comm.rank, node.now, FakeCuda())
+        node.wires = GlooWires(node.gpu, node.guard, node.store)
+    comm.recorder.gpu = node.gpu
+    return node.gpu.cuda
