@@ -14,6 +14,7 @@ process. Works on meta tensors, which have sizes and no memory. Left out: what t
 
 import threading
 import weakref
+from functools import wraps
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -21,12 +22,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from minidl.runtime import shapes
 from minidl.trace import MEMORY
 
 KINDS = MEMORY
 OTHER = KINDS.index("activations")
-LOOK_AT_ALL = 64                        # operations between two looks at every storage: one may have been resized
+LOOK_AT_ALL = 1024                      # operations between two looks at every storage: C++ may have resized one
 _here = threading.local()
+_open = weakref.WeakSet()               # the meters that are told of resized storages
 
 
 class Meter:
@@ -42,6 +45,7 @@ class Meter:
         self.now, self.charge = now, charge
         self.flops, self.operations, self.changes = 0, 0, []
         self._held, self._hooks, self._lock = {}, {}, threading.RLock()
+        _open.add(self)
 
     def reading(self):
         """A context manager: what this thread does inside is metered. Several threads may read one meter."""
@@ -57,6 +61,7 @@ class Meter:
         for _, hook in self._hooks.values():
             hook.remove()
         self._held, self._hooks = {}, {}
+        _open.discard(self)
 
     def held(self):
         """Bytes held now, a number for each of KINDS."""
@@ -90,14 +95,21 @@ class Meter:
                     self.see(tensor)
             for tensor in outputs:
                 self.see(tensor)
-            for entry in list(self._held.values()):
-                if entry[1] == 0 or self.operations % LOOK_AT_ALL == 0:
+            if self.operations % LOOK_AT_ALL == 0:
+                for entry in list(self._held.values()):
                     storage = entry[2]()
                     if storage is not None:
                         self._measure(entry, storage)
             self.flops += flops
         if flops and self.charge is not None:
             self.charge(flops)
+
+    def resized(self, storage):
+        """A storage has another size now; whose it is does not matter."""
+        with self._lock:
+            entry = self._held.get(storage._cdata)
+            if entry is not None:
+                self._measure(entry, storage)
 
     def _watch(self, parameter):
         """When this parameter gets a gradient, that is one."""
@@ -143,7 +155,7 @@ class Reading(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+        out = shapes.call(func, args, kwargs)
         packet = func._overloadpacket
         flops = flop_registry[packet](*args, **kwargs, out_val=out) if packet in flop_registry else 0
         outputs = [leaf for leaf in (tree_leaves(out) if isinstance(out, (tuple, list)) else (out,)) if isinstance(leaf, torch.Tensor)]
@@ -160,4 +172,15 @@ def _after_step(optimizer, *_):
                     meter.see(value, KINDS.index("optimizer state"))
 
 
+def _telling(resize_):
+    """The method, which also tells the meters. torch has no hook for it, and it is no operation that a mode could see."""
+    @wraps(resize_)
+    def told(storage, size):
+        resize_(storage, size)
+        for meter in list(_open):
+            meter.resized(storage)
+    return told
+
+
 register_optimizer_step_post_hook(_after_step)
+torch.UntypedStorage.resize_ = _telling(torch.UntypedStorage.resize_)

@@ -80,11 +80,31 @@ def test_a_storage_that_is_emptied_and_filled_again_is_noticed():
         part * 1
         assert ours.held()[0] == 4000
         whole.untyped_storage().resize_(0)
-        torch.ones(1)
-        assert ours.held()[0] == 0
+        assert ours.held()[0] == 0                              # at once, though no operation came after it
         whole.untyped_storage().resize_(4000)
-        torch.ones(1)
         assert ours.held()[0] == 4000
+
+
+def test_a_storage_is_resized_by_another_thread_and_its_owner_is_told():
+    ours, other = meter(), meter()
+    with ours.reading():
+        whole = torch.zeros(1000)
+    with other.reading():
+        torch.zeros(10) + 1
+        thread = threading.Thread(target=whole.untyped_storage().resize_, args=(400,))
+        thread.start()
+        thread.join(30)
+    assert ours.held()[-1] == 400 and other.held()[-1] == 0
+
+
+def test_an_operation_does_not_look_at_all_that_is_held():
+    ours = meter()
+    with ours.reading():
+        kept = [torch.nn.Parameter(torch.zeros(1)) for _ in range(200)]
+        looked, ours._measure = [], lambda entry, storage: looked.append(entry)
+        for _ in range(100):
+            kept[0] + 1
+    assert len(looked) < 100 * 5
 
 
 def test_meta_tensors_count_without_memory():
