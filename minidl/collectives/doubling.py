@@ -11,7 +11,7 @@ and are told the result. Thakur, Rabenseifner & Gropp 2005; Rabenseifner 2004.
 
 import torch
 
-from minidl.collectives.chunks import bounds, equal, fresh, joined
+from minidl.collectives.chunks import bounds, equal, fresh, joined_shape, place
 from minidl.collectives.reducing import in_rank_order, reduction
 from minidl.comm import Recv, Send
 
@@ -103,14 +103,14 @@ def reduce_scatter(x, comm, op="sum"):
     return finish(fresh(unfold(chunks[comm.left], chunks[comm.rank], comm, team)))
 
 
-def all_gather(chunk, comm):
+def all_gather(chunk, comm, into=None):
     """Every rank returns all chunks, joined in rank order. By recursive doubling.
 
-    chunk: (m, ...) -> (N * m, ...); a single number counts as (1,). log2 N steps, each rank sends (N - 1) n / N bytes;
-    where N is no power of two, floor(log2 N) + 2 steps, the last one of n bytes. Raises MismatchError if shapes
-    differ. Thakur, Rabenseifner & Gropp 2005, sec. 4.1.
+    chunk: (m, ...) -> (N * m, ...); a single number counts as (1,). into: where the result goes. log2 N steps, each rank
+    sends (N - 1) n / N bytes; where N is no power of two, floor(log2 N) + 2 steps, the last one of n bytes. Raises
+    MismatchError if shapes differ. Thakur, Rabenseifner & Gropp 2005, sec. 4.1.
     """
-    team, y = team_of(comm.world_size), joined(chunk, comm.world_size)
+    team, y = team_of(comm.world_size), place(joined_shape(chunk, comm.world_size), chunk, into)
     chunks = equal(y, comm.world_size)
     chunks[comm.rank].copy_(chunk.detach())
     if comm.rank not in team:
@@ -118,7 +118,8 @@ def all_gather(chunk, comm):
     elif comm.left not in team:
         comm.start([Recv(chunks[comm.left], comm.left, into=chunks[comm.left])]).wait()
     double(blocks(y, [0, *(len(chunks[0]) * (rank + 1) for rank in team)], comm.rank, team), comm)
-    return unfold(y, y, comm, team)
+    whole = unfold(y, y, comm, team)
+    return y if whole is y else y.copy_(whole)              # a resting rank's came as a message
 
 
 def barrier(comm):

@@ -29,6 +29,16 @@ def test_every_rank_holds_what_one_process_computes(make_world, n):
     check(make_world(n), [case for name, fn in ALL.items() for case in variations(fn, collective(name), n)])
 
 
+@pytest.mark.parametrize("n", SIZES)
+def test_gathered_chunks_go_where_they_are_wanted(make_world, n):
+    def kept(comm):
+        place = torch.full((2 * n, 3), -1.0)
+        given = doubling.all_gather(torch.ones(2, 3) * comm.rank, comm, into=place)
+        wanted = torch.arange(float(n)).repeat_interleave(2)[:, None].expand(-1, 3)
+        return torch.equal(place, wanted) and torch.equal(given, wanted) and given.data_ptr() == place.data_ptr()
+    assert make_world(n).run(kept).results == [True] * n
+
+
 @pytest.mark.parametrize("n", [*COUNTED, 6, 13])
 def test_it_costs_the_formula(n):
     for name in WITH_DATA:
