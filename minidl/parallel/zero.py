@@ -143,7 +143,7 @@ class Zero3(Zero2):
 
     def __init__(self, model, comm, make_optimizer, *, prefetch=True, **how):
         super().__init__(model, comm, make_optimizer, **how)
-        self.prefetch, self.coming, self.here = prefetch, {}, set()
+        self.prefetch, self.coming, self.here, self.backward_begun = prefetch, {}, set(), set()
         self.order, self.last_order = [], []                # (unit, pass) in the order of their use
         for unit in self.units:
             unit.free()
@@ -167,14 +167,23 @@ class Zero3(Zero2):
 
     def forward_over(self, unit, output):
         """Free the unit, and gather it again when the first gradient of its output comes."""
+        if unit in self.backward_begun:                     # recomputed, for a backward pass that is still to use it
+            return
         self.release(unit)
         outputs = output if isinstance(output, (tuple, list)) else [output]
         waiting = [t for t in outputs if isinstance(t, torch.Tensor) and t.requires_grad]
         for tensor in waiting:
-            tensor.register_hook(lambda _, unit=unit: None if unit in self.here else self.needed(unit, "backward"))
+            tensor.register_hook(lambda _, unit=unit: self.backward_begins(unit))
+
+    def backward_begins(self, unit):
+        """The first gradient of its output is there."""
+        self.backward_begun.add(unit)
+        if unit not in self.here:
+            self.needed(unit, "backward")
 
     def backward_over(self, unit):
         super().backward_over(unit)
+        self.backward_begun.discard(unit)
         self.release(unit)
 
     def release(self, unit):
@@ -189,6 +198,7 @@ class Zero3(Zero2):
         for unit in self.units:                             # frozen ones, and what was gathered for nothing
             self.release(unit)
         self.coming, self.last_order, self.order = {}, self.order, []
+        self.backward_begun.clear()
 
     def put_together(self):
         """Nothing: each unit is gathered when it is needed."""

@@ -15,6 +15,7 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from minidl.zoo.seeds import generator
 
@@ -135,13 +136,17 @@ class GPT(nn.Module):
     tokens: (B, T) whole numbers, T <= context -> (B, T, vocabulary). Without arguments it is the GPT of the benchmarks,
     with 3.7 M parameters. tied: the head uses the tokens' embedding (torch's to_empty() parts the two again). Within
     torch.device("meta") it has shapes only. All weights start with deviation 0.02, so that the first loss is about
-    log(vocabulary). Raises ValueError for more tokens than the context.
+    log(vocabulary). recompute: so many of the first blocks keep their input alone, and are computed again in the backward
+    pass (Chen et al. 2016, "Training deep nets with sublinear memory cost"). Raises ValueError for more tokens than the
+    context, and for more blocks to recompute than there are.
     Radford et al. 2018, "Improving language understanding by generative pre-training", sec. 4.1; 2019 (GPT-2), sec. 2.3.
     """
 
-    def __init__(self, vocabulary=1024, context=128, width=256, heads=4, layers=4, tied=False, seed=0):
+    def __init__(self, vocabulary=1024, context=128, width=256, heads=4, layers=4, tied=False, recompute=0, seed=0):
         super().__init__()
-        self.context = context
+        if not 0 <= recompute <= layers:
+            raise ValueError(f"of {layers} blocks 0 to {layers} can be recomputed, not {recompute}")
+        self.context, self.recompute = context, recompute
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(context, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
@@ -156,8 +161,9 @@ class GPT(nn.Module):
         if T > self.context:
             raise ValueError(f"{T} tokens do not fit a context of {self.context}")
         x = self.tokens(tokens) + self.positions(torch.arange(T, device=tokens.device))       # (B, T, C)
-        for block in self.blocks:
-            x = block(x)
+        for i, block in enumerate(self.blocks):
+            again = i < self.recompute and torch.is_grad_enabled()
+            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False) if again else block(x)
         return self.head(self.norm(x))                                     # (B, T, vocabulary)
 
 

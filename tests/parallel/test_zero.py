@@ -6,6 +6,7 @@ import torch
 from minidl import Crash, Op, RankDied, VirtualWorld
 from minidl.parallel.units import units_of
 from minidl.parallel.zero import Zero1, Zero2, Zero3, every_child
+from minidl.zoo.models import GPT, next_token_loss
 
 WAYS = (Zero1, Zero2, Zero3)
 NEAR = dict(rtol=1e-5, atol=1e-6)       # float32 sums in another order
@@ -113,6 +114,26 @@ def test_prefetching_changes_nothing_but_the_time(prefetch):
 @pytest.mark.parametrize("is_unit", [every_child, lambda name, module: False, lambda name, module: isinstance(module, torch.nn.Linear)])
 def test_any_policy_of_units_will_do(is_unit):
     assert_same(VirtualWorld(2).run(train, Zero3, is_unit=is_unit).results[0], alone())
+
+
+def recomputed(way, comm, early_stop, k):
+    """Three steps of a GPT that computes k of its blocks twice; how often a rank gathered a unit, and the weights."""
+    from torch.utils.checkpoint import set_checkpoint_early_stop
+    model, rows = GPT(20, 8, 16, 4, layers=3, recompute=k), torch.arange(64).reshape(8, 8) % 20
+    zero = way(model, comm, adam)
+    for _ in range(3):
+        with set_checkpoint_early_stop(early_stop), comm.span("step"):
+            next_token_loss(zero, rows.chunk(comm.world_size)[comm.rank]).backward()
+            zero.step()
+    return zero.full_state_dict()
+
+
+@pytest.mark.parametrize("early_stop", [True, False])
+@pytest.mark.parametrize("way", WAYS)
+def test_recomputed_blocks_change_nothing_and_are_gathered_no_more_often(way, early_stop):
+    plain, twice = (VirtualWorld(2).run(recomputed, way, early_stop, k) for k in (0, 3))
+    assert_same(twice.results[1], plain.results[1])
+    assert twice.trace.where(span="step").sent("nbytes") == plain.trace.where(span="step").sent("nbytes")
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -209,12 +209,44 @@ def test_a_gpt_learns_more_than_which_tokens_are_frequent(one_thread):
         assert next_token_loss(model, windows(text.held_out, 32)).item() < entropy - 0.2
 
 
+# --- Recomputation -----------------------------------------------------------------------------------------------
+
+
+def metered_step(recompute):
+    """(loss, gradients, FLOPs, most bytes of activations) of a forward and backward pass."""
+    def passes(comm):
+        model, rows = GPT(50, 24, 32, 4, layers=4, recompute=recompute), torch.arange(96).reshape(4, 24) % 50
+        loss = next_token_loss(model, rows)
+        loss.backward()
+        return loss.item(), [p.grad for p in model.parameters()]
+    run = VirtualWorld(1).run(passes, meter=True)
+    return *run.results[0], run.trace.flops[0], run.trace.memory_kinds(0)["activations"]
+
+
+def test_recomputed_blocks_give_the_same_bits_for_less_memory_and_more_flops():
+    plain, *others = [metered_step(k) for k in range(5)]
+    for k, (loss, gradients, flops, activations) in enumerate(others, start=1):
+        assert loss == plain[0] and all(map(torch.equal, gradients, plain[1]))
+        assert 0 < flops - plain[2] <= k * 4 * 23 * (2 * 12 * 32 * 32 + 4 * 23 * 32)   # a forward pass of a block, or a little less
+    costs = [activations for *_, activations in (plain, *others)]
+    assert costs == sorted(costs, reverse=True) and costs[4] < 0.6 * costs[0]
+    steps = [b[2] - a[2] for a, b in zip([plain, *others], others)]
+    assert len(set(steps)) == 1                                            # each block costs the same again
+
+
+def test_nothing_is_recomputed_where_no_gradient_is_wanted():
+    with torch.no_grad():
+        assert torch.equal(small(recompute=3)(torch.zeros(1, 5, dtype=torch.int64)), small()(torch.zeros(1, 5, dtype=torch.int64)))
+
+
 # --- In words ----------------------------------------------------------------------------------------------------
 
 
 def test_what_does_not_fit_is_said_in_words():
     with pytest.raises(ValueError, match="width of 10 does not split over 4 heads"):
         GPT(8, 4, width=10, heads=4)
+    with pytest.raises(ValueError, match="of 3 blocks 0 to 3 can be recomputed, not 4"):
+        small(recompute=4)
     with pytest.raises(ValueError, match="13 tokens do not fit a context of 12"):
         small()(torch.zeros(1, 13, dtype=torch.int64))
     with pytest.raises(ValueError, match="input and of its output"):
