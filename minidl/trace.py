@@ -79,6 +79,7 @@ class Trace:
     unrecorded  (messages, bytes) that each rank sent after the record was full: counted, and no more
     flops       floating-point operations of each rank, where they were metered; else None
     held        rank -> [(operation, seconds, kind of memory, bytes more or less), ...], where it was metered
+    computing   rank -> [(begin, end), ...] in seconds, where a Device charged FLOPs to the virtual clock
     """
 
     pictures: dict[str, str] = {}          # name of a picture -> "module:function", filled by the package
@@ -88,7 +89,7 @@ class Trace:
         self.world_size = world_size
         self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
         self.waits = list(waits)
-        self.values, self.flops, self.held = {}, None, {}
+        self.values, self.flops, self.held, self.computing = {}, None, {}, {}
         self.unrecorded = unrecorded or [(0, 0)] * world_size
         self._ended = ended
 
@@ -136,28 +137,40 @@ class Trace:
             self.flops = [readings.get(rank, (0, []))[0] for rank in range(self.world_size)]
             self.held = {rank: changes for rank, (_, changes) in readings.items()}
 
-    def memory_kinds(self, rank):
-        """{kind: the most bytes that this rank held of it at once}. Raises ValueError where memory was not metered."""
-        return {kind: max(totals) for kind, totals in self.memory_over_time(rank)[1].items()}
+    def memory_kinds(self, rank, span=None):
+        """{kind: the most bytes that this rank held of it at once}; of the time within spans of this name, if one is given.
 
-    def memory_over_time(self, rank):
-        """([(operation, seconds), ...], {kind: bytes held after each of them}) of a rank.
+        Raises ValueError where memory was not metered, or the rank has no such span.
+        """
+        return {kind: max(totals) for kind, totals in self.memory_over_time(rank, span)[1].items()}
 
-        Raises ValueError where memory was not metered.
+    def memory_over_time(self, rank, span=None):
+        """([(operation, seconds), ...], {kind: bytes held after each of them}) of a rank, as memory_kinds() raises.
+
+        With a span the first moment is its beginning, with what was held already.
         """
         if rank not in self.held:
             raise ValueError(f"memory of rank {rank} was not metered: run it with world.run(..., meter=True)")
-        moments, kinds, totals = [], {kind: [] for kind in MEMORY}, dict.fromkeys(MEMORY, 0)
+        times = [(float("-inf"), float("inf"))] if span is None else self._times_of(rank, span)
+        begin, totals, moments, rows = times[0][0], [0] * len(MEMORY), [], []
         for operation, seconds, kind, nbytes in self.held[rank]:
-            totals[MEMORY[kind]] += nbytes
-            if moments and moments[-1] == (operation, seconds):
-                for kind_of in MEMORY:
-                    kinds[kind_of][-1] = totals[kind_of]
-                continue
-            moments.append((operation, seconds))
-            for kind_of in MEMORY:
-                kinds[kind_of].append(totals[kind_of])
-        return moments, kinds
+            inside = any(posted <= seconds <= done for posted, done in times)
+            totals[kind] += nbytes
+            now = (operation, seconds) if inside else (operation, begin) if seconds < begin else None
+            if now and moments and (moments[-1] == now or moments[-1][1] == begin and not inside):
+                moments[-1], rows[-1] = now, tuple(totals)
+            elif now:
+                moments.append(now)
+                rows.append(tuple(totals))
+        return moments, {kind: [row[i] for row in rows] for i, kind in enumerate(MEMORY)}
+
+    def _times_of(self, rank, span):
+        """[(beginning, end), ...] of the spans of this name on this rank."""
+        times = [(e.posted, float("inf") if e.done is None else e.done) for e in self
+                 if e.kind == "span" and e.rank == rank and e.span.rpartition("/")[2] == span]
+        if not times:
+            raise ValueError(f"rank {rank} has no span {span!r}")
+        return times
 
     def collectives(self):
         """How often each native collective was called: {name: calls, summed over ranks}."""

@@ -19,9 +19,12 @@ COLORS = dict(zip(MEMORY, (RANKS[0], RANKS[1], RANKS[2], RANKS[6])))
 BINS = 240                              # slices of the time; a slice shows what was held at its fullest moment
 
 
-def memory(trace, rank=0):
-    """The picture of what one rank held over time. Raises ValueError where memory was not metered."""
-    moments, kinds = trace.memory_over_time(rank)
+def memory(trace, rank=0, span=None):
+    """The picture of what one rank held over time, within spans of a name if one is given.
+
+    Raises ValueError where memory was not metered, or there is no such span.
+    """
+    moments, kinds = trace.memory_over_time(rank, span)
     if not moments:
         raise ValueError(f"rank {rank} held no tensor")
     by_time = moments[-1][1] > moments[0][1]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minidl.trace import Trace
+from minidl.trace import Event, Trace
 from minidl.viz.memory import memory
 from minidl.viz.scene import Box
 
@@ -22,6 +22,24 @@ def test_what_is_held_adds_up_over_time():
     assert moments == [(1, 0.0), (2, 1.0), (3, 2.0), (4, 3.0)]
     assert kinds["activations"] == [0, 8 * KIB, 2 * KIB, 0] and kinds["gradients"] == [0, 0, 4 * KIB, 4 * KIB]
     assert trace().memory_kinds(0) == {"parameters": 4 * KIB, "gradients": 4 * KIB, "optimizer state": 0, "activations": 8 * KIB}
+
+
+def spanned(begin, end):
+    event = Event(0, 0, 0, "span", "world", -1, 0, (), "", 0, begin, begin, end, "run/step", "", "delivered")
+    made = Trace(1, [event])
+    made.held = trace().held
+    return made
+
+
+def test_a_span_shows_its_own_time_and_what_was_held_when_it_began():
+    moments, kinds = spanned(1.5, 2.5).memory_over_time(0, "step")
+    assert moments == [(2, 1.5), (3, 2.0)]
+    assert kinds["activations"] == [8 * KIB, 2 * KIB] and kinds["parameters"] == [4 * KIB] * 2
+    assert spanned(2.5, 9.0).memory_kinds(0, "step")["activations"] == 2 * KIB
+    assert spanned(4.0, 5.0).memory_over_time(0, "step")[0] == [(4, 4.0)]                  # nothing changes in it
+    assert "10 KiB" in spanned(2.5, 9.0).memory(0, span="step").title
+    with pytest.raises(ValueError, match="rank 0 has no span 'stop'"):
+        spanned(1.0, 2.0).memory(0, span="stop")
 
 
 def test_the_title_tells_the_fullest_moment():
