@@ -27,7 +27,7 @@ MIB = 1 << 20
 class NaiveDataParallel(torch.nn.Module):
     """The model, on every rank with rank 0's weights; synchronise() gives every rank the mean of all gradients.
 
-    all_reduce: any function of (x, comm) that returns the sum over ranks. Frozen parameters take no part; a tied one
+    all_reduce: any function of (x, comm) that returns the sum over ranks, in memory that it does not use again. Frozen parameters take no part; a tied one
     takes part once. unused: True if a parameter may get no gradient on some rank; it then counts as zero there, and
     one that gets none anywhere keeps none. Each synchronise() costs one all-reduce a parameter.
     Raises ValueError on a rank where a parameter has no gradient and `unused` is False.
@@ -75,7 +75,7 @@ class NaiveDataParallel(torch.nn.Module):
 
     def unpack(self, indices, total):
         """Give each of these parameters its part of the sum, divided by the number of ranks."""
-        start, mean = 0, total / self.comm.world_size
+        start, mean = 0, total.div_(self.comm.world_size)                   # in place: fresh memory costs more than the division
         for i, used in zip(indices, total[len(total) - len(indices):].tolist() if self.unused else [1.0] * len(indices)):
             parameter = self.parameters_[i]
             part = mean[start:start + parameter.numel()].view_as(parameter)
@@ -86,11 +86,12 @@ class NaiveDataParallel(torch.nn.Module):
 class BucketedDataParallel(NaiveDataParallel):
     """The same mean; gradients travel in buckets of at most `capacity` bytes, those of the last layers first.
 
-    Each synchronise() costs one all-reduce a bucket. wire_dtype: gradients are cast to it on the way, which halves
+    Each synchronise() costs one all-reduce a bucket. Small buckets cost alpha each, one large one leaves late and
+    does not fit the processor's cache; 8 MiB was best in benchmarks/data_parallel.py. wire_dtype: gradients are cast to it on the way, which halves
     the bytes for torch.bfloat16, and adds there, too.
     """
 
-    def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False, capacity=4 * MIB, wire_dtype=None):
+    def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False, capacity=8 * MIB, wire_dtype=None):
         super().__init__(model, comm, all_reduce, unused=unused)
         self.wire_dtype = wire_dtype
         kinds = sorted({p.dtype for p in self.parameters_}, key=str)       # a bucket holds one dtype
@@ -118,7 +119,7 @@ class DataParallel(BucketedDataParallel):
     computation (comm.background), and synchronise() waits for the last one.
     """
 
-    def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False, capacity=4 * MIB, wire_dtype=None):
+    def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False, capacity=8 * MIB, wire_dtype=None):
         super().__init__(model, comm, all_reduce, unused=unused, capacity=capacity, wire_dtype=wire_dtype)
         self.bucket_of = {i: number for number, bucket in enumerate(self.buckets) for i in bucket}
         for i, parameter in enumerate(self.parameters_):
