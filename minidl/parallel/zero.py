@@ -9,7 +9,7 @@
 All compute the same step: the optimizer works on this rank's shard of the parameters, and the shards are put together
 when they are needed. With k microbatches a step Zero1 still sends 2, Zero2 k + 1, Zero3 3 k times the parameters.
 Rajbhandari et al. 2020, "ZeRO: memory optimizations toward training trillion parameter models", sec. 5 and 7.
-Left out: optimizers that look at a parameter's shape (a shard is a vector), and where memory goes; see planner/memory.py.
+Left out: optimizers that look at a parameter's shape (a shard is a vector); peers that are only imagined, see imagined.py.
 """
 
 import torch

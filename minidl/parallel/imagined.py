@@ -1,0 +1,73 @@
+"""What does one rank of a thousand hold, send and wait for, if nobody computes the other 999?
+
+    rank 0        forward ---- send ---- backward ----      real code on meta tensors, metered and timed
+    1 .. N - 1    . . . . . .  . . . .   . . . . . . .      imagined: each does the same, at the same moment
+
+A message of a meta tensor brings a shape and nothing else, so nothing is missing if its sender is imagined. What is
+received arrives when this rank's own message of the same step is over. That holds for code in which all ranks are alike,
+such as sharded data parallelism with a ring or by doubling; a test compares it with a run in which all ranks exist.
+Left out: ranks that differ, late ranks, and everything that depends on values.
+"""
+
+import torch
+
+from minidl.comm import Comm, Recv, Send, Work
+
+
+class Imagined(Comm):
+    """Rank 0 of `world_size` ranks; the others are imagined. `comm`: where this rank's time passes.
+
+    A message takes alpha + beta * nbytes seconds, one after the other. sent: [messages, bytes] so far.
+    Raises ValueError for a message of real numbers.
+    """
+
+    rank = 0
+
+    def __init__(self, comm, world_size, alpha=0.0, beta=0.0, sent=None):
+        self.comm, self.world_size, self.alpha, self.beta = comm, world_size, alpha, beta
+        self.sent = [0, 0] if sent is None else sent
+
+    def start(self, ops):
+        for op in ops:
+            if not (op.tensor if isinstance(op, Send) else op.like).is_meta and self.world_size > 1:
+                raise ValueError("what an imagined rank sends has a shape and no values: use tensors on the device meta")
+        return Imaginary(self, [op for op in ops if isinstance(op, Send)], [op for op in ops if isinstance(op, Recv)])
+
+    def group(self, ranks):
+        return Imagined(self.comm, len(ranks), self.alpha, self.beta, self.sent)
+
+    def background(self, fn, *args):
+        def beside(comm):
+            twin = Imagined(comm, self.world_size, self.alpha, self.beta, self.sent)
+            return fn(*(twin if arg is self else arg for arg in args))
+        return self.comm.background(beside)
+
+    def barrier(self):
+        """All ranks are at the same place already."""
+
+    def compute(self, seconds):
+        self.comm.compute(seconds)
+
+    def progress(self, i, n):
+        self.comm.progress(i, n)
+
+    def span(self, name):
+        return self.comm.span(name)
+
+    def now(self):
+        return self.comm.now()
+
+
+class Imaginary(Work):
+    """Messages under way to and from ranks that are not there."""
+
+    def __init__(self, comm, sends, receives):
+        self.comm, self.sends, self.receives = comm, sends, receives
+
+    def wait(self):
+        for op in self.sends:
+            self.comm.sent[0] += 1
+            self.comm.sent[1] += op.tensor.nbytes
+            self.comm.compute(self.comm.alpha + self.comm.beta * op.tensor.nbytes)
+        self.sends = []
+        return tuple(torch.empty_like(op.like) if op.into is None else op.into for op in self.receives)
