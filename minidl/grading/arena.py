@@ -10,6 +10,9 @@ import contextlib
 import linecache
 from typing import Any, NamedTuple
 
+import torch
+from torch.utils._pytree import tree_leaves
+
 from minidl.errors import MinidlError, RankError
 from minidl.grading import mine, progress
 from minidl.grading.book import book
@@ -47,10 +50,19 @@ def observed(fn, args, arguments, comm):
     return call(fn, comm, args, arguments), args
 
 
+def observed_on_a_meter(fn, args, arguments, comm):
+    """The same; what the rank was given counts as held."""
+    for value in tree_leaves([args, arguments]):
+        if isinstance(value, torch.Tensor):
+            value.detach()                              # an operation, so that the meter sees the tensor
+    return observed(fn, args, arguments, comm)
+
+
 class LocalArena:
     """Runs functions of the notebook that asks. Nothing is locked in: it is the learner's own machine."""
 
     watched = True                      # somebody reads what a check says, or nbval does
+    meters = True                       # memory and FLOPs of a run can be counted
 
     def told(self, report):
         """A check has ended: a passed answer joins the learner's own package."""
@@ -59,9 +71,10 @@ class LocalArena:
             mine.keep(report.task, report.fn, source)
         progress.note(report, source, book().seed)
 
-    def run(self, fn, inputs, *, network=None, buffered=False, timeout=20, arguments=None):
-        """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome."""
-        return outcome_of(VirtualWorld(len(inputs), network=network, buffered=buffered), fn, inputs, arguments, timeout)
+    def run(self, fn, inputs, *, network=None, buffered=False, timeout=20, arguments=None, device=None, meter=False):
+        """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome. meter: count memory and FLOPs, too."""
+        world = VirtualWorld(len(inputs), network=network, buffered=buffered, device=device)
+        return outcome_of(world, fn, inputs, arguments, timeout, meter)
 
     def real(self, fn, inputs, *, timeout=20, arguments=None):
         """The same on real processes; the notebook's own World is used where it has as many ranks."""
@@ -81,11 +94,11 @@ class LocalArena:
         return "" if code is None else "".join(linecache.getlines(code.co_filename))
 
 
-def outcome_of(world, fn, inputs, arguments, timeout):
+def outcome_of(world, fn, inputs, arguments, timeout, meter=False):
     """Run `fn` on a world as `observed` and say how it went."""
     error = None
     try:
-        world.run(observed, fn, PerRank(inputs), arguments or {}, timeout=timeout)
+        world.run(observed_on_a_meter if meter else observed, fn, PerRank(inputs), arguments or {}, timeout=timeout, meter=meter)
     except MinidlError as raised:
         error = raised
     run = world.last

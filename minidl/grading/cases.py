@@ -37,7 +37,14 @@ class Case:
 
     def fresh(self):
         """Copies of the inputs, so that no run can harm the next one."""
-        return [tuple(value.clone() if isinstance(value, torch.Tensor) else value for value in args) for args in self.inputs]
+        return [tuple(map(copied, args)) for args in self.inputs]
+
+
+def copied(value):
+    """A tensor of its own, or a list of them; anything else as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    return list(map(copied, value)) if isinstance(value, list) else value
 
 
 class Trial:
@@ -73,6 +80,20 @@ class Trial:
         if network not in self._timed:
             self._timed[network] = self._run(network=network, buffered=isinstance(self.strict.error, DeadlockError))
         return self._timed[network]
+
+    @cached_property
+    def metered(self) -> Outcome | None:
+        """The run in which memory and FLOPs are counted; None in an arena that cannot."""
+        return self.computing_on(STEPS, None)
+
+    def computing_on(self, network, device) -> Outcome | None:
+        """The metered run on this network, where a Device makes computing take its time; None in an arena that cannot."""
+        if not self.arena.meters:
+            return None
+        if (network, device) not in self._timed:
+            buffered = isinstance(self.strict.error, DeadlockError)
+            self._timed[network, device] = self._run(network=network, device=device, buffered=buffered, meter=True)
+        return self._timed[network, device]
 
     def _run(self, **how):
         return self.arena.run(self.fn, self.case.fresh(), arguments=self.arguments, timeout=self.timeout, **how)

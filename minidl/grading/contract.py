@@ -17,6 +17,7 @@ from minidl.grading.book import book
 from minidl.grading.cases import Trial, cases_of, whole_numbers
 from minidl.grading.demands import (Counted, Inputs, LeavesUnequal, NeverDeadlocks, Peers, RealProcesses, Seconds, Steps, Values, Without)
 from minidl.grading.links import LinkBytes
+from minidl.grading.metered import Flops, Held, Overlap
 from minidl.grading.race import Track
 from minidl.grading.report import NOT_DONE, PARTLY, PASSED, WRONG, Finding, NotPassed, Report
 from minidl.grading.stub import is_stub
@@ -84,6 +85,22 @@ class Check:
         if steps is not None:
             self._and(Steps(steps))
         return self if seconds is None else self._and(Seconds(seconds, on))
+
+    def holds_at_most(self, nbytes, of=None):
+        """No rank holds more bytes at once, of one kind of trace.MEMORY or of all together. A formula over N, n and rank."""
+        return self._and(Held(nbytes, of))
+
+    def computes(self, flops):
+        """Each rank computes exactly so many FLOPs. A formula over N, n and rank."""
+        return self._and(Flops(flops, at_most=False))
+
+    def computes_at_most(self, flops):
+        """Each rank computes no more FLOPs than this."""
+        return self._and(Flops(flops))
+
+    def overlaps(self, share, on=None, device=None):
+        """On this network and device, every rank computes in such a share of the time in which it has messages under way."""
+        return self._and(Overlap(share, on, device))
 
     def leaves_inputs_alone(self):
         """No rank changes what it was given."""

@@ -28,7 +28,7 @@ class Meters:
     """The meters of one run of a VirtualWorld, a rank's made when it is first used."""
 
     def __init__(self, device):
-        self.device, self.meters = device, {}
+        self.device, self.meters, self.computing = device, {}, {}
 
     def reading(self, node):
         """A context manager: what the strand does inside is metered for its rank, and charged where there is a device."""
@@ -51,7 +51,12 @@ class Meters:
         return {rank: meter.read() for rank, meter in self.meters.items()}
 
     def _charge(self, node):
-        return lambda flops: node.advance(node.strand(), flops / self.device.flops_per_second * node.damage.factor)
+        def charge(flops):
+            strand = node.strand()
+            begin = strand.clock
+            node.advance(strand, flops / self.device.flops_per_second * node.damage.factor)
+            self.computing.setdefault(node.rank, []).append((begin, strand.clock))
+        return charge
 
 
 def metered(meters, node):

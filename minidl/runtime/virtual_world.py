@@ -142,6 +142,7 @@ class VirtualFacts:
         ended = max((strand.clock for strand in self.strands.all), default=0.0)
         trace = self.record.trace(() if self.well else waits(self), ended)
         trace.metered(self.meters.read() if self.meters else {})
+        trace.computing = self.meters.computing if self.meters else {}
         return Run(self.ranks, [self.results.get(rank) for rank in self.ranks], self.lines, trace)
 
     def unmet(self, needs):

@@ -68,6 +68,7 @@ class CagedArena:
     """
 
     watched = False
+    meters = False                      # caged ranks have no meter
 
     def __init__(self, learner, cells, limits=Limits(), cage=None):
         self.learner, self.limits = learner, limits
