@@ -84,12 +84,14 @@ class Trace:
 
     pictures: dict[str, str] = {}          # name of a picture -> "module:function", filled by the package
 
-    def __init__(self, world_size, events=(), waits=(), unrecorded=None, ended=0.0):
-        rows = sorted(events, key=itemgetter(0, 2))
-        self.world_size = world_size
-        self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
-        self.waits = list(waits)
-        self.values, self.flops, self.held, self.computing = {}, None, {}, {}
+    def __init__(self, world_size, events=(), waits=(), unrecorded=None, ended=0.0, later=None):
+        """later: () -> (columns, values), called when somebody first looks at them; in place of `events`."""
+        self.world_size, self.waits, self._later = world_size, list(waits), later
+        if later is None:
+            rows = sorted(events, key=itemgetter(0, 2))
+            self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
+            self.values = {}
+        self.flops, self.held, self.computing = None, {}, {}
         self.unrecorded = unrecorded or [(0, 0)] * world_size
         self._ended = ended
 
@@ -180,7 +182,15 @@ class Trace:
                 counts[kind] += 1
         return dict(counts)
 
+    def __getstate__(self):
+        self.columns                                    # not later, where it has come to
+        return vars(self)
+
     def __getattr__(self, name):
+        if name in ("columns", "values") and vars(self).get("_later"):
+            later, self._later = self._later, None
+            self.columns, self.values = later()
+            return vars(self)[name]
         if name not in type(self).pictures:
             known = ", ".join(sorted(type(self).pictures))
             raise AttributeError(f"Trace has no {name!r}; its pictures are: {known}")

@@ -1,5 +1,7 @@
 """Columns, pairing and counting of hand-made events."""
 
+import pickle
+
 import pytest
 
 from minidl.trace import Event, Trace
@@ -59,6 +61,18 @@ def test_an_empty_trace_and_an_unknown_picture():
 
 
 def test_a_trace_survives_pickling():
-    import pickle
     trace = pickle.loads(pickle.dumps(Trace(2, exchange())))
     assert list(trace) == list(Trace(2, exchange()))
+
+
+def test_columns_that_come_later_are_made_once_and_travel():
+    made = []
+
+    def later():
+        made.append(1)
+        return Trace(2, exchange()).columns, {(0, 0): [1.0]}
+    trace = Trace(2, later=later)
+    assert not made
+    assert trace.sent() == Trace(2, exchange()).sent() and trace.values == {(0, 0): [1.0]} and made == [1]
+    travelled = pickle.loads(pickle.dumps(Trace(2, later=later)))
+    assert list(travelled) == list(Trace(2, exchange())) and travelled.values == {(0, 0): [1.0]}

@@ -43,8 +43,8 @@ class Meters:
         """move(tensor, recv): what arrives counts for the receiver, whoever of the two came second and moves it."""
         with _disable_current_modes():
             move(tensor, recv)
-        if recv.rank in self.meters:
-            self.meters[recv.rank].see(recv.payload)
+        if recv.posting.rank in self.meters:
+            self.meters[recv.posting.rank].see(recv.payload)
 
     def read(self):
         """{rank: (flops, changes of what is held)}."""

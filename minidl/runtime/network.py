@@ -71,36 +71,58 @@ class OneSlowLink:
         return (self.slow if {source, to} == {self.a, self.b} else self.others), ()
 
 
-class Ticket:
-    """One side of a message: posted at `time`, over at `done` (None as long as it has not met the other side).
+class Posting:
+    """What one rank handed over at once, at `time`: the tickets, and what the record keeps of them (recording.py).
 
-    It is also what the record keeps of it (recording.py): waited for since `waited`, by the thread `order`, in the spans `path`.
+    Done by the thread `order` at the line `place`, in the spans `path`; waited for since `waited`, None as long as nobody did.
     """
 
-    __slots__ = ("sends", "rank", "peer", "channel", "number", "nbytes", "signature", "place", "time", "done",
-                 "arrival", "payload", "work", "waited", "order", "path")
+    __slots__ = ("rank", "order", "time", "place", "path", "waited", "tickets")
 
-    def __init__(self, sends, rank, peer, channel, nbytes, signature, place, time, payload, work=None, order=0, path=""):
-        self.sends, self.rank, self.peer, self.channel = sends, rank, peer, channel
-        self.nbytes, self.signature, self.place, self.time, self.payload = nbytes, signature, place, time, payload
-        self.work, self.order, self.path = work, order, path
-        self.number, self.done, self.waited = 0, None, None
+    def __init__(self, rank, time, place=None, order=0, path=""):
+        self.rank, self.order, self.time, self.place, self.path = rank, order, time, place, path
+        self.waited, self.tickets = None, []
+
+
+class Ticket:
+    """One side of a message; over at `done`, None as long as it has not met the other side.
+
+    values: the numbers of a small tensor; work: who must hear of it when the other side comes
+    """
+
+    __slots__ = ("sends", "way", "posting", "nbytes", "signature", "payload", "work", "number", "done", "arrival", "values")
+
+    def __init__(self, sends, way, posting, nbytes, signature, payload=None, work=None):
+        self.sends, self.way, self.posting, self.nbytes = sends, way, posting, nbytes
+        self.signature, self.payload, self.work = signature, payload, work
+        self.done = self.values = None
 
     @property
     def kind(self):
         """As an Event tells it."""
         return "send" if self.sends else "recv"
 
+    @property
+    def comm(self):
+        """The communicator's name."""
+        return self.way.comm
+
+    @property
+    def peer(self):
+        """The rank on the other side."""
+        return self.way.to if self.sends else self.way.source
+
 
 class Way:
-    """A channel, one direction between two ranks on one communicator, and all that is known of it.
+    """One direction between two ranks on one communicator, and all that is known of it.
 
     waiting  sends, or receives, that have not met the other side
     """
 
-    __slots__ = ("waiting", "sent", "received", "alpha", "beta", "shared")
+    __slots__ = ("comm", "source", "to", "waiting", "sent", "received", "alpha", "beta", "shared")
 
-    def __init__(self, alpha, beta, shared):
+    def __init__(self, comm, source, to, alpha, beta, shared):
+        self.comm, self.source, self.to = comm, source, to
         self.waiting, self.sent, self.received = deque(), 0, 0
         self.alpha, self.beta, self.shared = alpha, beta, shared
 
@@ -118,20 +140,29 @@ class Fabric:
         self.ways = {}                                  # (comm, source, to) -> Way
         self.out_free, self.in_free, self.shared_free = [0.0] * size, [0.0] * size, {}
 
+    def way(self, comm, source, to):
+        """The Way from `source` to `to` on the communicator called `comm`; made when it is first asked for."""
+        way = self.ways.get((comm, source, to))
+        if way is None:
+            link, shared = self.network.between(source, to)
+            way = Way(comm, source, to, link.alpha + self.delays.get((source, to), 0), link.beta, shared)
+            self.ways[comm, source, to] = way
+        return way
+
     def post(self, ticket):
         """Post one side; returns the other side if it was there already, with `done` of both set."""
-        way = self.ways.get(ticket.channel) or self._way(ticket.channel)
-        sends, waiting = ticket.sends, way.waiting
+        way, sends = ticket.way, ticket.sends
+        waiting = way.waiting
         if sends:
             ticket.number = way.sent
             way.sent += 1
             if self.buffered:                           # it leaves now, whenever it is received
-                ticket.done = ticket.time
-                ticket.arrival = self._travel(way, ticket.rank, ticket.peer, ticket.nbytes, ticket.time)
+                ticket.done = ticket.posting.time
+                ticket.arrival = self._travel(way, ticket.nbytes, ticket.done)
         else:
             ticket.number = way.received
             way.received += 1
-        if not waiting or waiting[0].sends == sends:
+        if not waiting or waiting[0].sends is sends:
             waiting.append(ticket)
             return None
         other = waiting.popleft()
@@ -143,22 +174,16 @@ class Fabric:
         """Tickets that never met their other side, in the order of their posting on each channel."""
         return [ticket for way in self.ways.values() for ticket in way.waiting]
 
-    def _way(self, channel):
-        _, source, to = channel
-        link, shared = self.network.between(source, to)
-        way = self.ways[channel] = Way(link.alpha + self.delays.get((source, to), 0), link.beta, shared)
-        return way
-
     def _deliver(self, way, send, recv):
         if self.buffered:
-            recv.done = max(recv.time, send.arrival)
+            recv.done = max(recv.posting.time, send.arrival)
         else:
-            start = send.time if send.time > recv.time else recv.time
-            send.done = recv.done = self._travel(way, send.rank, recv.rank, send.nbytes, start)
+            start, ready = send.posting.time, recv.posting.time
+            send.done = recv.done = self._travel(way, send.nbytes, ready if ready > start else start)
 
-    def _travel(self, way, source, to, nbytes, start):
+    def _travel(self, way, nbytes, start):
         """When a message that may start at `start` is there; the ports and shared links are busy meanwhile."""
-        out_free, in_free = self.out_free, self.in_free
+        out_free, in_free, source, to = self.out_free, self.in_free, way.source, way.to
         if out_free[source] > start:
             start = out_free[source]
         if in_free[to] > start:

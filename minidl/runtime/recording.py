@@ -1,10 +1,10 @@
 """The record of a virtual run: what is kept while it runs, and the Trace that is made of it afterwards.
 
-    while it runs    rank 0: ticket, ticket, mark, ...      an operation costs one append
+    while it runs    rank 0: posting, posting, mark, ...    a start costs one append
     afterwards       {"rank": [0, 0, 0, ...], "posted": [0.0, 2e-05, ...], ...}
 
-A Ticket (network.py) is one side of a message, a Mark is anything else that a rank did. The columns are made
-one by one from all of them, which takes a fifth of the time that a row for each would take.
+A Posting (network.py) holds the sends and receives of one start, a Mark is anything else that a rank did. The columns
+are made one by one from all of them, which takes a fifth of the time that a row for each would take.
 """
 
 from minidl.runtime.sources import place_name
@@ -13,14 +13,19 @@ from minidl.trace import Trace
 
 
 class Mark:
-    """A computation or a span of one rank; it has the fields of a Ticket that the record needs."""
+    """A computation or a span of one rank: a Posting and its only Ticket in one."""
 
-    __slots__ = ("kind", "channel", "place", "time", "waited", "done", "order", "path")
-    peer, number, nbytes, signature = -1, 0, 0, ((), None)
+    __slots__ = ("kind", "comm", "rank", "order", "time", "place", "path", "waited", "done")
+    peer, number, nbytes, signature, values = -1, 0, 0, ((), None), None
 
-    def __init__(self, kind, comm, place, time, order, path):
-        self.kind, self.channel, self.place, self.time = kind, (comm,), place, time
+    def __init__(self, kind, comm, rank, time, place, order, path):
+        self.kind, self.comm, self.rank, self.time, self.place = kind, comm, rank, time, place
         self.order, self.path, self.waited, self.done = order, path, None, None
+
+    @property
+    def tickets(self):
+        """Itself: it stands for one event."""
+        return (self,)
 
     def end(self, clock):
         """It is over; nobody waited for it before it began."""
@@ -32,60 +37,67 @@ class Record:
 
     def __init__(self, size, room, delays):
         self.room, self.delays = room, delays
-        self.entries, self.values = [[] for _ in range(size)], [{} for _ in range(size)]
+        self.entries = [[] for _ in range(size)]        # of each rank, its Postings and Marks
         self.unrecorded = [(0, 0)] * size
 
-    def keep(self, rank, entry):
-        """Append a Ticket or a Mark; returns its number among those of its rank, or None if there is no room."""
-        if self.room <= 0:
-            if entry.kind == "send":
-                messages, total = self.unrecorded[rank]
-                self.unrecorded[rank] = messages + 1, total + entry.nbytes
-            return None
-        self.room -= 1
-        entries = self.entries[rank]
-        entries.append(entry)
-        return len(entries) - 1
+    def room_for(self, entry, events):
+        """Is there room for these events of a Posting or a Mark? Then it is kept."""
+        self.room -= events
+        if self.room < 0:
+            self.room = 0
+            return False
+        self.entries[entry.rank].append(entry)
+        return True
+
+    def count(self, ticket):
+        """A message beyond the room."""
+        if ticket.sends:
+            messages, total = self.unrecorded[ticket.posting.rank]
+            self.unrecorded[ticket.posting.rank] = messages + 1, total + ticket.nbytes
 
     def trace(self, waits, ended):
-        """The Trace of the run; the record is empty afterwards, so that its many objects are gone at once."""
-        trace = Trace(len(self.entries), (), waits, self.unrecorded, ended)
-        trace.columns = self._columns()
-        trace.values = {(rank, seq): numbers for rank, own in enumerate(self.values) for seq, numbers in own.items()}
-        self.entries = self.values = ()
-        return trace
+        """The Trace of the run. Its columns are made when somebody looks at them."""
+        return Trace(len(self.entries), (), waits, self.unrecorded, ended, later=self._columns)
 
     def _columns(self):
-        entries = [entry for own in self.entries for entry in own]
+        """(columns of the Trace, values of small tensors); the record is empty afterwards, so that its many objects are gone."""
+        events = [[(entry, ticket) for entry in own for ticket in entry.tickets] for own in self.entries]
+        self.entries = ()
+        rows = [row for own in events for row in own]
+        entries, tickets = zip(*rows) if rows else ((), ())
         names = {signature: (tuple(signature[0]), dtype_name(signature[1]) if signature[1] else "")
-                 for signature in {entry.signature for entry in entries}}
+                 for signature in {ticket.signature for ticket in tickets}}
         lines = {place: place_name(place) for place in {entry.place for entry in entries}}
-        return {
-            "rank": [rank for rank, own in enumerate(self.entries) for _ in own],
-            "thread": [thread for own in self.entries for thread in _threads(own)],
-            "seq": [seq for own in self.entries for seq in range(len(own))],
-            "kind": [entry.kind for entry in entries],
-            "comm": [entry.channel[0] for entry in entries],
-            "peer": [entry.peer for entry in entries],
-            "number": [entry.number for entry in entries],
-            "shape": [names[entry.signature][0] for entry in entries],
-            "dtype": [names[entry.signature][1] for entry in entries],
-            "nbytes": [entry.nbytes for entry in entries],
+        columns = {
+            "rank": [entry.rank for entry in entries],
+            "thread": [thread for own in events for thread in _threads(own)],
+            "seq": [seq for own in events for seq in range(len(own))],
+            "kind": [ticket.kind for ticket in tickets],
+            "comm": [ticket.comm for ticket in tickets],
+            "peer": [ticket.peer for ticket in tickets],
+            "number": [ticket.number for ticket in tickets],
+            "shape": [names[ticket.signature][0] for ticket in tickets],
+            "dtype": [names[ticket.signature][1] for ticket in tickets],
+            "nbytes": [ticket.nbytes for ticket in tickets],
             "posted": [entry.time for entry in entries],
             "waited": [entry.waited for entry in entries],
-            "done": [entry.done if entry.waited is not None else None for entry in entries],
+            "done": [ticket.done if entry.waited is not None else None for entry, ticket in rows],
             "span": [entry.path for entry in entries],
             "line": [lines[entry.place] for entry in entries],
-            "fate": [self._fate(entry) for entry in entries],
+            "fate": [self._fate(entry, ticket) for entry, ticket in rows],
         }
+        values = {(rank, seq): ticket.values for rank, own in enumerate(events)
+                  for seq, (_, ticket) in enumerate(own) if ticket.values is not None}
+        return columns, values
 
-    def _fate(self, entry):
+    def _fate(self, entry, ticket):
         if entry.waited is None:
             return "unfinished"
-        return "delayed" if self.delays and self.delays.get(entry.channel[1:]) else "delivered"
+        slow = self.delays and ticket.peer >= 0 and self.delays.get((ticket.way.source, ticket.way.to))
+        return "delayed" if slow else "delivered"
 
 
-def _threads(entries):
-    """For each entry the number of its thread; threads are numbered in the order in which they came."""
+def _threads(events):
+    """For each event the number of its thread; threads are numbered in the order in which they came."""
     numbers = {}
-    return [numbers.setdefault(entry.order, len(numbers)) for entry in entries]
+    return [numbers.setdefault(entry.order, len(numbers)) for entry, _ in events]

@@ -91,10 +91,10 @@ class Strands:
             following = heappop(self.heap)[2]
             if following is not strand:
                 self._turn(strand, following)
-            return
-        self.running = None
-        self._quiet.set()
-        self._turn(strand, None)
+        else:
+            self.running = None
+            self._quiet.set()
+            self._turn(strand, None)
 
     def go(self, seconds=None):
         """Give the first strand its turn and wait until nobody is ready; False if that takes longer than `seconds`."""
@@ -133,8 +133,11 @@ class Strands:
 
 
 def core_of_this_thread():
-    """One of the cores that this thread may use, or None where that cannot be told."""
-    return min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    """The core on which this thread runs, which the system has chosen as the least busy one; None where that cannot be told."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    core, allowed = getattr(ctypes.CDLL(None), "sched_getcpu", lambda: -1)(), os.sched_getaffinity(0)
+    return core if core in allowed else min(allowed)
 
 
 def stay_on(core):

@@ -12,14 +12,12 @@ import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import torch
-
 from minidl.comm import Recv, Send
 from minidl.errors import MismatchError
 from minidl.runtime.calling import here
 from minidl.runtime.device import metered
 from minidl.runtime.faulty import Op, Span
-from minidl.runtime.network import Ticket
+from minidl.runtime.network import Posting, Ticket
 from minidl.runtime.recording import Mark
 from minidl.runtime.strands import Broken
 from minidl.runtime.traced import FEW
@@ -63,8 +61,8 @@ class VirtualNode:
 
     def mark(self, kind, comm, strand):
         """Record that a computation or a span begins; returns the Mark."""
-        mark = Mark(kind, comm, here(), strand.clock, strand.order, self.path.get())
-        self.record.keep(self.rank, mark)
+        mark = Mark(kind, comm, self.rank, strand.clock, here(), strand.order, self.path.get())
+        self.record.room_for(mark, 1)
         return mark
 
     def advance(self, strand, seconds):
@@ -85,54 +83,60 @@ class VirtualComm(RuntimeComm):
         self.rank, self.world_size = self.members.index(node.rank), len(self.members)
         self._label = "world" if self.members is node.run.ranks else label(self.members, node.run.size)
         self.name = comm_name(self._label, origins)
-        self._to, self._from = {}, {}                   # rank -> (name, source, to) of what goes there, and comes from there
+        self._to, self._from = {}, {}                   # rank -> the Way there, and the one from there
 
     def start(self, ops):
         node, place = self.node, here()
         strand = node.strand()
         ops = list(ops)
-        channels = [self._channel(op) for op in ops]
-        work = VirtualWork(node, self)
+        ways = [self._way(op) for op in ops]            # all are right, or none is posted
+        posting = Posting(node.rank, strand.clock, place, strand.order, node.path.get())
+        work = VirtualWork(node, self, posting)
         if node.damage.moments:
             for _ in ops:
                 node.damage.reach(Op(node.damage.posted))
                 node.damage.posted += 1
         node.outstanding[work] = None
-        for op, channel in zip(ops, channels):
-            self._post(op, channel, place, strand, work)
+        kept = node.record.room_for(posting, len(ops))
+        for op, way in zip(ops, ways):
+            self._post(op, way, posting, work, kept)
         return work
 
-    def _channel(self, op):
-        """(name, source, to) of what `op` uses, in ranks of the world; raises in words for a wrong op or rank."""
+    def _way(self, op):
+        """The Way that `op` goes; raises in words for a wrong op or rank."""
         known = self._to.get(op.to) if type(op) is Send else self._from.get(op.source) if type(op) is Recv else None
-        return known or self._new_channel(op)
+        return known or self._new_way(op)
 
-    def _new_channel(self, op):
-        me, peer = self.node.rank, self.peer(op)
+    def _new_way(self, op):
+        me, peer, fabric = self.node.rank, self.peer(op), self.node.fabric
         if peer < 0:
             raise TypeError(f"a VirtualWorld has no native {op.name}: use minidl.collectives, which sends messages that can be counted")
         if type(op) is Send:
-            channel = self._to[op.to] = (self.name, me, peer)
+            way = self._to[op.to] = fabric.way(self.name, me, peer)
         else:
-            channel = self._from[op.source] = (self.name, peer, me)
-        return channel
+            way = self._from[op.source] = fabric.way(self.name, peer, me)
+        return way
 
-    def _post(self, op, channel, place, strand, work):
+    def _post(self, op, way, posting, work, kept):
         node, sends = self.node, type(op) is Send
-        tensor = op.tensor if sends else op.like
-        nbytes, fabric = tensor.nbytes, node.fabric
-        payload = landing(op) if not sends else tensor if not fabric.buffered else tensor.detach().clone()
-        ticket = Ticket(sends, node.rank, channel[2 if sends else 1], channel, nbytes, (tensor.shape, tensor.dtype), place,
-                        strand.clock, payload, work, strand.order, node.path.get())
-        other = fabric.post(ticket)
-        seq = node.record.keep(node.rank, ticket)
-        if sends and nbytes <= 64 and seq is not None and tensor.numel() <= FEW and not tensor.is_meta:
-            node.record.values[node.rank][seq] = tensor.tolist() if tensor.dim() == 1 else tensor.flatten().tolist()
-        work.tickets.append(ticket)
+        if sends:
+            tensor = op.tensor
+            payload = tensor.detach().clone() if node.fabric.buffered else tensor
+        else:
+            tensor = op.like
+            payload = None if op.into is None else landing(op)
+        ticket = Ticket(sends, way, posting, tensor.nbytes, (tensor.shape, tensor.dtype), payload)
+        posting.tickets.append(ticket)
+        other = node.fabric.post(ticket)
+        if not kept:
+            node.record.count(ticket)
+        elif sends and ticket.nbytes <= 64 and tensor.numel() <= FEW and not tensor.is_meta:
+            ticket.values = tensor.tolist() if tensor.dim() == 1 else tensor.flatten().tolist()
         if other is not None:
             self._meet(ticket, other)
         elif ticket.done is None:
             work.missing += 1
+            ticket.work = work
 
     def _meet(self, ticket, other):
         """The other side was there before: the data move, and who waits for it may go on."""
@@ -146,8 +150,9 @@ class VirtualComm(RuntimeComm):
             move(tensor, recv)
         else:
             self.node.run.meters.land(move, tensor, recv)
-        if not (self.node.fabric.buffered and other.sends):
-            other.work.over()
+        if other.work is not None:
+            work, other.work = other.work, None
+            work.over()
 
     def group(self, ranks):
         return VirtualComm(self.node, self.chosen(ranks), self._origins)
@@ -192,7 +197,7 @@ class VirtualComm(RuntimeComm):
 
     def _disagree(self, ticket, other):
         def side(t):
-            return t.rank, "sends" if t.sends else "expects", size_of(t), t.place
+            return t.posting.rank, "sends" if t.sends else "expects", size_of(t), t.posting.place
         source, to = (side(ticket), side(other)) if ticket.sends else (side(other), side(ticket))
         self.node.run.disagree(ticket.number, source, to)
         raise MismatchError(f"message {ticket.number}: rank {source[0]} sends {source[2]}, but rank {to[0]} expects {to[2]}")
@@ -201,6 +206,6 @@ class VirtualComm(RuntimeComm):
 def move(tensor, recv):
     """The data of a message go where the receiver wants them, or into a new tensor."""
     if recv.payload is None:
-        recv.payload = tensor.clone(memory_format=torch.contiguous_format)
+        recv.payload = tensor.clone() if tensor.is_contiguous() else tensor.contiguous()
     else:
         recv.payload.detach().copy_(tensor)

@@ -8,18 +8,18 @@ from minidl.runtime.traced import dtype_name
 
 
 class VirtualWork(Work):
-    """Ops under way; the waiter is made ready once, when the last of them is over."""
+    """Ops under way; the waiter is made ready once, when the last of them is over. missing: other sides that have not come."""
 
-    __slots__ = ("node", "comm", "tickets", "missing", "waiter", "result", "leftover")
+    __slots__ = ("node", "comm", "posting", "missing", "waiter", "result", "leftover")
 
-    def __init__(self, node, comm):
-        self.node, self.comm = node, comm
-        self.tickets, self.missing, self.waiter, self.result, self.leftover = [], 0, None, None, False
+    def __init__(self, node, comm, posting):
+        self.node, self.comm, self.posting = node, comm, posting
+        self.missing, self.waiter, self.result, self.leftover = 0, None, None, False
 
     def wait(self):
         if self.result is not None:
             return self.result
-        node = self.node
+        node, posting = self.node, self.posting
         strand = node.strand()
         began = last = strand.clock
         if self.missing:
@@ -28,16 +28,14 @@ class VirtualWork(Work):
                 node.strands.block(strand)
             finally:
                 self.waiter = strand.waiting = None
-        result = []
-        for ticket in self.tickets:
-            ticket.waited = began
+        posting.waited, result = began, []
+        for ticket in posting.tickets:
             if ticket.done > last:
                 last = ticket.done
             if not ticket.sends:
                 result.append(ticket.payload)
-                ticket.payload = None
-            ticket.work = None                          # the record keeps the ticket, and not what hangs on it
-        self.tickets, self.result = (), tuple(result)
+                ticket.payload = None                   # the record keeps the ticket, and not what hangs on it
+        self.result = tuple(result)
         del node.outstanding[self]
         if last > strand.clock:
             strand.clock = last
@@ -49,7 +47,7 @@ class VirtualWork(Work):
         self.missing -= 1
         if not self.missing and self.waiter is not None:
             last = self.waiter.clock
-            for ticket in self.tickets:
+            for ticket in self.posting.tickets:
                 if ticket.done > last:
                     last = ticket.done
             self.node.strands.ready(self.waiter, last)
@@ -60,8 +58,9 @@ class VirtualWork(Work):
 
     def in_words(self):
         """(kind, comm, peer, number, place, leftover, size) of the first op that has not met its other side."""
-        ticket = next((t for t in self.tickets if t.done is None), self.tickets[0])
-        return (ticket.kind, self.comm.name, ticket.peer, ticket.number, ticket.place, self.leftover, size_of(ticket))
+        tickets = self.posting.tickets
+        ticket = next((t for t in tickets if t.done is None), tickets[0])
+        return (ticket.kind, self.comm.name, ticket.peer, ticket.number, self.posting.place, self.leftover, size_of(ticket))
 
 
 def size_of(ticket):

@@ -208,10 +208,11 @@ class VirtualFacts:
 
     def _look_for_leftovers(self):
         for ticket in self.fabric.leftovers():
-            words = (ticket.kind, ticket.channel[0], ticket.peer, ticket.number, ticket.place, True, size_of(ticket))
-            order = len(self.where.setdefault(ticket.rank, {}))
-            self.where[ticket.rank][order] = ([Need(ticket.peer)], words, [])
-            self.stuck.add((ticket.rank, order))
+            rank, place = ticket.posting.rank, ticket.posting.place
+            words = (ticket.kind, ticket.comm, ticket.peer, ticket.number, place, True, size_of(ticket))
+            order = len(self.where.setdefault(rank, {}))
+            self.where[rank][order] = ([Need(ticket.peer)], words, [])
+            self.stuck.add((rank, order))
 
     @contextmanager
     def _output(self):
@@ -240,6 +241,8 @@ def without_garbage_collection():
         yield
     finally:
         if enabled:
+            gc.freeze()                                 # and so it is not looked through three times, as something young, either
+            gc.unfreeze()
             gc.enable()
 
 

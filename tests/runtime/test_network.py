@@ -3,13 +3,21 @@
 import pytest
 
 from minidl import Islands, Link, OneSlowLink, Uniform
-from minidl.runtime.network import Fabric, Ticket
+from minidl.runtime.network import Fabric, Posting, Ticket
+
+
+def side(fabric, sends, source, to, nbytes, time, signature="same"):
+    """One side of a message from `source` to `to`, not posted yet."""
+    posting = Posting(source if sends else to, time)
+    ticket = Ticket(sends, fabric.way("world", source, to), posting, nbytes, signature)
+    posting.tickets.append(ticket)
+    return ticket
 
 
 def meet(fabric, source, to, nbytes, sent, received):
     """Post both sides of a message, the earlier one first; returns (end of the send, end of the receive)."""
-    send = Ticket(True, source, to, ("world", source, to), nbytes, "same", None, sent, None)
-    recv = Ticket(False, to, source, ("world", source, to), nbytes, "same", None, received, None)
+    send = side(fabric, True, source, to, nbytes, sent)
+    recv = side(fabric, False, source, to, nbytes, received)
     first, second = (send, recv) if sent <= received else (recv, send)
     assert fabric.post(first) is None and fabric.post(second) is first
     return send.done, recv.done
@@ -29,10 +37,10 @@ def test_buffered_sends_are_over_at_once_and_travel_meanwhile():
 
 def test_a_buffered_message_leaves_when_it_is_sent_and_not_when_it_is_asked_for():
     fabric = Fabric(Uniform(alpha=0, beta=1), 3, buffered=True)
-    early = Ticket(True, 0, 1, ("world", 0, 1), 10, "same", None, 0, None)
+    early = side(fabric, True, 0, 1, 10, 0)
     assert fabric.post(early) is None and early.done == 0
     assert meet(fabric, 0, 2, 1000, 100, 100) == (100, 1100)               # sent later, received first
-    late = Ticket(False, 1, 0, ("world", 0, 1), 10, "same", None, 500, None)
+    late = side(fabric, False, 0, 1, 10, 500)
     assert fabric.post(late) is early and late.done == 500
 
 
@@ -67,9 +75,9 @@ def test_delays_add_to_a_link():
 
 def test_sides_that_differ_never_meet_and_leftovers_are_known():
     fabric = Fabric(Uniform(), 2)
-    one = Ticket(True, 0, 1, ("world", 0, 1), 4, "a", None, 0, None)
-    two = Ticket(False, 1, 0, ("world", 0, 1), 8, "b", None, 0, None)
-    three = Ticket(True, 0, 1, ("world", 0, 1), 4, "a", None, 0, None)
+    one = side(fabric, True, 0, 1, 4, 0, "a")
+    two = side(fabric, False, 0, 1, 8, 0, "b")
+    three = side(fabric, True, 0, 1, 4, 0, "a")
     assert fabric.post(one) is None and fabric.post(two) is one and one.done is two.done is None
     assert fabric.post(three) is None and three.number == 1 and fabric.leftovers() == [three]
 

@@ -1,0 +1,44 @@
+"""Where the strands of a virtual world run, and what the collector of garbage has to do with them."""
+
+import gc
+import os
+
+import pytest
+import torch
+
+from minidl import VirtualWorld
+from minidl.runtime.strands import core_of_this_thread
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs a choice of cores")
+def test_strands_stay_where_the_system_has_put_this_thread(monkeypatch):
+    allowed = os.sched_getaffinity(0)
+    try:
+        for core in sorted(allowed)[:2]:
+            os.sched_setaffinity(0, {core})
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "sched_getaffinity", lambda pid: allowed)
+                assert core_of_this_thread() == core
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_a_core_that_is_not_allowed_is_not_chosen(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {10_001, 10_002}, raising=False)
+    assert core_of_this_thread() == 10_001
+
+
+def test_the_record_of_a_run_is_never_looked_through_as_young_garbage():
+    def chat(x, comm):
+        for _ in range(200):
+            comm.exchange(x, to=comm.right, source=comm.left)
+    gc.collect()
+    seen = []
+    count = lambda phase, info: seen.append(len(gc.get_objects(info["generation"]))) if phase == "start" else None
+    gc.callbacks.append(count)
+    try:
+        run = VirtualWorld(8).run(chat, torch.ones(1))
+        [[] for _ in range(2000)]                       # enough for a collection of the youngest
+    finally:
+        gc.callbacks.remove(count)
+    assert len(run.trace) == 3200 and seen and max(seen) < 3200
