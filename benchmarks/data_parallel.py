@@ -1,14 +1,16 @@
 """Our data parallel and sharded training against torch's, step by step.
 
-    python benchmarks/data_parallel.py
+    python benchmarks/data_parallel.py              all cases; about five minutes
+    python benchmarks/data_parallel.py 1 32         one of them
 
 Two ranks with one thread each train the zoo's GPT (4 layers, width 256, 3.7 M parameters). Every contestant takes a
 few steps in every round, in shuffled order, in the same two processes; a figure is torch's seconds over ours, round
 by round: above 1, ours is faster. "no communication" is the same loop on each rank alone: what weak scaling is
-measured against.
+measured against. On a machine with two GPUs the ranks take those, NCCL carries the messages, and the page says so.
 """
 
 import random
+import sys
 import time
 
 import torch
@@ -21,7 +23,7 @@ from minidl.parallel.zero import Zero1, Zero2, Zero3
 from minidl.zoo.models import GPT, next_token_loss
 
 RATE, ROUNDS = 1e-3, 11
-CASES = [(8, 128, 3), (1, 32, 8)]       # sequences a rank, tokens in each, steps a timing
+CASES = [(8, 128, 2), (1, 32, 8)]       # sequences a rank, tokens in each, steps a timing
 
 
 def adam(parameters):
@@ -32,7 +34,7 @@ class Alone:
     """One rank, no communication."""
 
     def __init__(self, comm):
-        self.model = GPT()
+        self.model = GPT().to(comm.device)
         self.optimizer = adam(self.model.parameters())
 
     def step(self, windows):
@@ -67,7 +69,7 @@ class Sharded:
     """One of our ZeRO classes; a unit is a block of the GPT."""
 
     def __init__(self, comm, way):
-        self.zero = way(GPT(), comm, adam, is_unit=lambda name, module: name.startswith("blocks.") and name.count(".") == 1)
+        self.zero = way(GPT().to(comm.device), comm, adam, is_unit=lambda name, module: name.startswith("blocks.") and name.count(".") == 1)
 
     def step(self, windows):
         next_token_loss(self.zero, windows).backward()
@@ -80,7 +82,7 @@ class FullySharded(Alone):
     def __init__(self, comm):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
-        mesh, self.model = init_device_mesh("cpu", (comm.world_size,)), GPT()
+        mesh, self.model = init_device_mesh(comm.device.type, (comm.world_size,)), GPT().to(comm.device)
         for block in self.model.blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(self.model, mesh=mesh)
@@ -99,7 +101,7 @@ CONTESTANTS = {
 
 def compete(B, T, steps, n_rounds, comm):
     """Seconds a step: {name: [one per round]}."""
-    windows = torch.randint(1024, (B, T + 1), generator=torch.Generator().manual_seed(comm.rank))
+    windows = torch.randint(1024, (B, T + 1), generator=torch.Generator().manual_seed(comm.rank)).to(comm.device)
     trainers, order = {name: make(comm) for name, make in CONTESTANTS.items()}, random.Random(0)
     times = {name: [] for name in trainers}
     for round_number in range(n_rounds + 1):
@@ -108,6 +110,8 @@ def compete(B, T, steps, n_rounds, comm):
             began = time.perf_counter()
             for _ in range(steps):
                 trainers[name].step(windows)
+            if comm.device.type == "cuda":
+                torch.cuda.synchronize()
             if name == "no communication":
                 comm.barrier()                                    # the slower of the two
             if round_number:                                      # the first round warms up
@@ -115,23 +119,36 @@ def compete(B, T, steps, n_rounds, comm):
     return times
 
 
-def main():
-    """Measure and publish."""
-    rows = []
-    wanted = {("torch DDP", "overlapped, ring"): ("not slower", "0.95"), ("torch DDP", "overlapped, native"): ("", ""),
-              ("torch DDP", "bucketed"): ("", ""), ("torch DDP", "naive"): ("", ""), ("torch DDP", "Zero1"): ("not slower", "0.85"),
-              ("torch DDP", "Zero2"): ("", ""), ("torch fully_shard", "Zero3"): ("0.9", "0.75"),
-              ("no communication", "overlapped, ring"): ("within 8 %", ""), ("torch DDP", "torch fully_shard"): ("", "")}
-    with World(2) as world:
-        for case, (B, T, steps) in enumerate(CASES):
+WANTED = {                                                       # (against, contestant): for the two cases
+    ("torch DDP", "overlapped, ring"): ("not slower", "0.95"), ("torch DDP", "overlapped, native"): ("", ""),
+    ("torch DDP", "bucketed"): ("", ""), ("torch DDP", "naive"): ("", ""), ("torch DDP", "Zero1"): ("not slower", "0.85"),
+    ("torch DDP", "Zero2"): ("", ""), ("torch fully_shard", "Zero3"): ("0.9", "0.75"), ("torch DDP", "torch fully_shard"): ("", ""),
+    ("no communication", "overlapped, ring"): ("0.93", ""), ("no communication", "torch DDP"): ("", "")}
+
+
+def main(only=()):
+    """Measure and publish, a table a case. only: (sequences, tokens) of one case."""
+    for case, (B, T, steps) in enumerate(CASES):
+        if only and only != (B, T):
+            continue
+        with World(2) as world:
             times = world.run(compete, B, T, steps, ROUNDS, timeout=580).results[0]
-            for (against, name), limits in wanted.items():
-                rows.append([f"{B} x {T}", name, against, spread(times[name], 1e-3), spread(times[against], 1e-3),
-                             spread(ratios(times[against], times[name]), digits=2), limits[case]])
-    publish("Data parallel and sharded training, 2 ranks with one thread each",
-            ["batch a rank", "contestant", "against", "contestant, ms a step", "against, ms a step", "against / contestant", "wanted"], rows,
-            "GPT of 4 layers, width 256, 3.7 M parameters, AdamW. Every message of ours is recorded and guarded.")
+            backend = world.backend
+        rows = [[name, against, spread(times[name], 1e-3), spread(times[against], 1e-3), spread(ratios(times[against], times[name]), digits=2),
+                 wanted[case]] for (against, name), wanted in WANTED.items()]
+        publish(f"Training on 2 ranks, batch {B} x {T} a rank",
+                ["contestant", "against", "contestant, ms a step", "against, ms a step", "against / contestant", "wanted"], rows,
+                f"GPT of 4 layers, width 256, 3.7 M parameters, AdamW; {backend}, one thread a rank. Every message of ours is recorded and "
+                "guarded. Against \"no communication\" is weak scaling from 1 to 2 ranks. " + NOTES.get((B, T), ""))
+
+
+NOTES = {
+    (1, 32): "Two cores hold two ranks, so a background thread takes its time from the computation: overlap hides waiting, and here "
+             "there is little of it. What made the difference at this size were fewer and larger buckets (8 MiB for 4: 0.92 to 0.97) and no "
+             "fresh memory for the mean (0.94 to 0.98 for the bucketed one).",
+    (8, 128): "Wanted of weak scaling: within 8 %, which is 0.93. Missed by two points, as torch DDP misses it by one: adding and "
+              "copying 15 MB is work for the same two cores."}
 
 
 if __name__ == "__main__":
-    main()
+    main(tuple(map(int, sys.argv[1:])))
