@@ -8,9 +8,11 @@ change all of it, and harms itself alone.
 """
 
 import faulthandler
+import gc
 import importlib
 import linecache
 import os
+import pickle
 import re
 import signal
 import socket
@@ -18,11 +20,14 @@ import sys
 import types
 
 import torch
+import torch._dynamo  # noqa: F401  the first optimizer of a process loads it: a second, and files, that a locked-in rank has not
 
+from minidl.grading.arena import observed, observed_on_a_meter
 from minidl.grading.cage.channel import Channel, Closed
-from minidl.grading.cage.codec import Function
+from minidl.grading.cage.codec import Function, Packed
+from minidl.grading.cage.metering import written
 from minidl.grading.cage.stub import CagedComm, Lane, Over, Side
-from minidl.runtime.calling import call, traceback_lines
+from minidl.runtime.calling import traceback_lines
 from minidl.runtime.seeding import seed_everything
 from minidl.runtime.streams import LineStream
 
@@ -107,10 +112,10 @@ class CagedRank:
                 self.errors[name] = describe(error)
         return names
 
-    def run(self, rank, world_size, answer, args, arguments, seed):
-        """Call an answer as one rank of so many."""
+    def run(self, rank, world_size, answer, args, arguments, seed, metering):
+        """Call an answer as one rank of so many. metering: None, or [do FLOPs take time?, is there room for every message?]"""
         self.printed = sys.stdout = sys.stderr = Printed()
-        side = Side(self.channel, self.lanes, rank, world_size)
+        side = Side(self.channel, self.lanes, rank, world_size, metering)
         line = side.line()
         try:
             seed_everything(seed, rank)
@@ -118,8 +123,11 @@ class CagedRank:
             seed_everything(seed, rank)
             fn = self.look_up(answer, names)
             args, arguments = self.known(args, names), self.known(arguments, names)
-            result = call(fn, CagedComm(side, 0, range(world_size)), args, arguments)
-            self.end(line, "done", result, args)
+            if side.meter is not None:
+                gc.disable()                            # as on virtual ranks: what is held must not depend on when it looks
+            with side.metered():
+                result, after = self.observed(side, fn, args, arguments)
+            self.end(line, "done", result, after, side.meter and written(*side.meter.read()))
         except Over:
             line.pending = []
             line.tell(["over"])
@@ -127,6 +135,17 @@ class CagedRank:
             self.end(line, "failed", *missing.description)
         except BaseException as error:
             self.end(line, "failed", *describe(error))
+        finally:
+            gc.enable()
+
+    def observed(self, side, fn, args, arguments):
+        """What the answer returns, and its arguments afterwards."""
+        comm = CagedComm(side, 0, range(side.world_size))
+        if side.meter is None:
+            return observed(fn, args, arguments, comm)
+        out = observed_on_a_meter(fn, args, arguments, comm)
+        side.line().ask("finish")
+        return out
 
     def end(self, line, kind, *what):
         """Tell the judge how the call ended, and what was printed."""
@@ -151,6 +170,8 @@ class CagedRank:
         if isinstance(value, Function):
             module, _, name = value.name.rpartition(":")
             return getattr(importlib.import_module(module), name) if module else self.look_up(name, names)
+        if isinstance(value, Packed):
+            return pickle.loads(value.data)             # the judge's own
         if isinstance(value, (list, tuple)):
             return type(value)(self.known(v, names) for v in value)
         return {k: self.known(v, names) for k, v in value.items()} if isinstance(value, dict) else value
