@@ -149,7 +149,8 @@ class Trace:
     def memory_over_time(self, rank, span=None):
         """([(operation, seconds), ...], {kind: bytes held after each of them}) of a rank, as memory_kinds() raises.
 
-        With a span the first moment is its beginning, with what was held already.
+        With a span the first moment is its beginning, with what was held already. Let time pass before it, by a barrier:
+        where a virtual clock stands still, what came at the same second counts, too.
         """
         if rank not in self.held:
             raise ValueError(f"memory of rank {rank} was not metered: run it with world.run(..., meter=True)")

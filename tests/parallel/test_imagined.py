@@ -20,6 +20,7 @@ def step(way, collectives, comm, N=None):
         model, tokens = GPT(64, 32, 64, 4, layers=3, recompute=1), torch.zeros(2, 33, dtype=torch.int64)
     zero = way(model, comm, torch.optim.Adam, compute_dtype=torch.bfloat16, all_gather=COLLECTIVES[collectives].all_gather,
                reduce_scatter=COLLECTIVES[collectives].reduce_scatter)
+    comm.barrier()
     began = comm.now()
     before = list(comm.sent) if N else None
     with comm.span("step"):
