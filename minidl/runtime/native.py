@@ -30,7 +30,9 @@ def run_native(group, op, rank, world_size):
     x = None if op.tensor is None else op.tensor.detach()
     name = op.name
     if name == "barrier":
-        return group.barrier(dist.BarrierOptions()), ()
+        options = dist.BarrierOptions()
+        options.device = torch.device("cpu")            # by gloo, where a group has NCCL as well
+        return group.barrier(options), ()
     if name == "all_reduce":
         return group.allreduce([x], _options(dist.AllreduceOptions, op)), (x,)
     if name == "reduce":

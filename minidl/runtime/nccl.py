@@ -14,6 +14,7 @@ import os
 import queue
 import threading
 import time
+import warnings
 
 import torch
 import torch.distributed as dist
@@ -23,7 +24,10 @@ from minidl.runtime.guard import Broken
 from minidl.runtime.native import FOREVER, run_native
 
 SLOWEST = 1e-3                          # seconds between looks at the board or the GPU
-NO_WATCHDOG = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0", "TORCH_NCCL_ENABLE_MONITORING": "0"}     # or torch ends a rank that was aborted
+SETTINGS = {
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0", "TORCH_NCCL_ENABLE_MONITORING": "0",       # or torch ends a rank that was aborted
+    "NCCL_SOCKET_IFNAME": "lo",                                                        # nothing is open to the outside
+}
 
 
 def paused():
@@ -203,7 +207,8 @@ def join(store, rank, world_size):
     NCCL connects what is used when it is first used, so this takes no longer than on gloo.
     """
     torch.cuda.set_device(rank)
-    os.environ.update(NO_WATCHDOG)
+    os.environ.update(SETTINGS)
+    warnings.filterwarnings("ignore", "An unbatched P2P op")           # which is what wires are there for
     dist.init_process_group("cpu:gloo,cuda:nccl", store=store, rank=rank, world_size=world_size, timeout=FOREVER)
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from minidl import (DeadlockError, MismatchError, MinidlError, Native, NotInCell, RankDied, RankError, RankTimeout, Send, World)
+from minidl.runtime.backend import choose, look
 
 
 def usable(world):
@@ -30,7 +31,7 @@ def test_results_output_and_repr(worlds):
     run = worlds(3).run(ring, torch.arange(2.0))
     assert [x.tolist() for x in run.results] == [[2, 3], [0, 1], [1, 2]]
     assert run.output.split("\n") == [f"{r}| {line}" for r in range(3) for line in (f"hello {r}", "no newline", "from below")]
-    assert repr(run) == "Run(3 ranks, 3 messages, 8 B sent per rank)" and repr(worlds(3)) == "World(3 ranks, gloo)"
+    assert repr(run) == "Run(3 ranks, 3 messages, 8 B sent per rank)" and repr(worlds(3)) == f"World(3 ranks, {choose(3, look())})"
     assert worlds(3).last is run
 
 
