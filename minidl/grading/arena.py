@@ -11,7 +11,7 @@ import linecache
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from minidl.errors import MinidlError, RankError
 from minidl.grading import mine, progress
@@ -47,22 +47,36 @@ class Outcome(NamedTuple):
 
 def observed(fn, args, arguments, comm):
     """On a rank: (what `fn` returns, its arguments afterwards)."""
-    return call(fn, comm, args, arguments), args
+    return call(fn, comm, args, arguments), plain(args)
 
 
 def observed_on_a_meter(fn, args, arguments, comm):
     """The same; what the rank was given counts as held."""
-    for value in tree_leaves([args, arguments]):
-        if isinstance(value, torch.Tensor):
-            value.detach()                              # an operation, so that the meter sees the tensor
+    show_the_meter(args, arguments)
     return observed(fn, args, arguments, comm)
+
+
+def show_the_meter(*given):
+    """An operation with each tensor that a rank was given, a model's too, so that the meter of this thread sees it."""
+    for tensor in tensors_in(given):
+        tensor.detach()
+
+
+def tensors_in(value):
+    """All tensors of a value: of lists, tuples and dicts, and a model's parameters and buffers."""
+    for leaf in tree_leaves(value):
+        yield from (leaf,) if isinstance(leaf, torch.Tensor) else (*leaf.parameters(), *leaf.buffers()) if isinstance(leaf, torch.nn.Module) else ()
+
+
+def plain(value):
+    """The value with the state of each model in its place: what a caged rank can send back."""
+    return tree_map(lambda leaf: dict(leaf.state_dict()) if isinstance(leaf, torch.nn.Module) else leaf, value)
 
 
 class LocalArena:
     """Runs functions of the notebook that asks. Nothing is locked in: it is the learner's own machine."""
 
     watched = True                      # somebody reads what a check says, or nbval does
-    meters = True                       # memory and FLOPs of a run can be counted
 
     def told(self, report):
         """A check has ended: a passed answer joins the learner's own package."""

@@ -6,6 +6,7 @@ A Case is a size and the inputs drawn for it; a Trial runs the function on it, a
 oftener. Inputs are whole numbers, so that a sum is the same in every order.
 """
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,10 +42,14 @@ class Case:
 
 
 def copied(value):
-    """A tensor of its own, or a list of them; anything else as it is."""
+    """The value with tensors and models of its own; lists, tuples and dicts are looked into."""
+    if isinstance(value, (torch.nn.Module, torch.nn.Parameter)):
+        return copy.deepcopy(value)
     if isinstance(value, torch.Tensor):
         return value.clone()
-    return list(map(copied, value)) if isinstance(value, list) else value
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    return type(value)(map(copied, value)) if type(value) in (list, tuple) else value
 
 
 class Trial:
@@ -82,14 +87,12 @@ class Trial:
         return self._timed[network]
 
     @cached_property
-    def metered(self) -> Outcome | None:
-        """The run in which memory and FLOPs are counted; None in an arena that cannot."""
+    def metered(self) -> Outcome:
+        """The run in which memory and FLOPs are counted."""
         return self.computing_on(STEPS, None)
 
-    def computing_on(self, network, device) -> Outcome | None:
-        """The metered run on this network, where a Device makes computing take its time; None in an arena that cannot."""
-        if not self.arena.meters:
-            return None
+    def computing_on(self, network, device) -> Outcome:
+        """The metered run on this network, where a Device makes computing take its time."""
         if (network, device) not in self._timed:
             buffered = isinstance(self.strict.error, DeadlockError)
             self._timed[network, device] = self._run(network=network, device=device, buffered=buffered, meter=True)

@@ -10,7 +10,9 @@ import ast
 from typing import NamedTuple
 
 import torch
+from torch.utils._pytree import tree_leaves
 
+from minidl.grading.arena import plain
 from minidl.grading.formula import Formula
 from minidl.grading.values import difference, spelled
 
@@ -156,7 +158,12 @@ class Inputs(Demand):
 
     def look(self, trial):
         for rank, (before, after) in enumerate(zip(trial.case.inputs, trial.outcome.after)):
-            for given, left in zip(before, () if after is None else after):
+            if after is None:
+                continue
+            before, after = tree_leaves(plain(before)), tree_leaves(after)
+            if len(before) != len(after):
+                return Sight(False, f"rank {rank} still has {len(before)} values", f"rank {rank} has {len(after)}")
+            for given, left in zip(before, after):
                 if isinstance(given, torch.Tensor) and not (isinstance(left, torch.Tensor) and torch.equal(given, left)):
                     return Sight(False, f"rank {rank} still has {spelled(given)}", f"rank {rank} has {spelled(left)}")
         return Sight(True, "unchanged", "unchanged")

@@ -27,8 +27,6 @@ class Metered(Demand):
 
     def look(self, trial):
         case, outcome = trial.case, trial.metered
-        if outcome is None:
-            return None
         wanted = [self.formula(N=case.N, n=case.n, rank=rank) for rank in range(case.N)]
         if outcome.error is not None:
             return Sight(False, f"{per_rank(wanted)} {self.unit}", str(outcome.error).split("\n")[0])
@@ -86,8 +84,6 @@ class Overlap(Demand):
 
     def look(self, trial):
         outcome = trial.computing_on(self.network, self.device)
-        if outcome is None:
-            return None
         wanted = f"at least {self.share:.0%}"
         if outcome.error is not None:
             return Sight(False, wanted, str(outcome.error).split("\n")[0])

@@ -9,6 +9,7 @@ Left out: that small operations reach only a part of the rate, and that memory h
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -36,27 +37,36 @@ class Meters:
 
         if node.rank not in self.meters:
             clock = lambda: node.strands.running.clock if node.strands.running is not None else 0.0
-            self.meters[node.rank] = Meter(clock, self._charge(node) if self.device else None)
+            self.meters[node.rank] = Meter(clock, partial(self.charge, node) if self.device else None)
         return self.meters[node.rank].reading()
 
-    def land(self, move, tensor, recv):
+    def land(self, move, tensor, send, recv):
         """move(tensor, recv): what arrives counts for the receiver, whoever of the two came second and moves it."""
-        with _disable_current_modes():
-            move(tensor, recv)
+        unseen(move, tensor, recv)
         if recv.posting.rank in self.meters:
             self.meters[recv.posting.rank].see(recv.payload)
+
+    def over(self, rank):
+        """This rank's function has come to its end."""
+        if rank in self.meters:
+            self.meters[rank].close()
 
     def read(self):
         """{rank: (flops, changes of what is held)}."""
         return {rank: meter.read() for rank, meter in self.meters.items()}
 
-    def _charge(self, node):
-        def charge(flops):
-            strand = node.strand()
-            begin = strand.clock
-            node.advance(strand, flops / self.device.flops_per_second * node.damage.factor)
-            self.computing.setdefault(node.rank, []).append((begin, strand.clock))
-        return charge
+    def charge(self, node, flops):
+        """Let the time pass that the device needs for these FLOPs."""
+        strand = node.strand()
+        begin = strand.clock
+        node.advance(strand, flops / self.device.flops_per_second * node.damage.factor)
+        self.computing.setdefault(node.rank, []).append((begin, strand.clock))
+
+
+def unseen(fn, *args):
+    """fn(*args), which no meter sees: the work of the runtime, not of the rank."""
+    with _disable_current_modes():
+        return fn(*args)
 
 
 def metered(meters, node):

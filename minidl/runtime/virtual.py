@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from minidl.comm import Recv, Send
 from minidl.errors import MismatchError
 from minidl.runtime.calling import here
-from minidl.runtime.device import metered
+from minidl.runtime.device import metered, unseen
 from minidl.runtime.faulty import Op, Span
 from minidl.runtime.network import Posting, Ticket
 from minidl.runtime.recording import Mark
@@ -131,7 +131,7 @@ class VirtualComm(RuntimeComm):
         if not kept:
             node.record.count(ticket)
         elif sends and ticket.nbytes <= 64 and tensor.numel() <= FEW and not tensor.is_meta:
-            ticket.values = tensor.tolist() if tensor.dim() == 1 else tensor.flatten().tolist()
+            ticket.values = numbers(tensor) if node.run.meters is None else unseen(numbers, tensor)
         if other is not None:
             self._meet(ticket, other)
         elif ticket.done is None:
@@ -144,12 +144,10 @@ class VirtualComm(RuntimeComm):
             self._disagree(ticket, other)
         send, recv = (ticket, other) if ticket.sends else (other, ticket)
         tensor, send.payload = send.payload, None
-        if tensor.requires_grad:
-            tensor = tensor.detach()
         if self.node.run.meters is None:
             move(tensor, recv)
         else:
-            self.node.run.meters.land(move, tensor, recv)
+            self.node.run.meters.land(move, tensor, send, recv)
         if other.work is not None:
             work, other.work = other.work, None
             work.over()
@@ -203,8 +201,15 @@ class VirtualComm(RuntimeComm):
         raise MismatchError(f"message {ticket.number}: rank {source[0]} sends {source[2]}, but rank {to[0]} expects {to[2]}")
 
 
+def numbers(tensor):
+    """What is in a small tensor, for the record."""
+    return tensor.tolist() if tensor.dim() == 1 else tensor.flatten().tolist()
+
+
 def move(tensor, recv):
     """The data of a message go where the receiver wants them, or into a new tensor."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if recv.payload is None:
         recv.payload = tensor.clone() if tensor.is_contiguous() else tensor.contiguous()
     else:

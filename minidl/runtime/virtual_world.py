@@ -103,7 +103,7 @@ class VirtualFacts:
     """One run and what is known of it: the same facts that attend.Attendance gathers from processes."""
 
     def __init__(self, world, payloads, faults, timeout, meter=False):
-        self.meters = Meters(world.device) if meter or world.device else None
+        self.meters = meter if isinstance(meter, Meters) else Meters(world.device) if meter or world.device else None
         self.size, self.payloads, self.timeout = world.world_size, payloads, timeout
         self.ranks = tuple(range(self.size))
         self.fabric = Fabric(world.network, self.size, world.buffered,
@@ -160,6 +160,8 @@ class VirtualFacts:
             with self.nodes[rank].metered():
                 result = call(fn, VirtualComm(self.nodes[rank], self.ranks), args, kwargs)
                 self.nodes[rank].finish()
+            if self.meters is not None:
+                self.meters.over(rank)                  # what is let go from now on is let go by us
             self.results[rank] = result
         except Broken:
             pass

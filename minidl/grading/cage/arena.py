@@ -11,12 +11,16 @@ import itertools
 import time
 from dataclasses import dataclass, field
 
+import cloudpickle
+import torch
+
 from minidl.errors import MinidlError, RankDied, RankError, RankTimeout
 from minidl.grading.arena import Outcome
 from minidl.grading.cage.channel import Closed, Late
-from minidl.grading.cage.codec import CodecError, Function, encode
+from minidl.grading.cage.codec import CodecError, Function, Packed, encode
 from minidl.grading.cage.launch import Cage
 from minidl.grading.cage.locks import RankLimits
+from minidl.grading.cage.metering import ToldMeters
 from minidl.grading.cage.relay import Account, Relay, death
 from minidl.runtime.sources import learn_sources
 from minidl.runtime.virtual_world import VirtualWorld
@@ -68,7 +72,6 @@ class CagedArena:
     """
 
     watched = False
-    meters = False                      # caged ranks have no meter
 
     def __init__(self, learner, cells, limits=Limits(), cage=None):
         self.learner, self.limits = learner, limits
@@ -92,17 +95,19 @@ class CagedArena:
 
     # --- What checks ask -----------------------------------------------------------------------------------------
 
-    def run(self, fn, inputs, *, network=None, buffered=False, timeout=20, arguments=None):
-        """Run the answer `fn` on len(inputs) caged ranks; returns an Outcome."""
+    def run(self, fn, inputs, *, network=None, buffered=False, timeout=20, arguments=None, device=None, meter=False):
+        """Run the answer `fn` on len(inputs) caged ranks; returns an Outcome. See LocalArena.run."""
         size, began = len(inputs), time.monotonic()
+        meters = ToldMeters(device) if meter or device is not None else None
+        metering = None if meters is None else [device is not None, buffered]
         seconds, refusal = self._allowance(fn.name, size, timeout)
         if refusal:
             return nothing(size, RankTimeout(refusal))
         try:
             self._try_cells()
-            accounts = self._accounts(size)
-            calls = [encode(["run", rank, size, fn.name, sent(args), sent(arguments or {}), 0]) for rank, args in enumerate(inputs)]
-            return self._run(accounts, calls, seconds, VirtualWorld(size, network=network, buffered=buffered), fn.name)
+            accounts = self._accounts(size, meters)
+            calls = [encode(["run", rank, size, fn.name, sent(args), sent(arguments or {}), 0, metering]) for rank, args in enumerate(inputs)]
+            return self._run(accounts, calls, seconds, VirtualWorld(size, network=network, buffered=buffered, device=device), fn.name, meters)
         except (Closed, Late, CodecError):
             return nothing(size, RankDied("the cage broke down: a rank ended before it was asked anything"))
         finally:
@@ -156,9 +161,9 @@ class CagedArena:
             process.greet()
         return self.processes
 
-    def _accounts(self, size):
+    def _accounts(self, size, meters):
         company = []
-        company += [Account(process, self.cells, company) for process in self._grown(size)[:size]]
+        company += [Account(process, self.cells, company, meters) for process in self._grown(size)[:size]]
         return list(company)
 
     def _try_cells(self):
@@ -180,7 +185,7 @@ class CagedArena:
                     raise Closed from None
                 self.cells[name][1] = self.errors[name] = why
 
-    def _run(self, accounts, calls, seconds, world, name):
+    def _run(self, accounts, calls, seconds, world, name, meters):
         """One run; what the ranks print stays in self.output."""
         token, deadline, error = next(_numbers), time.monotonic() + seconds, None
         for account, call in zip(accounts, calls):
@@ -188,7 +193,7 @@ class CagedArena:
             account.process.channel.send_bytes(call)
         _runs[token] = accounts
         try:
-            world.run(serve, token, timeout=seconds + BACKSTOP)
+            world.run(serve, token, timeout=seconds + BACKSTOP, meter=meters)
         except MinidlError as raised:
             error = self._named(raised, accounts, name)
         finally:
@@ -238,9 +243,11 @@ def unwound(process):
 
 
 def sent(value):
-    """`value` with names in place of functions, which do not travel."""
+    """`value` with names in place of functions, which do not travel, and models and parameters packed."""
     if isinstance(value, Remote):
         return Function(value.name)
+    if isinstance(value, (torch.nn.Module, torch.nn.Parameter)) or isinstance(value, torch.Tensor) and value.requires_grad:
+        return Packed(cloudpickle.dumps(value))
     if isinstance(value, (list, tuple)):
         return type(value)(sent(v) for v in value)
     if isinstance(value, dict):

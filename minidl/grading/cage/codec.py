@@ -74,6 +74,9 @@ def _plain(value, parts, depth):
         return {"d": [[_plain(k, parts, depth + 1), _plain(v, parts, depth + 1)] for k, v in value.items()]}
     if isinstance(value, Function):
         return {"f": value.name}
+    if isinstance(value, Packed):
+        parts.append(value.data)
+        return {"p": len(value.data)}
     raise TypeError(f"a {type(value).__name__} cannot travel: tensors, numbers, texts, None, and lists, tuples and dicts of them can")
 
 
@@ -91,6 +94,13 @@ class Function:
 
     def __init__(self, name):
         self.name = name
+
+
+class Packed:
+    """An object of the judge's as bytes, a model for one. Travels from the judge to ranks only, and only ranks open it: see rank.py."""
+
+    def __init__(self, data):
+        self.data = data
 
 
 class _Reader:
@@ -115,20 +125,25 @@ class _Reader:
             return self.tensor(content)
         if kind == "f" and isinstance(content, str):
             return Function(content)
+        if kind == "p":
+            return Packed(self.bytes(content).tobytes())
         if kind not in ("u", "d") or not isinstance(content, list):
             raise CodecError("a value is of no known kind")
         values = [self.value(v, depth + 1) for v in content]
         return tuple(values) if kind == "u" else _dict_of(values)
 
+    def bytes(self, size):
+        """The next bytes."""
+        if type(size) is not int or size < 0 or self.at + size > len(self.tensors):
+            raise CodecError("a tensor is longer than its message")
+        self.at += size
+        return self.tensors[self.at - size:self.at]
+
     def tensor(self, content):
         if not (isinstance(content, list) and len(content) == 2 and isinstance(content[0], str) and content[0] in DTYPES):
             raise CodecError("a tensor has no known dtype")
         dtype, shape = DTYPES[content[0]], shape_of(content[1])
-        nbytes = math.prod(shape) * dtype.itemsize
-        if self.at + nbytes > len(self.tensors):
-            raise CodecError("a tensor is longer than its message")
-        data = bytearray(self.tensors[self.at:self.at + nbytes])
-        self.at += nbytes
+        data = bytearray(self.bytes(math.prod(shape) * dtype.itemsize))
         if not data:
             return torch.empty(shape, dtype=dtype)
         if dtype is torch.bool:                                     # any byte but 0 and 1 would be no truth value

@@ -145,6 +145,7 @@ class CagedRank:
             return observed(fn, args, arguments, comm)
         out = observed_on_a_meter(fn, args, arguments, comm)
         side.line().ask("finish")
+        side.jobs.clear()
         return out
 
     def end(self, line, kind, *what):

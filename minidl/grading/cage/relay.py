@@ -14,6 +14,7 @@ import torch
 from minidl.comm import Recv, Send
 from minidl.grading.cage.channel import Closed, Late
 from minidl.grading.cage.codec import DTYPES, CodecError, shape_of
+from minidl.grading.cage.metering import MOST_FLOPS, believed
 from minidl.grading.cage.places import at, lines_of, place_of, raise_at
 
 GRACE = 0.25                            # seconds
@@ -41,13 +42,14 @@ class Account:
     """What a rank has under way in one run, over all its threads.
 
     company  the accounts of all ranks of this run, as long as there is time
+    meters   None, or the ToldMeters of a metered run;  numbers: how the rank calls what it posted at once
     settled  has its main thread told its end, or that it has unwound?
     trouble  None, or what ended it from outside: "late", "died", "rogue"
     """
 
-    def __init__(self, process, cells, company):
-        self.process, self.cells, self.company = process, cells, company
-        self.comms, self.works, self.jobs = {}, {}, {}
+    def __init__(self, process, cells, company, meters=None):
+        self.process, self.cells, self.company, self.meters = process, cells, company, meters
+        self.numbers, self.comms, self.works, self.jobs = {}, {}, {}, {}
         self.ops, self.nbytes, self.lanes = 0, 0, {}
         self.settled, self.trouble = False, None
 
@@ -120,7 +122,19 @@ class Relay:
             self.owed = self.owed or error
         if name in ASKED:
             error, self.owed = self.owed, None
-            self.channel.send("raise", type(error).__name__, str(error)) if error is not None else self.channel.send("is", *answer)
+            self.channel.send("raise", type(error).__name__, str(error)) if error is not None else self.channel.send("is", *self.news(), *answer)
+
+    def news(self):
+        """On a meter, what an answer brings besides: the time, and which messages have met their other side since the last one."""
+        account, told = self.account, []
+        if account.meters is None:
+            return ()
+        node = account.comms[0].node
+        for ticket, tensor in account.meters.news(node.rank):
+            if ticket.posting in account.numbers:       # else its start has failed, and the rank is told that
+                alike = [each for each in ticket.posting.tickets if each.sends is ticket.sends]
+                told.append([account.numbers[ticket.posting], alike.index(ticket), tensor])
+        return node.strand().clock, told
 
     # --- What a rank can ask -------------------------------------------------------------------------------------
 
@@ -142,6 +156,7 @@ class Relay:
                     raise Rogue(f"an op of no known kind: {str(op)[:60]}")
         work = at(place_of(place, account.cells), lambda: comm.start(wanted))
         account.add(account.works, whole(number), (work, sent))
+        account.numbers[work.posting] = number
 
     def _changed(self, number, i, tensor):
         _, sent = self._known(self.account.works, number)
@@ -154,7 +169,7 @@ class Relay:
         work, _ = self._known(self.account.works, number)
         received = at(place_of(place, self.account.cells), work.wait)
         del self.account.works[number]
-        return [list(received)]
+        return [list(received)] if self.account.meters is None else []      # told when they came
 
     def _group(self, comm, number, ranks):
         if not isinstance(ranks, list):
@@ -169,6 +184,20 @@ class Relay:
         if type(seconds) is not float or not 0 <= seconds < 1e9:
             raise ValueError(f"compute() takes a number of seconds that is not negative, not {seconds!r}")
         at(place_of(place, self.account.cells), lambda: comm.compute(seconds))
+        return []
+
+    def _flops(self, flops):
+        meters, node = self.account.meters, self.account.comms[0].node
+        if meters is None or meters.device is None or not 0 <= whole(flops) < MOST_FLOPS:
+            raise Rogue("FLOPs that nobody asked for")
+        meters.compute(node, flops)
+        return []
+
+    def _look(self):
+        return []
+
+    def _finish(self):
+        self.account.comms[0].node.finish()
         return []
 
     def _now(self, comm):
@@ -202,9 +231,21 @@ class Relay:
 
     # --- Its end -------------------------------------------------------------------------------------------------
 
-    def _done(self, result, after, printed):
+    def _done(self, result, after, reading, printed):
+        self._take(reading)
         self.account.settled = True
         return Ended(result, tuple(after) if isinstance(after, (list, tuple)) else None, self._printed(printed))
+
+    def _take(self, reading):
+        """The rank's own reading, where one was asked for."""
+        meters, rank = self.account.meters, self.account.comms[0].rank
+        if (reading is None) is not (meters is None):
+            raise Rogue("a reading that nobody asked for, or none")
+        if meters is not None:
+            try:
+                meters.told[rank] = believed(reading, None if meters.device is None else meters.charged.get(rank, 0))
+            except ValueError as error:
+                raise Rogue(str(error)) from None
 
     def _failed(self, kind, message, lines, printed):
         self.account.settled = self.account.settled or printed is not None
@@ -254,15 +295,15 @@ class Relay:
 
 NAMES = {"late": "RankTimeout", "died": "RankDied", "rogue": "RankError"}
 FORMS = {"start": 4, "changed": 3, "wait": 2, "group": 3, "twin": 2, "compute": 3, "now": 1, "span": 3, "unspan": 0, "background": 4, "join": 2,
-         "done": 3, "failed": 4, "end": 0, "over": 0}
-ASKED = ("wait", "compute", "now", "background", "join")
+         "done": 4, "flops": 1, "look": 0, "finish": 0, "failed": 4, "end": 0, "over": 0}
+ASKED = ("wait", "compute", "now", "background", "join", "flops", "look", "finish")
 ENDS = {"done": Relay._done, "failed": Relay._failed, "end": Relay._end, "over": Relay._over}
 
 
 def _in_lane(relay, twin, comm):
     """A background job, as the judge's lane runs it: let the rank's thread go and serve it."""
     relay.account.add(relay.account.comms, twin, comm)
-    relay.channel.send("go")
+    relay.channel.send("go", *relay.news())
     relay.serve()
 
 

@@ -11,7 +11,7 @@ together with the next question, and one message each way is enough for an excha
 import os
 import queue
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -20,6 +20,8 @@ from minidl.errors import MismatchError
 from minidl.grading.cage.channel import Closed
 from minidl.grading.cage.codec import tensor_bytes
 from minidl.runtime.calling import call, here
+from minidl.runtime.device import unseen
+from minidl.runtime.meter import Meter
 from minidl.runtime.wrapping import RuntimeComm, comm_name, label, landing
 
 KNOWN = {kind.__name__: kind for kind in (ValueError, TypeError, RuntimeError, MismatchError, NotImplementedError)}
@@ -34,7 +36,7 @@ class Line:
     """One thread's connection to its relay."""
 
     def __init__(self, side, channel):
-        self.side, self.channel, self.pending = side, channel, []
+        self.side, self.channel, self.pending, self.clock = side, channel, [], 0.0
 
     def note(self, *request):
         """Send this together with the next question."""
@@ -52,6 +54,9 @@ class Line:
 
     def ask(self, *request):
         """Send what is noted and this question; returns the answer. Raises what the judge says is to be raised."""
+        return self._ask(request) if self.side.meter is None else unseen(self._ask, request)
+
+    def _ask(self, request):
         for work in self.side.sending.values():
             work.note_changes(self)
         self.tell(list(request))
@@ -63,16 +68,31 @@ class Line:
             raise Over
         if kind == "raise":
             raise KNOWN.get(answer[0], RuntimeError)(answer[1])
+        return answer if self.side.meter is None else self.hear(*answer)
+
+    def hear(self, clock, news, *answer):
+        """On a meter an answer also brings the time, and what has become of messages: what came counts from now on."""
+        self.clock = clock
+        for number, i, tensor in news:
+            self.side.works[number].met(i, tensor)
         return answer
 
 
 class Side:
-    """What the communicators of one call share."""
+    """What the communicators of one call share. works, jobs: those under way, on a meter; else nobody needs them."""
 
-    def __init__(self, main, lanes, rank, world_size):
+    def __init__(self, main, lanes, rank, world_size, metering=None):
+        self.works, self.jobs, self.meter, self.buffered = {}, {}, None, False
+        if metering is not None:
+            charged, self.buffered = metering
+            self.meter = Meter(lambda: self.line().clock, (lambda flops: self.line().ask("flops", flops)) if charged else None)
         self.rank, self.world_size, self.lanes = rank, world_size, lanes
         self.here = threading.local()
         self.here.line, self.main, self.count, self.sending = Line(self, main), threading.get_ident(), 0, {}
+
+    def metered(self):
+        """A context manager: what this thread does inside is metered, if anything is."""
+        return nullcontext() if self.meter is None else self.meter.reading()
 
     def line(self):
         """The line of the thread that asks."""
@@ -100,8 +120,8 @@ class CagedWork(Work):
     def note_changes(self, line):
         """A send takes what is in the tensor when the other side comes, so tell what has changed since."""
         for i, entry in enumerate(self.sent):
-            data = tensor_bytes(entry[0])
-            if data != entry[1]:
+            data = entry and tensor_bytes(entry[0])
+            if entry and data != entry[1]:
                 entry[1] = data
                 line.note("changed", self.number, i, entry[0])
 
@@ -117,6 +137,38 @@ class CagedWork(Work):
         return self.result
 
 
+class MeteredWork(CagedWork):
+    """The same on a meter: what is sent is held until it is there, and what comes from when it came, waited for or not."""
+
+    def __init__(self, side, number, ops):
+        super().__init__(side, number, ops)
+        self.received, side.works[number] = [None] * len(self.into), self
+
+    def met(self, i, tensor):
+        """The i-th receive brought this tensor; or, where that is None, the i-th send is there."""
+        if tensor is None:
+            self.sent[i] = None
+            self._forget()
+            return
+        if self.into[i] is not None:
+            self.into[i].detach().copy_(tensor)
+            tensor = self.into[i]
+        self.received[i] = tensor
+        self.side.meter.see(tensor)
+
+    def wait(self):
+        if self.result is None:
+            self.side.line().ask("wait", self.number, list(here()))
+            self.result, self.received = tuple(self.received), None
+            self.side.sending.pop(self.number, None)
+            self._forget()
+        return self.result
+
+    def _forget(self):
+        if self.result is not None and not any(self.sent):     # with room for every message, a wait may end before it is there
+            self.side.works.pop(self.number, None)
+
+
 class CagedComm(RuntimeComm):
     """The ranks `members`, as one of them sees them. number: how the relay calls this Comm."""
 
@@ -129,6 +181,8 @@ class CagedComm(RuntimeComm):
     def start(self, ops):
         side, place, ops, wanted = self.node, here(), list(ops), []
         line = side.line()
+        if side.buffered:                               # a send takes what is in the tensor now
+            ops = [Send(op.tensor.detach().clone(), op.to) if type(op) is Send else op for op in ops]
         for op in ops:
             self.peer(op)
             if type(op) is Native:
@@ -138,8 +192,13 @@ class CagedComm(RuntimeComm):
             else:
                 landing(op)
                 wanted.append(["recv", op.source, str(op.like.dtype).removeprefix("torch."), list(op.like.shape)])
-        work = CagedWork(side, side.number(), ops)
+        if side.meter is None:
+            work = CagedWork(side, side.number(), ops)
+            line.note("start", self.number, work.number, list(place), wanted)
+            return work
+        work = unseen(MeteredWork, side, side.number(), ops)
         line.note("start", self.number, work.number, list(place), wanted)
+        line.ask("look")                                # what met its other side at once counts at once
         return work
 
     def group(self, ranks):
@@ -159,7 +218,8 @@ class CagedComm(RuntimeComm):
         (lane,) = side.line().ask("background", self.number, number, job, list(here()))
         twin = CagedComm(side, number, self.members, (*self._origins, self._label))
         args = tuple(twin if arg is self else arg for arg in args)
-        return side.lanes[lane].submit(CagedJob(side, job, lambda: call(fn, twin, args, {})))
+        side.jobs[job] = CagedJob(side, job, lambda: call(fn, twin, args, {}))
+        return side.lanes[lane].submit(side.jobs[job])
 
     def lane(self):
         raise NotImplementedError("the judge has the lanes")
@@ -188,6 +248,12 @@ class CagedComm(RuntimeComm):
 class CagedJob(Work):
     """A function that runs in a lane."""
 
+    def run(self):
+        """Do the work; called in the lane."""
+        with self.side.metered():
+            self.result = self.function()
+        self.function = None
+
     def __init__(self, side, number, function):
         self.side, self.number, self.function, self.result, self.error = side, number, function, None, None
 
@@ -196,6 +262,7 @@ class CagedJob(Work):
             self.side.line().ask("join", self.number, list(here()))
         except Exception as told:
             raise self.error if self.error is not None else told
+        self.side.jobs.pop(self.number, None)           # what it returned is now the waiter's alone to keep
         return self.result
 
 
@@ -216,16 +283,20 @@ class Lane:
     def _work(self):
         torch.set_num_threads(1)
         while True:
-            job = self.jobs.get()
-            line = job.side.here.line = Line(job.side, self.channel)
-            try:
-                self.channel.receive()                  # the judge says: now
-                job.result = job.function()
-                line.tell(["end"])
-            except Over:
-                line.tell(["over"])
-            except Closed:
-                os._exit(0)
-            except BaseException as error:
-                job.error = error
-                line.tell(["failed", *self.describe(error), None])
+            self._do(self.jobs.get())
+
+    def _do(self, job):
+        line = job.side.here.line = Line(job.side, self.channel)
+        try:
+            _, *news = self.channel.receive()       # the judge says: now
+            if news:
+                line.hear(*news)
+            job.run()
+            line.tell(["end"])
+        except Over:
+            line.tell(["over"])
+        except Closed:
+            os._exit(0)
+        except BaseException as error:
+            job.error = error
+            line.tell(["failed", *self.describe(error), None])
