@@ -55,8 +55,8 @@ class Values(Demand):
         case, outcome = trial.case, trial.outcome
         if outcome.error is not None:
             return Sight(False, "a result on every rank", str(outcome.error).split("\n")[0])
-        inputs = [args[0] if len(args) == 1 else args for args in case.fresh()]
         for rank in range(case.N):
+            inputs = [args[0] if len(args) == 1 else args for args in case.fresh()]      # an oracle may train a model that it is given
             expected = self.oracle(inputs, rank, case.N)
             wrong = difference(outcome.results[rank], expected, self.within)
             if wrong:

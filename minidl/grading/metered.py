@@ -5,10 +5,16 @@
     overlap   messages under way  ---- ------ ----
               the rank computes   ##### ####   ###       the share of the upper line above the lower one
 
+A reading says how it was made, not who made it: on caged ranks an answer shares its process with the meter. So a reading below
+what is known from outside, from the messages and what was given and returned, is refused.
+
 All come from a further run on virtual ranks, on a meter (runtime/meter.py), and for overlap on a network and a Device.
 Left out: what torch's kernels take for themselves, and arithmetic that torch has no formula for, such as adding.
 """
 
+import torch
+
+from minidl.grading.arena import tensors_in
 from minidl.grading.demands import Demand, Sight, per_rank
 from minidl.grading.formula import Formula
 
@@ -25,14 +31,20 @@ class Metered(Demand):
         """What each rank has."""
         raise NotImplementedError
 
+    def incredible(self, trial, wanted):
+        """Why the reading cannot be, in words; "" if it can."""
+        raise NotImplementedError
+
     def look(self, trial):
         case, outcome = trial.case, trial.metered
         wanted = [self.formula(N=case.N, n=case.n, rank=rank) for rank in range(case.N)]
-        if outcome.error is not None:
-            return Sight(False, f"{per_rank(wanted)} {self.unit}", str(outcome.error).split("\n")[0])
+        words = f"{'at most ' * self.at_most}{per_rank(wanted)} {self.unit}"
+        trouble = str(outcome.error).split("\n")[0] if outcome.error is not None else self.incredible(trial, wanted)
+        if trouble:
+            return Sight(False, words, trouble)
         counted = self.counts(outcome.trace)
         well = all(c <= w and (self.at_most or c == w) for c, w in zip(counted, wanted))
-        return Sight(well, f"{'at most ' * self.at_most}{per_rank(wanted)} {self.unit}", f"{per_rank(counted)} {self.unit}")
+        return Sight(well, words, f"{per_rank(counted)} {self.unit}")
 
 
 class Held(Metered):
@@ -50,6 +62,14 @@ class Held(Metered):
     def counts(self, trace):
         return [most(trace, rank, self.of) for rank in range(trace.world_size)]
 
+    def incredible(self, trial, wanted):
+        outcome = trial.metered
+        for rank, given in enumerate(trial.case.inputs):
+            counted, least = most(outcome.trace, rank), least_held(given, outcome.results[rank], received(outcome.trace, rank))
+            if counted < least:
+                return f"rank {rank}: {counted:,} bytes in all, though what it was given, received and returned takes {least:,}"
+        return ""
+
 
 def most(trace, rank, of=None):
     """The most bytes that a rank held at once, of this kind or of all."""
@@ -57,6 +77,26 @@ def most(trace, rank, of=None):
         return 0
     kinds = trace.memory_over_time(rank)[1]
     return max(kinds[of] if of else map(sum, zip(*kinds.values())), default=0)
+
+
+def least_held(given, result, message):
+    """Bytes that a rank has held at one moment, whatever its meter says.
+
+    given    all of it is there when the function begins
+    result   all different numbers of one dtype in it stand somewhere: views and expanded tensors may share their places
+    message  bytes of the longest one that it received
+    """
+    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors_in(given)}
+    by_dtype = {}
+    for tensor in tensors_in(result):
+        by_dtype.setdefault(tensor.dtype, []).append(tensor.detach().reshape(-1))
+    numbers = [len(torch.cat(tensors).nan_to_num().unique()) * dtype.itemsize for dtype, tensors in by_dtype.items() if not dtype.is_complex]
+    return max(sum(storages.values()), message, *numbers, 0)
+
+
+def received(trace, rank):
+    """Bytes of the longest message that this rank received."""
+    return max((recv.nbytes for _, recv in trace.messages() if recv is not None and recv.rank == rank), default=0)
 
 
 class Flops(Metered):
@@ -69,6 +109,10 @@ class Flops(Metered):
 
     def counts(self, trace):
         return trace.flops or [0] * trace.world_size
+
+    def incredible(self, trial, wanted):
+        """Nobody has computed anything, where somebody must: then it was computed where no meter sees it."""
+        return "0 FLOPs on all ranks: what was computed was not counted" if any(wanted) and not any(self.counts(trial.metered.trace)) else ""
 
 
 class Overlap(Demand):
