@@ -80,11 +80,11 @@ class Check:
         """No link carries more, all ranks together: link(source, to, N) names the one a message takes, or is None."""
         return self._and(LinkBytes(nbytes, link, words))
 
-    def takes(self, steps=None, seconds=None, on=None):
-        """Over after at most so many steps; or at most so many virtual seconds `on` a network."""
+    def takes(self, steps=None, seconds=None, on=None, device=None):
+        """Over after at most so many steps; or at most so many virtual seconds `on` a network, where a Device computes at its pace."""
         if steps is not None:
             self._and(Steps(steps))
-        return self if seconds is None else self._and(Seconds(seconds, on))
+        return self if seconds is None else self._and(Seconds(seconds, on, device))
 
     def holds_at_most(self, nbytes, of=None):
         """No rank holds more bytes at once, of one kind of trace.MEMORY or of all together. A formula over N, n and rank."""
@@ -122,9 +122,9 @@ class Check:
         """For a wrong answer that is wanted: with three ranks or more, the bytes are not those of an honest one."""
         return self._and(LeavesUnequal(nbytes))
 
-    def races(self, on, ranks, length, bound, rival):
+    def races(self, on, ranks, length, bound, rival, device=None):
         """An open challenge: once all demands are met, how fast is it on this network? See race.Track."""
-        self.track = Track(on, ranks, length, bound, rival, self.give, self.task)
+        self.track = Track(on, ranks, length, bound, rival, self.give, self.task, device)
         return self
 
     # --- What helps ----------------------------------------------------------------------------------------------

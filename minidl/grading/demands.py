@@ -132,19 +132,22 @@ class Steps(Demand):
 
 
 class Seconds(Demand):
-    """On `network` the run takes at most so many virtual seconds."""
+    """On `network` the run takes at most so many virtual seconds. With a Device, what a rank computes takes time, too."""
 
     key = "seconds"
 
-    def __init__(self, formula, network):
-        self.formula, self.network = Formula(formula), network
+    def __init__(self, formula, network, device=None):
+        self.formula, self.network, self.device = Formula(formula), network, device
 
     def says(self):
         return f"takes at most {self.formula} virtual seconds on {self.network}"
 
     def look(self, trial):
         wanted = self.formula(N=trial.case.N, n=trial.case.n)
-        counted = trial.on(self.network).trace.seconds()
+        run = trial.on(self.network) if self.device is None else trial.computing_on(self.network, self.device)
+        if self.device is not None and run.error is not None:
+            return Sight(False, f"at most {wanted * 1e6:.6g} us", str(run.error).split("\n")[0])
+        counted = run.trace.seconds()
         return Sight(counted <= wanted * (1 + 1e-9), f"at most {wanted * 1e6:.6g} us", f"{counted * 1e6:.6g} us")
 
 

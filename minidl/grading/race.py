@@ -32,6 +32,7 @@ class Track:
     on      a network;  ranks, length: its size
     bound   seconds that no answer can beat, a number or a formula over N and n
     rival   (name, function): the algorithm from the literature, called like an answer
+    device  None, or a Device: then what a rank computes takes time, too
     """
 
     on: object
@@ -41,15 +42,17 @@ class Track:
     rival: tuple
     give: object
     task: str
+    device: object = None
 
     def run(self, arena, fn, arguments):
         """Run the answer and the rival; returns a Race, or None if the answer fails here."""
         from minidl.grading.arena import LocalArena
 
         inputs = lambda: [tuple(self.give(rank, self.ranks, self.length, random.Random(f"{self.task}|{rank}"))) for rank in range(self.ranks)]
-        own = arena.run(fn, inputs(), network=self.on, arguments=arguments)
+        where = {"network": self.on, "device": self.device, "meter": self.device is not None}
+        own = arena.run(fn, inputs(), arguments=arguments, **where)
         name, algorithm = self.rival
-        rival = LocalArena().run(algorithm, inputs(), network=self.on)
+        rival = LocalArena().run(algorithm, inputs(), **where)
         if own.error is not None or rival.error is not None:
             return None
         return Race(own.trace.seconds(), Formula(self.bound)(N=self.ranks, n=self.length), name, rival.trace.seconds())

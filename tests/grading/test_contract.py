@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from minidl import Islands, Uniform
+from minidl import Device, Islands, Uniform
 from minidl.grading import again, check, student
 from minidl.grading import arena as arenas
 from minidl.grading.book import Book, Student, opened
@@ -144,6 +144,20 @@ def test_virtual_seconds_are_counted_on_the_network_that_is_named():
     left = lambda inputs, rank, N: inputs[(rank - 1) % N]
     for seconds, passed in ((30e-6, True), (19e-6, False)):
         assert check(one_message, "t").equals(left).over([4], [2]).takes(seconds=seconds, on=slow).worth(1).passed is passed
+
+
+def product_then_around(x, comm):
+    return comm.exchange(x.reshape(2, 2) @ x.reshape(2, 2), to=comm.right, source=comm.left)
+
+
+def test_on_a_device_the_seconds_and_a_race_count_what_is_computed():
+    network, device = Uniform(1e-5, 0.0), Device(flops_per_second=16 / 1e-5)        # the product and the message take 10 us each
+    for seconds, passed in ((20e-6, True), (19e-6, False)):
+        sentence = check(product_then_around, "t").over([3], [4]).takes(seconds=seconds, on=network, device=device)
+        assert sentence.worth(1).passed is passed
+    race = (check(product_then_around, "t").over([3], [4])
+            .races(on=network, ranks=3, length=4, bound=1e-5, rival=("the same", product_then_around), device=device).worth(0)).race
+    assert abs(race.seconds - 20e-6) < 1e-12 and race.seconds == race.rival
 
 
 def test_at_most_allows_less_and_formulas_may_be_functions_of_the_rank():
