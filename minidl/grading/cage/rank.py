@@ -25,8 +25,10 @@ import torch._dynamo  # noqa: F401  the first optimizer of a process loads it: a
 from minidl.grading.arena import observed, observed_on_a_meter
 from minidl.grading.cage.channel import Channel, Closed
 from minidl.grading.cage.codec import Function, Packed
+from minidl.grading.cage.jobs import Lane
+from minidl.grading.cage.line import Over, Side
 from minidl.grading.cage.metering import written
-from minidl.grading.cage.stub import CagedComm, Lane, Over, Side
+from minidl.grading.cage.stub import CagedComm
 from minidl.runtime.calling import traceback_lines
 from minidl.runtime.seeding import seed_everything
 from minidl.runtime.streams import LineStream

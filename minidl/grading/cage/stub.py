@@ -4,107 +4,17 @@
     work.wait()                               --[start ..., wait 7]-->         its Comm does it
                                               <--[got, tensors]---
 
-Nothing that happens here counts. Virtual time moves in the judge only when a rank waits, so what is started may go out
-together with the next question, and one message each way is enough for an exchange.
+No message, byte or second is counted here; what a rank computes and holds is, on a meter, because its tensors are here.
 """
 
-import os
-import queue
-import threading
-from contextlib import contextmanager, nullcontext
-
-import torch
+from contextlib import contextmanager
 
 from minidl.comm import Native, Send, Work
-from minidl.errors import MismatchError
-from minidl.grading.cage.channel import Closed
 from minidl.grading.cage.codec import tensor_bytes
+from minidl.grading.cage.jobs import CagedJob
 from minidl.runtime.calling import call, here
 from minidl.runtime.device import unseen
-from minidl.runtime.meter import Meter
 from minidl.runtime.wrapping import RuntimeComm, comm_name, label, landing
-
-KNOWN = {kind.__name__: kind for kind in (ValueError, TypeError, RuntimeError, MismatchError, NotImplementedError)}
-MOST_PENDING = 64
-
-
-class Over(BaseException):
-    """The run has ended elsewhere; unwinds the learner's function."""
-
-
-class Line:
-    """One thread's connection to its relay."""
-
-    def __init__(self, side, channel):
-        self.side, self.channel, self.pending, self.clock = side, channel, [], 0.0
-
-    def note(self, *request):
-        """Send this together with the next question."""
-        self.pending.append(list(request))
-        if len(self.pending) >= MOST_PENDING:
-            self.tell()
-
-    def tell(self, *last):
-        """Send what is noted, and `last`."""
-        requests, self.pending = [*self.pending, *last], []
-        try:
-            self.channel.send(*requests)
-        except Closed:
-            os._exit(0)
-
-    def ask(self, *request):
-        """Send what is noted and this question; returns the answer. Raises what the judge says is to be raised."""
-        return self._ask(request) if self.side.meter is None else unseen(self._ask, request)
-
-    def _ask(self, request):
-        for work in self.side.sending.values():
-            work.note_changes(self)
-        self.tell(list(request))
-        try:
-            kind, *answer = self.channel.receive()
-        except Closed:
-            os._exit(0)
-        if kind == "over":
-            raise Over
-        if kind == "raise":
-            raise KNOWN.get(answer[0], RuntimeError)(answer[1])
-        return answer if self.side.meter is None else self.hear(*answer)
-
-    def hear(self, clock, news, *answer):
-        """On a meter an answer also brings the time, and what has become of messages: what came counts from now on."""
-        self.clock = clock
-        for number, i, tensor in news:
-            self.side.works[number].met(i, tensor)
-        return answer
-
-
-class Side:
-    """What the communicators of one call share. works, jobs: those under way, on a meter; else nobody needs them."""
-
-    def __init__(self, main, lanes, rank, world_size, metering=None):
-        self.works, self.jobs, self.meter, self.buffered = {}, {}, None, False
-        if metering is not None:
-            charged, self.buffered = metering
-            self.meter = Meter(lambda: self.line().clock, (lambda flops: self.line().ask("flops", flops)) if charged else None)
-        self.rank, self.world_size, self.lanes = rank, world_size, lanes
-        self.here = threading.local()
-        self.here.line, self.main, self.count, self.sending = Line(self, main), threading.get_ident(), 0, {}
-
-    def metered(self):
-        """A context manager: what this thread does inside is metered, if anything is."""
-        return nullcontext() if self.meter is None else self.meter.reading()
-
-    def line(self):
-        """The line of the thread that asks."""
-        line = getattr(self.here, "line", None)
-        if line is None:
-            raise RuntimeError("only the rank's own thread and comm.background may use comm: a thread of your own has no place on the virtual clock")
-        return line
-
-    def number(self):
-        """A number that nothing else has."""
-        self.count += 1
-        return self.count
 
 
 class CagedWork(Work):
@@ -243,60 +153,3 @@ class CagedComm(RuntimeComm):
 
     def now(self):
         return self.node.line().ask("now", self.number)[0]
-
-
-class CagedJob(Work):
-    """A function that runs in a lane."""
-
-    def run(self):
-        """Do the work; called in the lane."""
-        with self.side.metered():
-            self.result = self.function()
-        self.function = None
-
-    def __init__(self, side, number, function):
-        self.side, self.number, self.function, self.result, self.error = side, number, function, None, None
-
-    def wait(self):
-        try:
-            self.side.line().ask("join", self.number, list(here()))
-        except Exception as told:
-            raise self.error if self.error is not None else told
-        self.side.jobs.pop(self.number, None)           # what it returned is now the waiter's alone to keep
-        return self.result
-
-
-class Lane:
-    """A thread for background work, started when first needed. It runs only while the judge lets it."""
-
-    def __init__(self, channel, describe):
-        self.channel, self.describe, self.jobs, self.thread = channel, describe, queue.SimpleQueue(), None
-
-    def submit(self, job):
-        """Run a job after those that are there already; returns it."""
-        if self.thread is None:
-            self.thread = threading.Thread(target=self._work, name="background", daemon=True)
-            self.thread.start()
-        self.jobs.put(job)
-        return job
-
-    def _work(self):
-        torch.set_num_threads(1)
-        while True:
-            self._do(self.jobs.get())
-
-    def _do(self, job):
-        line = job.side.here.line = Line(job.side, self.channel)
-        try:
-            _, *news = self.channel.receive()       # the judge says: now
-            if news:
-                line.hear(*news)
-            job.run()
-            line.tell(["end"])
-        except Over:
-            line.tell(["over"])
-        except Closed:
-            os._exit(0)
-        except BaseException as error:
-            job.error = error
-            line.tell(["failed", *self.describe(error), None])
