@@ -53,17 +53,17 @@ def copied(value):
 
 
 class Trial:
-    """A function on one case."""
+    """A function on one case. on_meter: is the strict run metered? Where memory or FLOPs are demanded, one run then does for both."""
 
-    def __init__(self, arena, fn, case, arguments, timeout):
-        self.arena, self.fn, self.case, self.arguments, self.timeout = arena, fn, case, arguments, timeout
+    def __init__(self, arena, fn, case, arguments, timeout, on_meter=False):
+        self.arena, self.fn, self.case, self.arguments, self.timeout, self.on_meter = arena, fn, case, arguments, timeout, on_meter
         self.real_here = False          # is this the case that is run on real processes, too?
         self._timed = {}
 
     @cached_property
     def strict(self) -> Outcome:
         """The run in which a send is over when it has been received, and every message takes one second."""
-        return self._run(network=STEPS)
+        return self._run(network=STEPS, meter=self.on_meter)
 
     @property
     def stuck(self):
@@ -73,7 +73,7 @@ class Trial:
     @cached_property
     def outcome(self) -> Outcome:
         """The strict run; after a deadlock, the run with room for every message: its values may still be right."""
-        return self._run(network=STEPS, buffered=True) if isinstance(self.strict.error, DeadlockError) else self.strict
+        return self._run(network=STEPS, buffered=True, meter=self.on_meter) if isinstance(self.strict.error, DeadlockError) else self.strict
 
     @cached_property
     def real(self) -> Outcome:
@@ -89,7 +89,7 @@ class Trial:
     @cached_property
     def metered(self) -> Outcome:
         """The run in which memory and FLOPs are counted."""
-        return self.computing_on(STEPS, None)
+        return self.outcome if self.on_meter else self.computing_on(STEPS, None)
 
     def computing_on(self, network, device) -> Outcome:
         """The metered run on this network, where a Device makes computing take its time."""

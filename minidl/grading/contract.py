@@ -17,7 +17,7 @@ from minidl.grading.book import book
 from minidl.grading.cases import Trial, cases_of, whole_numbers
 from minidl.grading.demands import (Counted, Inputs, LeavesUnequal, NeverDeadlocks, Peers, RealProcesses, Seconds, Steps, Values, Without)
 from minidl.grading.links import LinkBytes
-from minidl.grading.metered import Flops, Held, Overlap
+from minidl.grading.metered import Flops, Held, Metered, Overlap
 from minidl.grading.race import Track
 from minidl.grading.report import NOT_DONE, PARTLY, PASSED, WRONG, Finding, NotPassed, Report
 from minidl.grading.stub import is_stub
@@ -172,7 +172,8 @@ class Check:
         sizes = self.world_sizes
         if any(isinstance(demand, RealProcesses) for demand in self.demands):
             sizes = sorted({*sizes, arena.real_ranks()})
-        trials = [Trial(arena, self.fn, case, self.arguments, self.timeout) for case in cases_of(sizes, self.lengths, self.give, draws)]
+        on_meter = any(isinstance(demand, Metered) for demand in self.demands)
+        trials = [Trial(arena, self.fn, case, self.arguments, self.timeout, on_meter) for case in cases_of(sizes, self.lengths, self.give, draws)]
         seen = {demand: [] for demand in self.demands}
         for trial in trials:
             trial.real_here = trial.case.N == arena.real_ranks() and trial.case.n == max(t.case.n for t in trials if t.case.N == trial.case.N)

@@ -8,7 +8,7 @@
 A reading says how it was made, not who made it: on caged ranks an answer shares its process with the meter. So a reading below
 what is known from outside, from the messages and what was given and returned, is refused.
 
-All come from a further run on virtual ranks, on a meter (runtime/meter.py), and for overlap on a network and a Device.
+All come from a run on a meter (runtime/meter.py), for memory and FLOPs the one that counts messages, for overlap one on a network and a Device.
 Left out: what torch's kernels take for themselves, and arithmetic that torch has no formula for, such as adding.
 """
 
