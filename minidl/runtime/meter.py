@@ -75,6 +75,10 @@ class Meter:
         if isinstance(tensor, torch.nn.Parameter):
             kind = 0
             self._watch(tensor)
+        if tensor.layout is not torch.strided:
+            for part in parts(tensor):
+                self.see(part, kind)
+            return
         storage = tensor.untyped_storage()
         entry = self._held.get(storage._cdata)
         if entry is None:
@@ -136,6 +140,13 @@ class Meter:
     def _change(self, kind, nbytes):
         if nbytes:
             self.changes.append((self.operations, self.now(), kind, nbytes))
+
+
+def parts(tensor):
+    """The dense tensors that a sparse one is made of; none for a layout that does not tell them."""
+    names = {torch.sparse_coo: ("_indices", "_values"), torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+             torch.sparse_csc: ("ccol_indices", "row_indices", "values")}.get(tensor.layout, ())
+    return [getattr(tensor, name)() for name in names]
 
 
 class Reading(TorchDispatchMode):

@@ -246,3 +246,14 @@ def test_a_device_has_a_rate():
         Device(0)
     with pytest.raises(TypeError, match="flops_per_second"):
         VirtualWorld(2, device="H100")
+
+
+def test_a_sparse_tensor_counts_by_its_indices_and_values():
+    ours, table = meter(), torch.nn.Embedding(1000, 4, sparse=True)
+    with ours.reading():
+        eye = torch.eye(3).to_sparse()
+        compressed = eye.to_sparse_csr()
+        table(torch.tensor([1, 2, 3])).sum().backward()
+    assert table.weight.grad.is_sparse and ours.held()[KINDS.index("gradients")] == 3 * 8 + 3 * 4 * 4
+    assert ours.held()[KINDS.index("parameters")] == 4 * 1000 * 4
+    assert ours.held()[KINDS.index("activations")] == 3 * (2 * 8 + 4) + 4 * 8 and compressed.is_sparse_csr     # columns and values are shared
