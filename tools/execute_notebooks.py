@@ -12,6 +12,7 @@ Outputs of widgets are replaced by a sentence: without their kernel they would s
 import argparse
 import hashlib
 import os
+import queue
 import re
 import sys
 import time
@@ -54,7 +55,28 @@ def execute(notebook):
 
     os.environ["MINIDL_OUTPUT"] = "sorted"             # the kernel inherits it: what ranks print comes in a fixed order
     # store_widget_state=False would be enough, were nbclient 0.11 not to fail on Output widgets then; trim() drops the state.
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}})
+    client.on_notebook_start = lambda notebook: look_again(client.kc.shell_channel)
+    client.execute()
+
+
+def look_again(channel, seconds=0.5):
+    """Let the channel look for a reply again and again.
+
+    nbclient sends the states of Output widgets by the socket on which it waits for a cell's reply. A send can swallow the
+    sign that the reply has come, and the cell then seems to take until its time-out.
+    """
+    get = channel.get_msg
+
+    async def get_msg(*, timeout=None):
+        left = float("inf") if timeout is None else timeout
+        while left > seconds:
+            try:
+                return await get(timeout=seconds)
+            except queue.Empty:
+                left -= seconds
+        return await get(timeout=left)
+    channel.get_msg = get_msg
 
 
 def trim(notebook, prefix):
