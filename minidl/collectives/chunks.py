@@ -25,10 +25,16 @@ def equal(x, n):
 
     Raises ValueError if the first dimension does not split over n ranks.
     """
+    equal_length(x, n)
+    return torch.tensor_split(x.detach(), n)
+
+
+def equal_length(x, n):
+    """How long each of the n equal chunks of x is along its first dimension. Raises ValueError as equal() does."""
     if x.dim() == 0 or x.shape[0] % n:
         what = "a single number does" if x.dim() == 0 else f"{x.shape[0]} {'elements' if x.dim() == 1 else 'rows'} do"
         raise ValueError(f"{what} not split over {n} ranks")
-    return torch.tensor_split(x.detach(), n)
+    return x.shape[0] // n
 
 
 def joined_shape(chunk, n):

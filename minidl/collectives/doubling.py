@@ -11,7 +11,7 @@ and are told the result. Thakur, Rabenseifner & Gropp 2005; Rabenseifner 2004.
 
 import torch
 
-from minidl.collectives.chunks import bounds, equal, fresh, joined_shape, place
+from minidl.collectives.chunks import bounds, equal_length, fresh, joined_shape, place
 from minidl.collectives.reducing import in_rank_order, reduction
 from minidl.comm import Recv, Send
 
@@ -96,11 +96,11 @@ def reduce_scatter(x, comm, op="sum"):
     MismatchError if shapes differ. Thakur, Rabenseifner & Gropp 2005, "Reduce-scatter".
     """
     combine, finish = reduction(op, x, comm.world_size)
-    team, m = team_of(comm.world_size), len(equal(x, comm.world_size)[0])
+    team, m = team_of(comm.world_size), equal_length(x, comm.world_size)
     y = fresh(fold(x, comm, team, combine))
     halve(blocks(y, [0, *(m * (rank + 1) for rank in team)], comm.rank, team), comm, combine)
-    chunks = equal(y, comm.world_size)
-    return finish(fresh(unfold(chunks[comm.left], chunks[comm.rank], comm, team)))
+    left, own = (y[rank * m:(rank + 1) * m] for rank in (comm.left, comm.rank))     # not all N views: there may be a thousand
+    return finish(fresh(unfold(left, own, comm, team)))
 
 
 def all_gather(chunk, comm, into=None):
@@ -111,13 +111,14 @@ def all_gather(chunk, comm, into=None):
     MismatchError if shapes differ. Thakur, Rabenseifner & Gropp 2005, sec. 4.1.
     """
     team, y = team_of(comm.world_size), place(joined_shape(chunk, comm.world_size), chunk, into)
-    chunks = equal(y, comm.world_size)
-    chunks[comm.rank].copy_(chunk.detach())
+    m = equal_length(y, comm.world_size)
+    left, own = (y[rank * m:(rank + 1) * m] for rank in (comm.left, comm.rank))
+    own.copy_(chunk.detach())
     if comm.rank not in team:
-        comm.send(chunks[comm.rank], to=comm.right)
+        comm.send(own, to=comm.right)
     elif comm.left not in team:
-        comm.start([Recv(chunks[comm.left], comm.left, into=chunks[comm.left])]).wait()
-    double(blocks(y, [0, *(len(chunks[0]) * (rank + 1) for rank in team)], comm.rank, team), comm)
+        comm.start([Recv(left, comm.left, into=left)]).wait()
+    double(blocks(y, [0, *(m * (rank + 1) for rank in team)], comm.rank, team), comm)
     whole = unfold(y, y, comm, team)
     return y if whole is y else y.copy_(whole)              # a resting rank's came as a message
 
