@@ -151,6 +151,9 @@ class Seconds(Demand):
         return Sight(counted <= wanted * (1 + 1e-9), f"at most {wanted * 1e6:.6g} us", f"{counted * 1e6:.6g} us")
 
 
+PLAIN = (int, str, type(None))          # what else is in lists; NaN is not what it was, so no float
+
+
 class Inputs(Demand):
     """Nobody changes what it was given."""
 
@@ -167,7 +170,11 @@ class Inputs(Demand):
             if len(before) != len(after):
                 return Sight(False, f"rank {rank} still has {len(before)} values", f"rank {rank} has {len(after)}")
             for given, left in zip(before, after):
-                if isinstance(given, torch.Tensor) and not (isinstance(left, torch.Tensor) and torch.equal(given, left)):
+                if isinstance(given, torch.Tensor):
+                    same = isinstance(left, torch.Tensor) and torch.equal(given, left)
+                else:
+                    same = not isinstance(given, PLAIN) or type(left) is type(given) and left == given
+                if not same:
                     return Sight(False, f"rank {rank} still has {spelled(given)}", f"rank {rank} has {spelled(left)}")
         return Sight(True, "unchanged", "unchanged")
 

@@ -60,6 +60,14 @@ class VirtualArena(arenas.LocalArena):
         pass
 
 
+def changed(answer, *pairs):
+    """An answer with some of its lines replaced by others, before, after, before, after; each before must be there."""
+    for before, after in zip(pairs[::2], pairs[1::2], strict=True):
+        assert before in answer, before
+        answer = answer.replace(before, after)
+    return answer
+
+
 def exercise(number):
     """The solutions notebook whose name begins with this number."""
     [path] = SOLUTIONS.glob(f"{number}_*.ipynb")
