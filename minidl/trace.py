@@ -110,7 +110,9 @@ class Trace:
         if unknown:
             raise ValueError(f"an Event has no {', '.join(sorted(unknown))}; it has {', '.join(Event._fields)}")
         keep = [event for event in self if all(getattr(event, k) == v for k, v in wanted.items())]
-        return Trace(self.world_size, keep, self.waits)
+        smaller = Trace(self.world_size, keep, self.waits)
+        smaller.flops, smaller.held, smaller.computing = self.flops, self.held, self.computing
+        return smaller
 
     def messages(self):
         """Every message as a (send, recv) pair, in the order in which the sends were posted."""

@@ -53,6 +53,9 @@ def stretches(trace, doing, end):
             found[rank, thread].append((posted, done))
         elif doing == "waiting" and kind not in NO_WAIT and waited is not None:
             found[rank, thread].append((waited, done))
+    for rank, thread in main_threads(trace).items() if doing == "computing" and trace.computing else ():
+        begin = extent(trace)[0]                            # what a Device charged, as far as the picture goes
+        found[rank, thread] += [(max(low, begin), min(high, end)) for low, high in trace.computing.get(rank, ()) if low < end and high > begin]
     return {who: union(when) for who, when in found.items()}
 
 

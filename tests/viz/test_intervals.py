@@ -1,8 +1,10 @@
 """No second counts twice, and what is made coarse keeps what fills half of a slice."""
 
+import torch
 from hypothesis import given, strategies as st
 
-from minidl.viz.intervals import coarse, legible, total, union
+from minidl import Device, VirtualWorld
+from minidl.viz.intervals import coarse, legible, stretches, total, union
 
 STRETCHES = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 10)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=20)
 
@@ -26,3 +28,14 @@ def test_few_stretches_stay_as_they_are():
     lanes = {0: [(0.0, 1.0), (2.0, 3.0)]}
     assert legible(lanes, 0.0, 4.0, 2) == (lanes, None)
     assert legible(lanes, 0.0, 4.0, 1)[1] == 20
+
+
+def test_what_a_device_charged_is_computing_within_the_picture():
+    def work(comm):
+        torch.ones(10, 10) @ torch.ones(10, 10)                            # 2 s
+        with comm.span("step"):
+            torch.ones(10, 10) @ torch.ones(10, 10)
+            comm.barrier()
+    trace = VirtualWorld(2, device=Device(1000.0)).run(work).trace
+    assert stretches(trace.where(span="step"), "computing", 9.0) == {(0, 0): [(2.0, 4.0)], (1, 0): [(2.0, 4.0)]}
+    assert stretches(trace, "computing", 9.0) == {(0, 0): [(2.0, 4.0)], (1, 0): [(2.0, 4.0)]}
