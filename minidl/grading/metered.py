@@ -64,8 +64,9 @@ class Held(Metered):
 
     def incredible(self, trial, wanted):
         outcome = trial.metered
+        longest = received(outcome.trace)
         for rank, given in enumerate(trial.case.inputs):
-            counted, least = most(outcome.trace, rank), least_held(given, outcome.results[rank], received(outcome.trace, rank))
+            counted, least = most(outcome.trace, rank), least_held(given, outcome.results[rank], longest[rank])
             if counted < least:
                 return f"rank {rank}: {counted:,} bytes in all, though what it was given, received and returned takes {least:,}"
         return ""
@@ -94,9 +95,13 @@ def least_held(given, result, message):
     return max(sum(storages.values()), message, *numbers, 0)
 
 
-def received(trace, rank):
-    """Bytes of the longest message that this rank received."""
-    return max((recv.nbytes for _, recv in trace.messages() if recv is not None and recv.rank == rank), default=0)
+def received(trace):
+    """Bytes of the longest message that each rank received."""
+    longest = [0] * trace.world_size
+    for rank, kind, nbytes in zip(*(trace.columns[name] for name in ("rank", "kind", "nbytes"))):
+        if kind == "recv" and nbytes > longest[rank]:
+            longest[rank] = nbytes
+    return longest
 
 
 class Flops(Metered):
