@@ -29,7 +29,7 @@ ALIKES = '''
 def odd_ones_out(parameters, comm):
     digest = hashlib.sha256(b"".join(p.detach().contiguous().numpy().tobytes() for p in parameters)).digest()
     prints = ring.all_gather(torch.frombuffer(bytearray(digest), dtype=torch.uint8), comm).reshape(comm.world_size, -1)
-    return [rank for rank in range(comm.world_size) if not torch.equal(prints[rank], prints[origin % comm.world_size])]
+    return [not torch.equal(own, prints[origin % comm.world_size]) for own in prints]
 '''
 DIGEST = ALIKES[ALIKES.index("    digest"):ALIKES.index("    prints")]
 GATHERED = "ring.all_gather(torch.frombuffer(bytearray(digest), dtype=torch.uint8), comm)"
@@ -125,7 +125,7 @@ def normalised(x, dy, comm):
     Mutant(ALIKE, "zero is as good as minus zero", loses={"values"}, answer=changed(ALIKES, "for p in parameters))", "for p in [p + 0.0 for p in parameters]))")),
     Mutant(ALIKE, "the first tensor alone", loses={"values"}, answer=changed(ALIKES, "for p in parameters)", "for p in parameters[:1])")),
     Mutant(ALIKE, "compares with rank 0", loses={"values"}, answer=changed(ALIKES, "prints[origin % comm.world_size]", "prints[0]")),
-    Mutant(ALIKE, "compares with the left neighbour", loses={"values"}, answer=changed(ALIKES, "prints[origin % comm.world_size]", "prints[rank - 1]")),
+    Mutant(ALIKE, "compares with the left neighbour", loses={"values"}, answer=changed(ALIKES, "own, prints[origin % comm.world_size]) for own in prints", "prints[rank], prints[rank - 1]) for rank in range(comm.world_size)")),
     Mutant(ALIKE, "whole models to everybody", loses={"bytes"}, answer=changed(ALIKES, DIGEST, "", GATHERED,
            "ring.all_gather(torch.cat([p.reshape(-1) for p in parameters]).view(torch.int32), comm)")),
     Mutant(ALIKE, "512 bits, written as text", loses={"bytes"}, answer=changed(ALIKES, "hashlib.sha256", "hashlib.sha512", ".digest()", ".hexdigest().encode()")),
