@@ -6,7 +6,7 @@ import torch
 from minidl import RankError, VirtualWorld
 from minidl.parallel.batch_norm import SyncBatchNorm, synchronised
 
-NEAR = dict(rtol=1e-4, atol=1e-5)       # the variance as a difference of squares, in float32
+NEAR = dict(rtol=1e-4, atol=1e-5)       # float32, and sums in another order
 
 
 def whole(shape=(12, 3, 2, 2)):
@@ -46,9 +46,49 @@ def test_equal_to_one_process_with_the_whole_batch(N, momentum):
 
 def test_one_collective_in_each_pass():
     trace = VirtualWorld(2).run(passes).trace
-    for span, elements in (("forward", 2 * 3 + 1), ("backward", 2 * 3)):
+    for span, elements, itemsize in (("forward", 2 * 3 + 1, 8), ("backward", 2 * 3, 4)):       # sums in float64
         sends = [e for e in trace.where(kind="send", rank=0) if e.span == span]
-        assert len(sends) == 2 and sum(e.nbytes for e in sends) == 4 * elements
+        assert len(sends) == 2 and sum(e.nbytes for e in sends) == itemsize * elements
+
+
+def far_away(comm):
+    """This rank's part of rows around 3000, and what is remembered of all: no rows on the last rank."""
+    norm, x = SyncBatchNorm(torch.nn.BatchNorm2d(3, momentum=1.0), comm), whole() + 3000
+    y = norm(x.tensor_split([5, 12])[comm.rank])
+    return y.detach(), norm.norm.running_mean, norm.norm.running_var
+
+
+def test_a_mean_far_from_zero_leaves_the_variance_right():
+    norm, x = torch.nn.BatchNorm2d(3, momentum=1.0), whole() + 3000
+    y = norm(x)
+    results = VirtualWorld(3).run(far_away).results
+    torch.testing.assert_close(torch.cat([r[0] for r in results]), y.detach(), rtol=0, atol=1e-3)      # 3000 has 2e-4 between floats
+    for _, mean, variance in results:
+        torch.testing.assert_close(mean, norm.running_mean)
+        torch.testing.assert_close(variance, norm.running_var, **NEAR)
+
+
+def half(comm):
+    """A convolution in bfloat16 before the norm, as autocast makes it."""
+    model, x = synchronised(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)), comm), whole()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(x.tensor_split(comm.world_size)[comm.rank])
+    (y.float() ** 3).sum().backward()
+    return y.detach(), model[0].weight.grad, model[1].norm.running_var
+
+
+def test_bfloat16_in_and_out_with_statistics_in_float32():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(whole())
+    (y.float() ** 3).sum().backward()
+    results = VirtualWorld(2).run(lambda comm: torch.manual_seed(0) and half(comm)).results
+    found = torch.cat([r[0] for r in results])
+    assert found.dtype == y.dtype == torch.bfloat16
+    torch.testing.assert_close(found, y.detach(), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(sum(r[1] for r in results), model[0].weight.grad, rtol=0.1, atol=1.0)
+    torch.testing.assert_close(results[1][2], model[1].running_var, rtol=1e-3, atol=1e-4)
 
 
 def test_averaging_the_ranks_own_statistics_is_something_else():
