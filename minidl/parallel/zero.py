@@ -13,6 +13,7 @@ Left out: optimizers that look at a parameter's shape (a shard is a vector); pee
 """
 
 import torch
+from torch.utils._pytree import tree_leaves, tree_map
 
 from minidl.collectives import ring
 from minidl.parallel.data import share_state
@@ -45,7 +46,7 @@ class Zero1(torch.nn.Module):
         self.units = units_of(model, comm, is_unit, compute_dtype)
         if compute_dtype is not None:
             for unit in self.units:
-                unit.module.register_forward_pre_hook(lambda _, args: tuple(map(cast, args)))
+                unit.module.register_forward_pre_hook(lambda _, args, kwargs: tree_map(cast, (args, kwargs)), with_kwargs=True)
         self.shards = [flat.shard for unit in self.units for flat in unit.trained]
         self.optimizer = make_optimizer(self.shards)
 
@@ -104,7 +105,7 @@ class Zero2(Zero1):
 
     def __init__(self, model, comm, make_optimizer, **how):
         super().__init__(model, comm, make_optimizer, **how)
-        self.under_way, self.missing = [], {}
+        self.under_way, self.missing, self.passing = [], {}, False
         for unit in self.units:
             parts = [part for flat in unit.trained for part in flat.parts]
             self.missing[unit] = len(parts)
@@ -113,6 +114,9 @@ class Zero2(Zero1):
 
     def arrived(self, unit, of):
         """One of the unit's `of` gradients is there; when all are, they leave."""
+        if not self.passing:
+            self.passing = True
+            torch.autograd.Variable._execution_engine.queue_callback(self.pass_over)       # torch calls it at the end of this backward pass
         self.missing[unit] -= 1
         if self.missing[unit] == 0:
             self.missing[unit] = of
@@ -123,12 +127,17 @@ class Zero2(Zero1):
         for flat in unit.trained:
             self.under_way.append(self.comm.background(flat.scatter, flat.gradient(), self.reduce_scatter, self.comm))
 
-    def reduce_gradients(self):
-        for unit in self.units:                             # those in which a parameter got no gradient
-            parts = [part for flat in unit.trained for part in flat.parts]
-            if self.missing[unit] < len(parts):
-                self.missing[unit] = len(parts)
+    def pass_over(self):
+        """A backward pass is over: units in which a parameter got no gradient leave now, so that the next pass counts from the start."""
+        self.passing = False
+        for unit in self.units:
+            of = sum(len(flat.parts) for flat in unit.trained)
+            if self.missing[unit] < of:
+                self.missing[unit] = of
                 self.backward_over(unit)
+
+    def reduce_gradients(self):
+        self.pass_over()                                    # where an error ended the pass before
         for work in self.under_way:
             work.wait()
         self.under_way = []
@@ -170,8 +179,7 @@ class Zero3(Zero2):
         if unit in self.backward_begun:                     # recomputed, for a backward pass that is still to use it
             return
         self.release(unit)
-        outputs = output if isinstance(output, (tuple, list)) else [output]
-        waiting = [t for t in outputs if isinstance(t, torch.Tensor) and t.requires_grad]
+        waiting = [t for t in tree_leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
         for tensor in waiting:
             tensor.register_hook(lambda _, unit=unit: self.backward_begins(unit))
 

@@ -216,6 +216,99 @@ def test_a_tied_parameter_belongs_to_the_root_and_stays_one():
     assert torch.equal(found["embed.weight"], found["head.weight"])
 
 
+class Chosen(torch.nn.Module):
+    """Two units; which of their parameters get a gradient differs from one backward pass to the next."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.units = torch.nn.ModuleList(Experts() for _ in range(2))
+
+    def forward(self, x, which):
+        for unit in self.units:
+            x = unit(x, which)
+        return x
+
+
+class Experts(torch.nn.Module):
+    """One of the first three layers, as chosen, and the last one after it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(5, 5) for _ in range(4))
+
+    def forward(self, x, which):
+        return x + self.layers[3](torch.tanh(self.layers[which](x)))
+
+
+def choose(model, x, passes, own=slice(None)):
+    """A microbatch for each entry of `passes`, which names the layer that it goes through."""
+    for which in passes:
+        (model(x[own], which) ** 2).mean().backward()
+
+
+@pytest.mark.parametrize("passes", [(0, 0), (0, 1, 2), (2, 0, 1, 2)])
+@pytest.mark.parametrize("way", WAYS)
+def test_microbatches_may_leave_parameters_without_a_gradient(way, passes):
+    x, alone, sgd = torch.randn(8, 5, generator=torch.Generator().manual_seed(6)), Chosen(), lambda ps: torch.optim.SGD(ps, lr=0.1)
+    def sharded(comm):
+        zero = way(Chosen(), comm, sgd)
+        for _ in range(2):
+            choose(zero, x, passes, torch.arange(8).chunk(comm.world_size)[comm.rank])
+            zero.step()
+        return zero.full_state_dict()
+    optimizer = sgd(alone.parameters())
+    for _ in range(2):
+        optimizer.zero_grad()
+        choose(alone, x, passes)
+        optimizer.step()
+    assert_same(VirtualWorld(2).run(sharded).results[1], alone.state_dict())
+
+
+class Nested(torch.nn.Module):
+    """Units that take keywords and return a dict and nested tuples, as an LSTM does."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.named, self.rnn, self.head = Named(), torch.nn.LSTM(5, 4, batch_first=True), torch.nn.Linear(4, 6)
+
+    def forward(self, tokens):
+        x = torch.nn.functional.one_hot(tokens, 5 + 1)[..., :5].float()
+        _, (h, _) = self.rnn(self.named(x=x)["y"][:, None])
+        return self.head(h[-1])
+
+
+class Named(torch.nn.Module):
+    """One layer; a keyword in, a dict out."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(5, 5)
+
+    def forward(self, *, x):
+        return {"y": torch.tanh(self.layer(x))}
+
+
+def nested(way, comm, **how):
+    zero, (x, y) = way(Nested(), comm, adam, **how), tokens()
+    own = torch.arange(12).chunk(comm.world_size)[comm.rank]
+    loss_of(zero, x[own], y[own]).backward()
+    zero.step()
+    return zero.full_state_dict()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_units_may_take_keywords_and_return_dicts_and_nested_tuples(way):
+    model, (x, y) = Nested(), tokens()
+    optimizer = adam(model.parameters())
+    loss_of(model, x, y).backward()
+    optimizer.step()
+    assert_same(VirtualWorld(2).run(nested, way).results[1], model.state_dict())
+    half = VirtualWorld(2).run(nested, way, compute_dtype=torch.bfloat16).results[1]
+    assert all(torch.isfinite(value).all() for value in half.values())
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_rank_that_dies_ends_the_run_in_words(way):
     with pytest.raises(RankDied, match="Rank 1 was killed"):
