@@ -36,7 +36,8 @@ class NaiveDataParallel(torch.nn.Module):
     def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False):
         super().__init__()
         self.model, self.comm, self.all_reduce, self.unused = model, comm, all_reduce, unused
-        self.names, self.parameters_ = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad))
+        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.names, self.parameters_ = list(trained), list(trained.values())
         self.synchronising = True
         share_state(model, comm)
 

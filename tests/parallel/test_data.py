@@ -234,6 +234,17 @@ def test_a_parameter_without_a_gradient_is_an_error_that_names_it():
         VirtualWorld(2).run(forgotten)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_model_that_is_all_frozen_still_starts_alike_and_sends_no_gradient(way):
+    def frozen(comm):
+        parallel = way(torch.nn.Linear(2, 2).requires_grad_(False), comm)
+        with comm.span("step"):
+            parallel.synchronise()
+        return state(parallel)
+    run = VirtualWorld(2).run(frozen)
+    assert torch.equal(*run.results) and not [e for e in run.trace.where(kind="send") if e.span == "step"]
+
+
 def test_two_backward_passes_without_no_sync_are_an_error():
     def twice(comm):
         parallel = DataParallel(torch.nn.Linear(2, 2), comm)
