@@ -118,13 +118,10 @@ def gradients_beside(x, y, left_first, comm):
            "        loss_of(", "        missing[:], under_way[:] = [len(bucket) for bucket in buckets], []\n        loss_of(",
            ".backward()\n", ".backward()\n        for work in under_way:\n            work.wait()\n")),
     Mutant(OVERLAP, "the last microbatch alone", loses={"values", "real"}, answer=changed(BESIDE, "        loss_of(", "        model.zero_grad()\n        loss_of(")),
-    Mutant(OVERLAP, "the mean over ranks, the sum over microbatches", loses={"values", "real"}, answer=changed(BESIDE, "(N * len(x))", "N")),
     Mutant(OVERLAP, "the sum for the mean", loses={"values", "real"}, answer=changed(BESIDE, " / (N * len(x))", "")),
     Mutant(OVERLAP, "a further forward pass, to see the loss", loses={"flops"}, answer=changed(BESIDE, "    for bucket, work in zip(", "    loss_of(model, x[-1], y[-1])\n    for bucket, work in zip(")),
     Mutant(OVERLAP, "every gradient goes twice in its bucket", loses={"bytes"}, answer=changed(BESIDE, "for p in buckets[len(under_way)]])", "for p in buckets[len(under_way)]] * 2)",
            "work.wait()", "work.wait()[:len(bucket) * x.shape[-1] ** 2]")),
-    Mutant(OVERLAP, "the tied layer is sent twice", loses={"steps", "bytes"}, answer=changed(BESIDE, "    for bucket, work in zip(", '''    comm.background(all_reduce, torch.cat([p.grad.reshape(-1) for p in layers[-1].parameters()]), comm).wait()
-    for bucket, work in zip(''')),
     Mutant(OVERLAP, "takes our DataParallel", loses={"own work", "steps", "bytes", "overlap"}, answer='''
 from minidl.parallel.data import DataParallel
 
