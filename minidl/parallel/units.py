@@ -78,6 +78,10 @@ class Unit:
         """The Flats that get gradients."""
         return [flat for flat in self.flats if flat.shard.requires_grad]
 
+    def trained_parts(self):
+        """The parameters that get gradients."""
+        return [part for flat in self.trained for part in flat.parts]
+
     def gather(self, all_gather, comm):
         """Every rank has this unit's parameters."""
         for flat in self.flats:

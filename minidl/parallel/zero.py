@@ -9,7 +9,8 @@
 All compute the same step: the optimizer works on this rank's shard of the parameters, and the shards are put together
 when they are needed. With k microbatches a step Zero1 still sends 2, Zero2 k + 1, Zero3 3 k times the parameters.
 Rajbhandari et al. 2020, "ZeRO: memory optimizations toward training trillion parameter models", sec. 5 and 7.
-Left out: optimizers that look at a parameter's shape (a shard is a vector); peers that are only imagined, see imagined.py.
+Left out: optimizers that look at a parameter's shape (a shard is a vector), or leave out one without a gradient (here it is
+zero, and weights decay); peers that are only imagined, see imagined.py.
 """
 
 import torch
@@ -100,44 +101,50 @@ class Zero1(torch.nn.Module):
 class Zero2(Zero1):
     """Gradients are sharded, too: a unit's are reduced as soon as its backward pass is over, and then freed.
 
-    They travel beside the computation. The bytes are those of Zero1; with k backward passes a step, k + 1 in place of 2.
+    They travel beside the computation, the last unit's first on every rank, or one rank's unit would be added to another's.
+    The bytes are those of Zero1; with k backward passes a step, k + 1 in place of 2.
     """
 
     def __init__(self, model, comm, make_optimizer, **how):
         super().__init__(model, comm, make_optimizer, **how)
-        self.under_way, self.missing, self.passing = [], {}, False
-        for unit in self.units:
-            parts = [part for flat in unit.trained for part in flat.parts]
-            self.missing[unit] = len(parts)
-            for part in parts:
-                part.register_post_accumulate_grad_hook(lambda _, unit=unit, of=len(parts): self.arrived(unit, of))
+        self.under_way, self.passing = [], False
+        self.queue = [unit for unit in reversed(self.units) if unit.trained]
+        self.begin_pass()
+        for unit in self.queue:
+            for part in unit.trained_parts():
+                part.register_post_accumulate_grad_hook(lambda _, unit=unit: self.arrived(unit))
 
-    def arrived(self, unit, of):
-        """One of the unit's `of` gradients is there; when all are, they leave."""
+    def begin_pass(self):
+        """No unit has left, and all gradients are still to come."""
+        self.left, self.missing = 0, {unit: len(unit.trained_parts()) for unit in self.queue}
+
+    def arrived(self, unit):
+        """One of the unit's gradients is there."""
         if not self.passing:
             self.passing = True
             torch.autograd.Variable._execution_engine.queue_callback(self.pass_over)       # torch calls it at the end of this backward pass
         self.missing[unit] -= 1
         if self.missing[unit] == 0:
-            self.missing[unit] = of
             self.backward_over(unit)
 
     def backward_over(self, unit):
-        """The unit's gradients go on their way to their shards."""
-        for flat in unit.trained:
-            self.under_way.append(self.comm.background(flat.scatter, flat.gradient(), self.reduce_scatter, self.comm))
+        """All gradients of the unit are there: those units leave whose turn it is now."""
+        while self.left < len(self.queue) and self.missing[self.queue[self.left]] == 0:
+            for flat in self.queue[self.left].trained:
+                self.under_way.append(self.comm.background(flat.scatter, flat.gradient(), self.reduce_scatter, self.comm))
+            self.left += 1
 
     def pass_over(self):
-        """A backward pass is over: units in which a parameter got no gradient leave now, so that the next pass counts from the start."""
+        """A backward pass is over: units in which a parameter got no gradient leave, too."""
+        for unit in self.queue[self.left:]:
+            self.missing[unit] = 0
+            self.backward_over(unit)
         self.passing = False
-        for unit in self.units:
-            of = sum(len(flat.parts) for flat in unit.trained)
-            if self.missing[unit] < of:
-                self.missing[unit] = of
-                self.backward_over(unit)
+        self.begin_pass()
 
     def reduce_gradients(self):
-        self.pass_over()                                    # where an error ended the pass before
+        if self.passing:                                    # an error ended the backward pass
+            self.pass_over()
         for work in self.under_way:
             work.wait()
         self.under_way = []
@@ -147,7 +154,8 @@ class Zero3(Zero2):
     """Parameters are sharded, too: a unit's are gathered before its forward and its backward pass, and freed after each.
 
     prefetch: while a unit computes, the next one is gathered: one unit more in memory, and less waiting. The order is
-    that of the last step. 3 (N - 1) / N times the parameters are sent for each forward and backward pass.
+    that of the last step. 3 (N - 1) / N times the parameters are sent for each forward and backward pass. All ranks must
+    use the same units in the same order. Raises ValueError for a unit that cannot be called, such as a ModuleList.
     """
 
     def __init__(self, model, comm, make_optimizer, *, prefetch=True, **how):
@@ -155,6 +163,8 @@ class Zero3(Zero2):
         self.prefetch, self.coming, self.here, self.backward_begun = prefetch, {}, set(), set()
         self.order, self.last_order = [], []                # (unit, pass) in the order of their use
         for unit in self.units:
+            if isinstance(unit.module, (torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.ParameterList, torch.nn.ParameterDict)):
+                raise ValueError(f"{unit.name} is a {type(unit.module).__name__}: nobody calls it, so nobody would gather it; let is_unit choose its entries")
             unit.free()
             unit.module.register_forward_pre_hook(lambda *_, unit=unit: self.needed(unit, "forward"))
             unit.module.register_forward_hook(lambda _, __, output, unit=unit: self.forward_over(unit, output))

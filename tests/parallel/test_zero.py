@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minidl import Crash, Op, RankDied, VirtualWorld
+from minidl import Crash, Op, RankDied, RankError, VirtualWorld
 from minidl.parallel.units import units_of
 from minidl.parallel.zero import Zero1, Zero2, Zero3, every_child
 from minidl.zoo.models import GPT, next_token_loss
@@ -263,6 +263,26 @@ def test_microbatches_may_leave_parameters_without_a_gradient(way, passes):
         choose(alone, x, passes)
         optimizer.step()
     assert_same(VirtualWorld(2).run(sharded).results[1], alone.state_dict())
+
+
+@pytest.mark.parametrize("way", [Zero1, Zero2])
+def test_another_layer_on_each_rank_is_the_mean_over_ranks(way):
+    x, alone, sgd = torch.randn(4, 5, generator=torch.Generator().manual_seed(6)), Chosen(), lambda ps: torch.optim.SGD(ps, lr=0.1)
+    def sharded(comm):
+        zero = way(Chosen(), comm, sgd, is_unit=lambda name, module: isinstance(module, torch.nn.Linear))
+        choose(zero, x, [comm.rank])
+        zero.step()
+        return zero.full_state_dict()
+    for which in range(3):
+        ((alone(x, which) ** 2).mean() / 3).backward()
+    sgd(alone.parameters()).step()
+    for found in VirtualWorld(3).run(sharded).results:
+        assert_same(found, alone.state_dict())
+
+
+def test_a_unit_that_nobody_calls_is_refused_in_words():
+    with pytest.raises(RankError, match="blocks is a ModuleList: nobody calls it"):
+        VirtualWorld(2).run(train, Zero3, is_unit=lambda name, module: name == "blocks")
 
 
 class Nested(torch.nn.Module):
