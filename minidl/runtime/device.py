@@ -76,7 +76,9 @@ def metered(meters, node):
 
 def about_meta(error):
     """The error, or one in words for what torch says where a value of a meta tensor is asked for."""
-    if isinstance(error, (RuntimeError, NotImplementedError)) and "meta tensor" in str(error).lower():
+    says = str(error).lower()                               # of a value; of numpy(); of sizes that depend on values, as in x[x > 0]
+    if isinstance(error, (RuntimeError, TypeError)) and any(words in says for words in ("meta tensor", "meta device type", "register_meta")) \
+            and not says.startswith("a meta tensor has"):
         told = TypeError("a meta tensor has a shape and no values, and this line asks for one: leave out what depends on data "
                          f"(printing a loss, clipping by a norm), or run it with real tensors. torch says: {error}")
         return told.with_traceback(error.__traceback__)

@@ -236,9 +236,11 @@ def test_a_model_of_meta_tensors_needs_no_memory_and_its_shards_are_counted():
     assert trace.sent("nbytes")[5] == 3 * P * 7 / 8
 
 
-def test_asking_a_meta_tensor_for_a_value_is_an_error_in_words():
+@pytest.mark.parametrize("ask", [lambda x: x.sum().item(), lambda x: x.sum() > 0 or None, torch.Tensor.tolist, torch.Tensor.numpy,
+                                 lambda x: x[x > 0], torch.nonzero, torch.unique, torch.Tensor.cpu])
+def test_asking_a_meta_tensor_for_a_value_is_an_error_in_words(ask):
     with pytest.raises(RankError, match="a meta tensor has a shape and no values, and this line asks for one"):
-        VirtualWorld(1).run(lambda comm: torch.ones(2, device="meta").sum().item())
+        VirtualWorld(1).run(lambda comm: ask(torch.ones(2, device="meta")))
 
 
 def test_a_device_has_a_rate():
