@@ -12,6 +12,7 @@ out; no tensor is looked at and no learner's code runs here, so a judge can keep
 from collections import deque
 from dataclasses import dataclass
 
+
 @dataclass(frozen=True)
 class Link:
     """A connection: alpha seconds of latency, beta seconds per byte (1e-9 is 1 GB/s)."""
@@ -20,7 +21,7 @@ class Link:
     beta: float = 1e-9
 
     def __post_init__(self):
-        if self.alpha < 0 or self.beta < 0:
+        if not (self.alpha >= 0 and self.beta >= 0):
             raise ValueError(f"{self}: alpha and beta are not negative")
 
 
@@ -30,6 +31,9 @@ class Uniform:
 
     alpha: float = 20e-6
     beta: float = 1e-9
+
+    def __post_init__(self):
+        Link(self.alpha, self.beta)                     # refuses what no link has
 
     def between(self, source, to):
         """(Link, names of what the message shares with others) from `source` to `to`."""
@@ -49,6 +53,10 @@ class Islands:
     slow: Link = Link(20e-6, 1e-10)
     contention: bool = False
 
+    def __post_init__(self):
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(f"an island has 1 rank or more, not {self.size!r}")
+
     def between(self, source, to):
         """(Link, names of what the message shares with others) from `source` to `to`."""
         home, away = source // self.size, to // self.size
@@ -65,6 +73,10 @@ class OneSlowLink:
     b: int
     slow: Link = Link(20e-6, 1e-8)
     others: Link = Link(20e-6, 1e-9)
+
+    def __post_init__(self):
+        if self.a == self.b or min(self.a, self.b) < 0:
+            raise ValueError(f"a link joins two different ranks, counted from 0, not {self.a} and {self.b}")
 
     def between(self, source, to):
         """(Link, names of what the message shares with others) from `source` to `to`."""

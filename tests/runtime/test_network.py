@@ -85,3 +85,12 @@ def test_sides_that_differ_never_meet_and_leftovers_are_known():
 def test_a_link_is_never_faster_than_light():
     with pytest.raises(ValueError, match="not negative"):
         Link(alpha=-1)
+    with pytest.raises(ValueError, match="not negative"):
+        Uniform(beta=float("nan"))
+
+
+@pytest.mark.parametrize("make, words", [(lambda: Islands(0), "1 rank or more, not 0"), (lambda: Islands(2.5), "1 rank or more"),
+                                         (lambda: OneSlowLink(1, 1), "two different ranks"), (lambda: OneSlowLink(-1, 0), "counted from 0")])
+def test_a_network_that_cannot_be_is_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
