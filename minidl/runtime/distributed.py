@@ -26,7 +26,7 @@ from minidl.runtime.meeting import Meeting
 from minidl.runtime.native import FOREVER, run_native
 from minidl.runtime.nccl import Crossing, NoWires
 from minidl.runtime.preemption import interrupt_nobody
-from minidl.runtime.wrapping import Parts, RuntimeComm, comm_name, label, landing
+from minidl.runtime.wrapping import Parts, RuntimeComm, comm_name, label, landing, lasting
 
 CONTEXTS = 12                           # bits of a tag that name the communicator
 EPOCHS = 18                             # bits that name the run
@@ -191,7 +191,7 @@ class DistributedComm(RuntimeComm):
         return self.node.lane(comm_name(self._label, (*self._origins, self._label)))
 
     def compute(self, seconds):
-        time.sleep(seconds)
+        time.sleep(lasting(seconds))
 
     def progress(self, i, n):
         if self.node.report_progress:

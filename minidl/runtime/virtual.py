@@ -12,6 +12,8 @@ import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from torch import Tensor
+
 from minidl.comm import Recv, Send
 from minidl.errors import MismatchError
 from minidl.runtime.calling import here
@@ -23,7 +25,7 @@ from minidl.runtime.strands import Broken
 from minidl.runtime.traced import FEW
 from minidl.runtime.virtual_lane import VirtualLane
 from minidl.runtime.virtual_work import VirtualWork, size_of
-from minidl.runtime.wrapping import RuntimeComm, comm_name, label, landing
+from minidl.runtime.wrapping import RuntimeComm, comm_name, label, landing, lasting
 
 
 class VirtualNode:
@@ -104,7 +106,10 @@ class VirtualComm(RuntimeComm):
 
     def _way(self, op):
         """The Way that `op` goes; raises in words for a wrong op or rank."""
-        known = self._to.get(op.to) if type(op) is Send else self._from.get(op.source) if type(op) is Recv else None
+        if type(op) is Send:
+            known = self._to.get(op.to) if isinstance(op.tensor, Tensor) else None
+        else:
+            known = self._from.get(op.source) if type(op) is Recv and isinstance(op.like, Tensor) else None
         return known or self._new_way(op)
 
     def _new_way(self, op):
@@ -168,7 +173,7 @@ class VirtualComm(RuntimeComm):
         node = self.node
         strand = node.strand()
         mark = node.mark("compute", self.name, strand)
-        node.advance(strand, seconds * node.damage.factor)
+        node.advance(strand, lasting(seconds) * node.damage.factor)
         mark.end(strand.clock)
 
     def progress(self, i, n):

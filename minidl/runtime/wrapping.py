@@ -3,6 +3,8 @@
     TracedComm( FaultyComm( DistributedComm ) )       each overrides `start`; groups and twins are wrapped alike
 """
 
+from torch import Tensor
+
 from minidl.comm import Comm, Native, Recv, Send, Work
 from minidl.runtime.calling import call
 
@@ -32,6 +34,10 @@ class RuntimeComm(Comm):
             return -1
         if kind is not Send and kind is not Recv:
             raise TypeError(f"start() takes Send, Recv and Native, not {kind.__name__}")
+        tensor = op.tensor if kind is Send else op.like
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"a message is a tensor, not a {type(tensor).__name__}: {'send' if kind is Send else 'receive like'} "
+                            "torch.tensor(x) instead")
         rank = op.to if kind is Send else op.source
         if rank == self.rank or not 0 <= rank < self.world_size:
             reason = "a rank cannot send to itself" if rank == self.rank else f"ranks go from 0 to {self.world_size - 1}"
@@ -119,6 +125,13 @@ def comm_name(label, origins):
     for they run in different threads.
     """
     return label + "".join("+1" if origin == label else f"+{origin}" for origin in origins)
+
+
+def lasting(seconds):
+    """`seconds`; raises ValueError where nothing can take so long."""
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"compute() takes a number of seconds that is not negative, not {seconds!r}")
+    return seconds
 
 
 def landing(op):

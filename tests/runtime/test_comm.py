@@ -236,3 +236,18 @@ def test_per_rank_arguments(either):
     assert run.results == [11, 30, 310]
     with pytest.raises(ValueError, match="2 entries, the world has 3"):
         either(3).run(give, PerRank([1, 2]), 1, scale=1)
+
+
+@pytest.mark.parametrize("wrong, error, words", [
+    (lambda comm: comm.send([1, 2], comm.right), TypeError, r"a message is a tensor, not a list: send torch.tensor\(x\) instead"),
+    (lambda comm: comm.recv(3, comm.left), TypeError, "a message is a tensor, not a int: receive like"),
+    (lambda comm: comm.start([Send(torch.ones(1), comm.right), Send(None, comm.left)]), TypeError, "not a NoneType"),
+    (lambda comm: comm.compute(-1), ValueError, "a number of seconds that is not negative, not -1"),
+    (lambda comm: comm.compute(float("nan")), ValueError, "not nan")])
+def test_what_is_no_message_and_no_time_is_refused(either, wrong, error, words):
+    def after_a_first_one(comm):
+        comm.exchange(torch.ones(1), comm.right, comm.left)
+        wrong(comm)
+    with pytest.raises(RankError, match=words) as caught:
+        either(3).run(after_a_first_one)
+    assert f"raised {error.__name__}" in str(caught.value) and sum(caught.value.trace.sent()) == 3
