@@ -76,6 +76,7 @@ class Trace:
     columns     field of Event -> list, sorted by rank, then by the order in which it happened
     waits       who waited for whom when the run stopped; empty when it ended well
     values      (rank, seq) of a send -> its numbers, where the tensor has few of them
+    whole       False where events are missing: the record was full, or this is what where() chose of another Trace
     unrecorded  (messages, bytes) that each rank sent after the record was full: counted, and no more
     flops       floating-point operations of each rank, where they were metered; else None
     held        rank -> [(operation, seconds, kind of memory, bytes more or less), ...], where it was metered
@@ -91,7 +92,7 @@ class Trace:
             rows = sorted(events, key=itemgetter(0, 2))
             self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
             self.values = {}
-        self.flops, self.held, self.computing = None, {}, {}
+        self.flops, self.held, self.computing, self.whole = None, {}, {}, True
         self.unrecorded = unrecorded or [(0, 0)] * world_size
         self._ended = ended
 
@@ -111,14 +112,19 @@ class Trace:
             raise ValueError(f"an Event has no {', '.join(sorted(unknown))}; it has {', '.join(Event._fields)}")
         keep = [event for event in self if all(getattr(event, k) == v for k, v in wanted.items())]
         smaller = Trace(self.world_size, keep, self.waits)
+        smaller.whole = self.whole and len(keep) == len(self)
         smaller.flops, smaller.held, smaller.computing = self.flops, self.held, self.computing
         return smaller
 
     def messages(self):
-        """Every message as a (send, recv) pair, in the order in which the sends were posted."""
+        """Every message as a (send, recv) pair, in the order in which the sends were posted.
+
+        In a Trace that is not whole, those are left out that are over and whose receive is not here.
+        """
         received = {(e.comm, e.peer, e.rank, e.number): e for e in self if e.kind == "recv"}
         sends = sorted((e for e in self if e.kind == "send"), key=lambda e: e.posted)
-        return [Message(e, received.get((e.comm, e.rank, e.peer, e.number))) for e in sends]
+        pairs = [Message(e, received.get((e.comm, e.rank, e.peer, e.number))) for e in sends]
+        return pairs if self.whole else [m for m in pairs if m.recv is not None or m.send.done is None]
 
     def sent(self, what="messages"):
         """How many "messages" or "nbytes" each rank sent: a list, one entry a rank."""

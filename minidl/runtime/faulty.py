@@ -76,12 +76,14 @@ def check_faults(faults, world_size, virtual=False):
         ranks = (fault.source, fault.to) if isinstance(fault, Delay) else (fault.rank,)
         if not all(0 <= rank < world_size for rank in ranks):
             raise ValueError(f"{fault}: ranks go from 0 to {world_size - 1}")
-        if isinstance(fault, Delay) and (fault.seconds < 0 or fault.source == fault.to):
-            raise ValueError(f"{fault}: seconds must not be negative, and a link joins two different ranks")
-        if isinstance(fault, Slow) and fault.factor < 1:
+        if isinstance(fault, Delay) and (not 0 <= fault.seconds < float("inf") or fault.source == fault.to):
+            raise ValueError(f"{fault}: seconds are a number and not negative, and a link joins two different ranks")
+        if isinstance(fault, Slow) and not 1 <= fault.factor < float("inf"):
             raise ValueError(f"{fault}: factor must be 1 or more")
         if isinstance(fault, Crash) and not isinstance(fault.at, (Op, Span, Seconds)):
             raise TypeError(f"{fault}: `at` is Op(n), Span(name, k) or Seconds(t)")
+        if isinstance(fault, Crash) and isinstance(fault.at, Seconds) and not fault.at.t >= 0:
+            raise ValueError(f"{fault}: t is a number of seconds and not negative")
         if isinstance(fault, Crash) and isinstance(fault.at, Seconds) and not virtual:
             raise ValueError(f"{fault}: Seconds(t) is a moment on the virtual clock; in a World use Op(n) or Span(name, k)")
 

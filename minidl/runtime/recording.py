@@ -20,7 +20,7 @@ class Mark:
 
     def __init__(self, kind, comm, rank, time, place, order, path):
         self.kind, self.comm, self.rank, self.time, self.place = kind, comm, rank, time, place
-        self.order, self.path, self.waited, self.done = order, path, None, None
+        self.order, self.path, self.waited, self.done = order, path, time, None     # nobody waits for it before it begins
 
     @property
     def tickets(self):
@@ -28,15 +28,15 @@ class Mark:
         return (self,)
 
     def end(self, clock):
-        """It is over; nobody waited for it before it began."""
-        self.waited, self.done = self.time, clock
+        """It is over."""
+        self.done = clock
 
 
 class Record:
     """Everything that the ranks of one run did, as long as there is room; messages beyond are counted only."""
 
-    def __init__(self, size, room, delays):
-        self.room, self.delays = room, delays
+    def __init__(self, size, room, delays=None, slow=()):
+        self.room, self.delays, self.slow, self.full = room, delays, slow, False
         self.entries = [[] for _ in range(size)]        # of each rank, its Postings and Marks
         self.unrecorded = [(0, 0)] * size
 
@@ -44,7 +44,7 @@ class Record:
         """Is there room for these events of a Posting or a Mark? Then it is kept."""
         self.room -= events
         if self.room < 0:
-            self.room = 0
+            self.room, self.full = 0, True
             return False
         self.entries[entry.rank].append(entry)
         return True
@@ -55,11 +55,13 @@ class Record:
             messages, total = self.unrecorded[ticket.posting.rank]
             self.unrecorded[ticket.posting.rank] = messages + 1, total + ticket.nbytes
 
-    def trace(self, waits, ended):
-        """The Trace of the run. Its columns are made when somebody looks at them."""
-        return Trace(len(self.entries), (), waits, self.unrecorded, ended, later=self._columns)
+    def trace(self, waits, ended, limit):
+        """The Trace of the run, of which nothing after `limit` happened. Its columns are made when somebody looks at them."""
+        trace = Trace(len(self.entries), (), waits, self.unrecorded, ended, later=lambda: self._columns(limit))
+        trace.whole = not self.full
+        return trace
 
-    def _columns(self):
+    def _columns(self, limit):
         """(columns of the Trace, values of small tensors); the record is empty afterwards, so that its many objects are gone."""
         events = [[(entry, ticket) for entry in own for ticket in entry.tickets] for own in self.entries]
         self.entries = ()
@@ -68,6 +70,7 @@ class Record:
         names = {signature: (tuple(signature[0]), dtype_name(signature[1]) if signature[1] else "")
                  for signature in {ticket.signature for ticket in tickets}}
         lines = {place: place_name(place) for place in {entry.place for entry in entries}}
+        done = [None if entry.waited is None or ticket.done is None or ticket.done > limit else ticket.done for entry, ticket in rows]
         columns = {
             "rank": [entry.rank for entry in entries],
             "thread": [thread for own in events for thread in _threads(own)],
@@ -81,20 +84,20 @@ class Record:
             "nbytes": [ticket.nbytes for ticket in tickets],
             "posted": [entry.time for entry in entries],
             "waited": [entry.waited for entry in entries],
-            "done": [ticket.done if entry.waited is not None else None for entry, ticket in rows],
+            "done": done,
             "span": [entry.path for entry in entries],
             "line": [lines[entry.place] for entry in entries],
-            "fate": [self._fate(entry, ticket) for entry, ticket in rows],
+            "fate": ["unfinished" if end is None else self._fate(*row) for end, row in zip(done, rows)],
         }
         values = {(rank, seq): ticket.values for rank, own in enumerate(events)
                   for seq, (_, ticket) in enumerate(own) if ticket.values is not None}
         return columns, values
 
     def _fate(self, entry, ticket):
-        if entry.waited is None:
-            return "unfinished"
-        slow = self.delays and ticket.peer >= 0 and self.delays.get((ticket.way.source, ticket.way.to))
-        return "delayed" if slow else "delivered"
+        if ticket.peer < 0:
+            return "delivered"
+        late = self.delays and self.delays.get((ticket.way.source, ticket.way.to))
+        return "delayed" if late else "slowed" if entry.rank in self.slow else "delivered"
 
 
 def _threads(events):

@@ -21,14 +21,14 @@ class VirtualWork(Work):
             return self.result
         node, posting = self.node, self.posting
         strand = node.strand()
-        began = last = strand.clock
+        posting.waited = last = strand.clock
         if self.missing:
             self.waiter, strand.waiting = strand, self
             try:
                 node.strands.block(strand)
             finally:
                 self.waiter = strand.waiting = None
-        posting.waited, result = began, []
+        result = []
         for ticket in posting.tickets:
             if ticket.done > last:
                 last = ticket.done

@@ -53,10 +53,12 @@ class VirtualWorld:
         if isinstance(world_size, bool) or not isinstance(world_size, int) or not 1 <= world_size <= 4096:
             raise ValueError(f"a VirtualWorld has 1 to 4096 ranks, not {world_size!r}")
         self.world_size, self.network = world_size, Uniform() if network is None else network
-        if not callable(getattr(self.network, "between", None)):
+        if isinstance(self.network, type) or not callable(getattr(self.network, "between", None)):
             raise TypeError(f"a network has a method between(source, to), as Uniform() does; {self.network!r} has none")
         if device is not None and not isinstance(device, Device):
             raise TypeError(f"a device is Device(flops_per_second), not {device!r}")
+        if not isinstance(record, int) or record < 0:
+            raise ValueError(f"record is how many events are kept, 0 or more, not {record!r}")
         self.buffered, self.device, self.record, self.last = buffered, device, record, None
 
     def run(self, fn, *args, timeout=120, seed=0, faults=(), on_death="raise", meter=False, **kwargs):
@@ -110,7 +112,8 @@ class VirtualFacts:
                              {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)})
         self.damage = [Damage(faults, rank, self._die) for rank in self.ranks]
         self.echo = Echo(self.size)
-        self.record = Record(self.size, world.record, self.fabric.delays)
+        slow = {rank for rank in self.ranks if self.damage[rank].factor > 1}
+        self.record = Record(self.size, world.record, self.fabric.delays, slow)
         self.lines = {rank: [] for rank in self.ranks}
         self.results, self.failures, self.died, self.crashing = {}, {}, {}, {}
         self.mismatch, self.stuck, self.timed_out, self.killed, self.replaced = None, set(), False, [], []
@@ -130,6 +133,9 @@ class VirtualFacts:
         with randomness, self._output(), one_torch_thread():
             for rank in self.ranks:
                 self.strands.spawn(rank, rank << 20, lambda strand, rank=rank: self._rank(strand, rank))
+            for rank in self.ranks:
+                if self.damage[rank].deadline is not None:
+                    self.strands.spawn(rank, rank - self.size, self._crash_in_time, self.damage[rank].deadline.t)
             try:
                 self.timed_out = not self.strands.go(self.timeout)
                 self._look()
@@ -139,8 +145,8 @@ class VirtualFacts:
 
     def gather(self):
         """The Run, as far as it came."""
-        ended = max((strand.clock for strand in self.strands.all), default=0.0)
-        trace = self.record.trace(() if self.well else waits(self), ended)
+        ended = max((strand.clock for strand in self.strands.all if strand.order >= 0), default=0.0)
+        trace = self.record.trace(() if self.well else waits(self), min(ended, self.strands.limit), self.strands.limit)
         trace.metered(self.meters.read() if self.meters else {})
         trace.computing = self.meters.computing if self.meters else {}
         return Run(self.ranks, [self.results.get(rank) for rank in self.ranks], self.lines, trace)
@@ -162,7 +168,8 @@ class VirtualFacts:
                 self.nodes[rank].finish()
             if self.meters is not None:
                 self.meters.over(rank)                  # what is let go from now on is let go by us
-            self.results[rank] = result
+            if rank not in self.died:                   # a message may have come at the very moment of its death
+                self.results[rank] = result
         except Broken:
             pass
         except Crashed as crash:
@@ -170,6 +177,15 @@ class VirtualFacts:
         except BaseException as error:
             self.failures[rank] = self._describe(about_meta(error))
             self._limit()
+
+    def _crash_in_time(self, strand):
+        """Crash this strand's rank at Seconds(t), whatever it waits for; its order is below 0, so at t it comes first.
+
+        Nothing happens where the run is over by then: all have ended, wait for ever, or are stopped at an earlier moment.
+        """
+        rank, goes_on = strand.rank, any(order >= 0 for _, order, _ in self.strands.heap)
+        if goes_on and strand.clock <= self.strands.limit and not {rank} & (self.results.keys() | self.failures.keys() | self.died.keys()):
+            self.crashed(rank, Crashed(repr(self.damage[rank].deadline)))
 
     def crashed(self, rank, crash):
         """The fault Crash has happened to this rank."""
@@ -193,7 +209,7 @@ class VirtualFacts:
 
     def _look(self):
         """Nobody is ready, or time is out: where is everybody, and can they never go on?"""
-        left = [s for s in self.strands.all if not s.ended and not s.idle]
+        left = [s for s in self.strands.all if not s.ended and not s.idle and s.rank not in self.died]
         frames, running = sys._current_frames(), self.strands.running
         for strand in left:
             lines = all_stacks().get(strand.ident, []) if strand is running else stack_lines(frames[strand.ident])

@@ -10,6 +10,7 @@ of the same code; seconds are so on a virtual clock only. Left out: which messag
 """
 
 from minidl.viz.cost import both_posted, meeting
+from minidl.viz.findings import left_out
 from minidl.viz.intervals import coarse, extent, main_threads, stretches, total, union
 from minidl.viz.lamport import row_pixels
 from minidl.viz.palette import INK, rank_color, rank_label
@@ -65,6 +66,9 @@ class Side:
         self.name, self.n = name, trace.world_size
         self.start, end = extent(trace)
         self.seconds = end - self.start if len(trace) else 0.0
+        self.beyond = left_out(trace)
+        if self.beyond:                                         # the clock went on when the record was full
+            self.seconds, end = trace.seconds(), trace.seconds()
         self.stuck = bool(trace.waits)
         self.messages, self.nbytes = trace.sent("messages"), trace.sent("nbytes")
         self.doing = doing(trace, end)
@@ -200,6 +204,7 @@ def caption(a, b):
     moved = [max(side.nbytes) for side in (a, b)]
     if any(moved):
         words.append(f"Most bytes that one rank sends: {bytes_text(moved[0])} in {a.subject}, {bytes_text(moved[1])} in {b.subject}.")
+    words += [f"{side.name}:{side.beyond}" for side in (a, b) if side.beyond]
     return " ".join(words)
 
 

@@ -8,6 +8,7 @@ A wait is split at the moment when both sides have posted: before it the other r
 the link is slow. Main threads only. Left out: what a computation beside a message hides.
 """
 
+from minidl.viz.findings import left_out
 from minidl.viz.intervals import main_threads, total, union
 from minidl.viz.lamport import rank_axis, row_pixels
 from minidl.viz.palette import INK, rank_color
@@ -24,7 +25,8 @@ def cost(trace):
             in enumerate(zip(parts_of(trace), trace.sent("messages"), trace.sent("nbytes")))]
     n, longest = trace.world_size, max((sum(row[1:4]) for row in rows), default=0.0) or 1e-6
     unit, name = axis_seconds(longest)
-    scene = Scene(finding(rows), caption(rows), rows=row_pixels(n) * n, x=Axis(f"time ({name})", 0, 1.02 * longest / unit), y=rank_axis(n))
+    scene = Scene(finding(rows), caption(rows) + left_out(trace), rows=row_pixels(n) * n,
+                  x=Axis(f"time ({name})", 0, 1.02 * longest / unit), y=rank_axis(n))
     for at, (what, style, height) in enumerate((("computing", "solid", 0.5), ("message under way", "outline", 0.5),
                                                 ("waiting for another rank", "hatched", 0.5)), start=1):
         scene.add(what, [Box(sum(row[1:at]) / unit, sum(row[1:at + 1]) / unit, row[0], height, rank_color(row[0], n),

@@ -18,6 +18,13 @@ def is_lost(message):
     return message.recv is None or message.recv.done is None
 
 
+def left_out(trace):
+    """What a caption says of a run whose record was full, with a space before it; "" where all is here."""
+    missing = sum(messages for messages, _ in trace.unrecorded)
+    counted = f"the last {missing:,} of {sum(trace.sent()):,} messages are counted only, and not in this picture"
+    return f" The record was full: {counted}." if missing else ""
+
+
 def unmet(trace):
     """The receives that no send ever met."""
     sent = {(e.comm, e.rank, e.peer, e.number) for e in trace if e.kind == "send"}
@@ -110,7 +117,8 @@ def messages_finding(trace, messages):
         return f"Rank {first.rank}'s receive from rank {first.peer} was never met{others}"
     if not messages:
         called = ", ".join(f"{name} {count}" for name, count in sorted(trace.collectives().items()))
-        return f"Only native collectives ran: {called} calls" if called else "No rank sent a message"
+        nobody = "No message was recorded" if left_out(trace) else "No rank sent a message"
+        return f"Only native collectives ran: {called} calls" if called else nobody
     return pattern({(m.send.rank, m.send.peer) for m in messages}, trace.world_size) or busiest(messages, trace.world_size)
 
 

@@ -15,7 +15,7 @@ from collections import defaultdict
 from statistics import median
 
 from minidl.trace import Message
-from minidl.viz.findings import is_lost, messages_finding
+from minidl.viz.findings import is_lost, left_out, messages_finding
 from minidl.viz.intervals import extent, legible, main_threads, stretches
 from minidl.viz.palette import ALARM, FAINT, INK, arrow_color, rank_color, rank_label
 from minidl.viz.picture import Picture, Table
@@ -42,7 +42,7 @@ def lamport(trace, since=None, until=None):
         bundles, said = bundled(messages, start, end)
     waits, bins = legible(clip(main_only(trace, "waiting"), start, end), start, end, 2 * MOST)
     computing, _ = legible(clip(main_only(trace, "computing"), start, end), start, end, 2 * MOST)
-    scene = Scene(messages_finding(trace, messages), caption(messages, said, bins, end - start, waits), rows=row_pixels(n) * n,
+    scene = Scene(messages_finding(trace, messages), caption(messages, said, bins, end - start, waits) + left_out(trace), rows=row_pixels(n) * n,
                   x=Axis(f"time ({name})", start / unit, end / unit), y=rank_axis(n))
     pad = 0.012 * (scene.x.high - scene.x.low)
     scene.x.low, scene.x.high = scene.x.low - pad, scene.x.high + pad

@@ -15,7 +15,7 @@ from statistics import median
 
 from minidl.viz.cost import both_posted, meeting
 from minidl.viz.doing import Doing
-from minidl.viz.findings import is_lost, messages_finding
+from minidl.viz.findings import is_lost, left_out, messages_finding
 from minidl.viz.intervals import extent
 from minidl.viz.palette import ALARM, INK
 from minidl.viz.picture import Picture, Table
@@ -55,9 +55,9 @@ def replay(trace, since=None, until=None):
     film = Film(trace, messages, end)
     n, stops, high = trace.world_size, list(film.stops()), height(trace.world_size)
     title = messages_finding(trace, messages)
-    if film.steps and not any(map(is_lost, messages)) and not trace.waits:
+    if film.steps and not any(map(is_lost, messages)) and not trace.waits and not left_out(trace):
         title += f", in {count_text(len(film.steps), 'step')}"
-    scene = Scene(title, caption(film, n), rows=high, square=True,
+    scene = Scene(title, caption(film, n) + left_out(trace), rows=high, square=True,
                   x=Axis("", -WIDE / 2, WIDE / 2, shown=False), y=Axis("", high / 2, -high / 2, shown=False))
     stage = Stage(n, high, trace.values, {(m.send.rank, m.send.peer) for m in messages})
     scene.moments = [stage.moment(film, *stop) for stop in stops]
@@ -75,7 +75,7 @@ def replay(trace, since=None, until=None):
     scene.add("clock", first["clock"])
     drawn = {layer.name for layer in scene.layers}
     scene.moments = [Moment({name: shapes for name, shapes in m.shapes.items() if name in drawn}, m.stop) for m in scene.moments]
-    still = strip(film, trace, title, " ".join(reduced(film)[:-1]) if film.steps else caption(film, n))
+    still = strip(film, trace, title, (" ".join(reduced(film)[:-1]) if film.steps else caption(film, n)) + left_out(trace))
     return Replay(f"{count_text(n, 'rank')}, {count_text(len(messages), 'message')}", scene, table(film, trace), still)
 
 

@@ -9,7 +9,7 @@ filled stretch. Left out: which message went where; see lamport.
 """
 
 from minidl.viz.compare import without
-from minidl.viz.findings import waiting_finding
+from minidl.viz.findings import left_out, waiting_finding
 from minidl.viz.intervals import extent, legible, main_threads, stretches, total
 from minidl.viz.palette import rank_color, rank_label
 from minidl.viz.picture import Picture, Table
@@ -31,7 +31,7 @@ def timeline(trace):
     lanes, height = layout(trace, spans)
     pad = 0.012 * (end - start)
     shown = longest(spans) if len(lanes) <= FEW else []
-    scene = Scene(finding(trace, doing), caption(drawn, spans, shown, lanes, end - start), rows=height,
+    scene = Scene(finding(trace, doing), caption(drawn, spans, shown, lanes, end - start) + left_out(trace), rows=height,
                   x=Axis(f"time ({name})", (start - pad) / unit, (end + pad) / unit),
                   y=Axis("" if len(lanes) <= FEW else "rank", height, 0, lane_ticks(trace, lanes)))
     n, thick = trace.world_size, 16 if len(lanes) <= FEW else 7

@@ -10,7 +10,7 @@ Counted at the sender, for every message that was posted. Left out: when it went
 collectives send inside, which no event tells.
 """
 
-from minidl.viz.findings import pattern
+from minidl.viz.findings import left_out, pattern
 from minidl.viz.palette import on_shade
 from minidl.viz.picture import Picture, Table
 from minidl.viz.scene import Axis, Cells, Label, Scene
@@ -32,7 +32,8 @@ def traffic(trace, what="nbytes"):
     text = bytes_text if what == "nbytes" else lambda count: count_text(count, "message")
     cell = 52 if n <= 4 else 44 if n <= 8 else 36 if n <= 16 else max(4, 560 / n)
     ticks = [(rank, str(rank)) for rank in range(0, n, 1 if n <= 32 else 2 if n <= 64 else n // 32)]
-    scene = Scene(finding(counts, messages, n, text), caption(trace, counts, messages, unit, text), rows=cell * n, square=True,
+    said = "No message was recorded" if left_out(trace) and not any(map(any, messages)) else finding(counts, messages, n, text)
+    scene = Scene(said, caption(trace, counts, messages, unit, text) + left_out(trace), rows=cell * n, square=True,
                   x=Axis("to rank", -0.5, n - 0.5, ticks), y=Axis("from rank", n - 0.5, -0.5, ticks))
     blanked = [[value if sent else None for value, sent in zip(*rows)] for rows in zip(counts, messages)]
     hover = "from rank %{y} to rank %{x}: %{z:,} " + ("B" if what == "nbytes" else "messages")

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from minidl import Crash, Delay, Native, Op, RankDied, RankError, Slow, Span
+from minidl import Crash, DeadlockError, Delay, Native, Op, RankDied, RankError, Recv, Seconds, Send, Slow, Span
+from minidl.viz.intervals import waited
 
 
 def test_every_field_of_a_message(either):
@@ -82,6 +83,7 @@ def test_a_slow_rank_computes_longer(either):
     trace = either(2).run(work, faults=[Slow(rank=1, factor=4)]).trace
     quick, slow = trace.where(kind="compute")
     assert slow.done - slow.posted >= 0.08 > quick.done - quick.posted
+    assert {(e.rank, e.fate) for e in trace if e.kind in ("send", "recv")} == {(0, "delivered"), (1, "slowed")}
 
 
 def test_a_crash_happens_at_the_moment_asked_for(either):
@@ -96,7 +98,19 @@ def test_a_crash_happens_at_the_moment_asked_for(either):
 
 @pytest.mark.parametrize("wrong, error, words", [
     (Crash(5, Op(0)), ValueError, "0 to 1"), (Crash(0, 3), TypeError, "Op"), (Slow(0, 0.5), ValueError, "1 or more"),
-    (Delay(0, 0, 1), ValueError, "two different"), ("crash", TypeError, "Delay, Slow or Crash")])
+    (Slow(0, float("nan")), ValueError, "1 or more"), (Crash(0, Seconds(-1)), ValueError, "not negative"),
+    (Delay(0, 1, float("nan")), ValueError, "not negative"), (Delay(0, 0, 1), ValueError, "two different"), ("crash", TypeError, "Delay, Slow or Crash")])
 def test_impossible_faults_are_refused(either, wrong, error, words):
     with pytest.raises(error, match=words):
         either(2).run(ping, faults=[wrong])
+
+
+def test_a_wait_that_never_ends_is_seen_from_its_beginning(either):
+    def half(comm):
+        comm.start([Recv(torch.ones(1), comm.left), Send(torch.ones(1), comm.right), Recv(torch.ones(2), comm.left)]).wait()
+    with pytest.raises(DeadlockError) as error:
+        either(2).run(half)
+    trace = error.value.trace
+    assert [(e.kind, e.waited is not None, e.done is not None, e.fate) for e in trace.where(rank=0)] == [
+        ("recv", True, True, "delivered"), ("send", True, True, "delivered"), ("recv", True, False, "unfinished")]
+    assert min(waited(trace)) > 0                       # pictures hatch it

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minidl import (Crash, DeadlockError, Delay, Islands, LeftoverError, Link, MismatchError, Native, PerRank, RankDied, RankError,
-                    RankTimeout, Recv, Seconds, Send, Slow, Uniform, VirtualWorld)
+                    RankTimeout, Recv, Seconds, Send, Slow, Uniform, VirtualWorld, compare)
 
 
 def ring(x, comm):
@@ -184,6 +184,38 @@ def test_slow_ranks_and_crashes_in_virtual_time():
     assert "A new process" not in str(error.value)
 
 
+def ping_pong(comm):
+    """Rank 0 waits for rank 1 from 1 s to 100 s."""
+    if comm.rank == 0:
+        comm.send(torch.ones(1), 1)
+        return comm.recv(torch.ones(1), 1)
+    comm.recv(torch.ones(1), 0)
+    comm.compute(98)
+    comm.send(torch.ones(1), 0)
+
+
+@pytest.mark.parametrize("rank, t", [(0, 0), (0, 0.5), (0, 50), (1, 0.5), (1, 50), (1, 99.5)])
+def test_a_crash_comes_in_time_whatever_the_rank_waits_for(rank, t):
+    with pytest.raises(RankDied, match=f"Rank {rank} was killed by the fault Crash") as error:
+        VirtualWorld(2, network=Uniform(1, 0)).run(ping_pong, faults=[Crash(rank, Seconds(t))])
+    assert error.value.trace.seconds() == t and error.value.ranks == (rank,) and f"rank {rank} waits" not in str(error.value)
+
+
+def test_a_crash_at_the_moment_of_a_message_takes_the_rank_and_its_result():
+    with pytest.raises(RankDied, match="Rank 1 was killed"):
+        VirtualWorld(2, network=Uniform(0, 0)).run(ring, torch.ones(1), faults=[Crash(1, Seconds(0))])
+
+
+def test_a_crash_that_comes_too_late_changes_nothing():
+    world, late = VirtualWorld(2, network=Uniform(1, 0)), [Crash(0, Seconds(500))]
+    run = world.run(ping_pong, faults=late)
+    assert run.trace.seconds() == 100 and list(run.trace) == list(world.run(ping_pong).trace)
+    with pytest.raises(DeadlockError, match="rank 0 waits for rank 1"):
+        world.run(lambda comm: comm.recv(torch.ones(1), 1 - comm.rank), faults=late)
+    with pytest.raises(RankError, match="division by zero"):
+        world.run(lambda comm: 1 / 0 if comm.rank else comm.recv(torch.ones(1), 1), faults=late)
+
+
 def test_when_one_rank_fails_the_others_go_no_further_than_that_moment():
     reached = []
     def work(comm):
@@ -260,6 +292,26 @@ def test_a_full_record_still_counts():
     assert repr(run) == "Run(4 ranks, 12 messages, 60 B sent per rank)"
 
 
+@pytest.mark.parametrize("room", [1, 3, 5, 10])
+def test_pictures_of_a_full_record_say_so_and_call_no_message_lost(room):
+    full, whole = VirtualWorld(4, record=room).run(ring, torch.ones(5)), VirtualWorld(4).run(ring, torch.ones(5))
+    told = f"The record was full: the last {12 - full.trace.columns['kind'].count('send')} of 12 messages"
+    for picture in (full.trace.lamport(), full.trace.replay(), full.trace.timeline(), full.trace.traffic(), full.trace.cost()):
+        assert told in picture.caption and "never" not in picture.title + picture.caption and "No rank sent" not in picture.title
+        assert "step" not in picture.title
+    assert "The record was full" not in whole.trace.replay().caption
+    both = compare(full, whole, names=("full", "whole"))
+    assert both.title.endswith("and both take the same time") and f"full: {told}" in both.caption
+
+
+def test_a_part_of_a_trace_calls_no_message_lost():
+    trace = VirtualWorld(4).run(ring, torch.ones(5)).trace
+    assert trace.where(rank=0).messages() == [] and len(trace.where(comm="world").messages()) == 12
+    with pytest.raises(DeadlockError) as error:
+        VirtualWorld(3).run(head_to_head)
+    assert [m.recv for m in error.value.trace.where(rank=0).messages()] == [None]
+
+
 def test_prints_belong_to_their_ranks(capsys):
     def talk(comm):
         print("before", comm.rank)
@@ -285,11 +337,14 @@ def test_many_ranks_by_recursive_doubling():
 def test_wrong_sizes_are_refused(wrong):
     with pytest.raises(ValueError, match="1 to 4096"):
         VirtualWorld(wrong)
+    with pytest.raises(ValueError, match="how many events"):
+        VirtualWorld(2, record=-1)
 
 
 def test_wrong_networks_and_captured_worlds_are_told_in_words():
-    with pytest.raises(TypeError, match=r"between\(source, to\)"):
-        VirtualWorld(2, network=Link())
+    for wrong in (Link(), Uniform):
+        with pytest.raises(TypeError, match=r"between\(source, to\)"):
+            VirtualWorld(2, network=wrong)
     world = VirtualWorld(2)
     with pytest.raises(TypeError, match="use `comm` there, not the world"):
         world.run(lambda comm: world.world_size)
@@ -331,7 +386,7 @@ def test_what_never_ended_has_no_end_in_the_record():
         VirtualWorld(3, network=Uniform(0, 0)).run(lambda comm: stuck(comm) if comm.rank < 2 else None)
     kinds = [(e.rank, e.kind, e.waited, e.done, e.fate) for e in error.value.trace]
     assert kinds == [(0, "send", None, None, "unfinished"), (0, "compute", 0, 1, "delivered"),
-                     (0, "recv", None, None, "unfinished"), (1, "recv", None, None, "unfinished")]
+                     (0, "recv", 1, None, "unfinished"), (1, "recv", 0, None, "unfinished")]
 
 
 def test_tensors_travel_as_they_are():
