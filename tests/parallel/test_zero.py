@@ -141,6 +141,26 @@ def test_clipping_takes_the_norm_over_all_shards(way):
     assert_same(VirtualWorld(3).run(train, way, max_norm=0.1).results[2], alone(max_norm=0.1), rtol=1e-4, atol=1e-5)
 
 
+def clipped_by_sgd(way, comm):
+    """One step of SGD with a rate of 1, which takes the gradient as it is; the norm that step() says."""
+    zero, (x, y) = way(Net(), comm, lambda ps: torch.optim.SGD(ps, lr=1.0)), tokens()
+    own = torch.arange(12).chunk(comm.world_size)[comm.rank]
+    loss_of(zero, x[own], y[own]).backward()
+    return zero.step(0.1), zero.full_state_dict()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_step_says_the_norm_and_takes_the_clipped_gradient(way):
+    model, (x, y) = Net(), tokens()
+    loss_of(model, x, y).backward()
+    expected = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1).item()
+    torch.optim.SGD(model.parameters(), lr=1.0).step()
+    assert expected > 0.2
+    for norm, found in VirtualWorld(3).run(clipped_by_sgd, way).results:
+        assert norm == pytest.approx(expected, rel=1e-5)
+        assert_same(found, model.state_dict())
+
+
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize("way, times", [(Zero1, lambda k: 2), (Zero2, lambda k: k + 1), (Zero3, lambda k: 3 * k)])
 def test_a_step_sends_what_theory_says(way, times, k):
@@ -335,7 +355,7 @@ def test_a_rank_that_dies_ends_the_run_in_words(way):
         VirtualWorld(3).run(train, way, faults=[Crash(rank=1, at=Op(20))])
 
 
-def fsdp(comm):
+def fsdp(kind, how, comm):
     """torch's fully_shard with the same units."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -344,7 +364,7 @@ def fsdp(comm):
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    optimizer, losses = adam(model.parameters()), []
+    optimizer, losses = kind(model.parameters(), **how), []
     own = torch.arange(12).chunk(comm.world_size)[comm.rank]
     for _ in range(3):
         loss = loss_of(model, x[own], y[own])
@@ -370,12 +390,12 @@ class Untied(torch.nn.Module):
         return self.head(x)
 
 
-def zero_optimizer(comm):
+def zero_optimizer(kind, how, comm):
     """torch's ZeroRedundancyOptimizer under its DDP."""
     from torch.distributed.optim import ZeroRedundancyOptimizer
     model, (x, y) = Untied(), tokens()
     wrapped = torch.nn.parallel.DistributedDataParallel(model)
-    optimizer, losses = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=0.05, weight_decay=0.1), []
+    optimizer, losses = ZeroRedundancyOptimizer(model.parameters(), kind, **how), []
     own = torch.arange(12).chunk(comm.world_size)[comm.rank]
     for _ in range(3):
         optimizer.zero_grad()
@@ -386,8 +406,8 @@ def zero_optimizer(comm):
     return losses, model.state_dict()
 
 
-def ours(way, comm):
-    zero, (x, y), losses = way(Untied(), comm, adam), tokens(), []
+def ours(way, kind, how, comm):
+    zero, (x, y), losses = way(Untied(), comm, lambda parameters: kind(parameters, **how)), tokens(), []
     own = torch.arange(12).chunk(comm.world_size)[comm.rank]
     for _ in range(3):
         loss = loss_of(zero, x[own], y[own])
@@ -397,10 +417,11 @@ def ours(way, comm):
     return losses, zero.full_state_dict()
 
 
+@pytest.mark.parametrize("kind, how", [(torch.optim.AdamW, {"lr": 0.05, "weight_decay": 0.1}), (torch.optim.SGD, {"lr": 0.5})])     # SGD sees a gradient's size
 @pytest.mark.parametrize("theirs", [fsdp, zero_optimizer])
-def test_the_same_losses_and_weights_as_torchs_own(worlds, theirs):
-    expected = worlds(2).run(theirs).results
+def test_the_same_losses_and_weights_as_torchs_own(worlds, theirs, kind, how):
+    expected = worlds(2).run(theirs, kind, how).results
     for way in WAYS:
-        for (losses, weights), (their_losses, their_weights) in zip(worlds(2).run(ours, way).results, expected):
+        for (losses, weights), (their_losses, their_weights) in zip(worlds(2).run(ours, way, kind, how).results, expected):
             assert losses == pytest.approx(their_losses, rel=1e-5)
             assert_same(weights, their_weights, rtol=1e-4, atol=1e-5)
