@@ -1,7 +1,8 @@
 """Which messages belong together, so that a run can be followed step by step?
 
     done   1 ms   0->1  1->2  2->3  3->0      step 1     a virtual clock: messages that end at the same
-           2 ms   0->1  1->2  2->3  3->0      step 2     moment are one step
+           2 ms   0->1  1->2  2->3  3->0      step 2     moment are one step, or as good as that: a chunk that is
+                                                         one element longer ends some nanoseconds later
            ...
     done   1.02, 1.05, 1.31, 1.33 ms          step 1     a real clock never shows the same time twice: a message
                                                          stands one step after those that it had to follow
@@ -14,6 +15,7 @@ from bisect import bisect_right
 from collections import defaultdict
 
 SAME = 1e-9                             # of the whole run: times nearer than this are one time
+ALIKE = 0.01                            # of the shortest message: ends nearer than this are one step of a virtual clock
 
 
 def waves(messages):
@@ -23,16 +25,23 @@ def waves(messages):
         return [], True
     ends = [m.recv.done for m in messages]
     near = SAME * (ends[-1] - min(m.send.posted for m in messages))
-    steps = [[messages[0]]]
-    for before, message in zip(messages, messages[1:]):
-        if message.recv.done - before.recv.done <= near:
+    steps = together(messages, near)
+    if near > 0 and len(steps) < len(messages):
+        shortest = min((s for m in messages if (s := m.recv.done - max(m.send.posted, m.recv.posted)) > 0), default=0.0)
+        return together(messages, max(near, ALIKE * shortest)), True
+    steps = rounds(messages)
+    return steps, near > 0 and len(steps) == len(messages)
+
+
+def together(messages, near):
+    """Messages in the order of their ends, those in one list that end at most `near` seconds after the first of it."""
+    steps = []
+    for message in messages:
+        if steps and message.recv.done - steps[-1][0].recv.done <= near:
             steps[-1].append(message)
         else:
             steps.append([message])
-    if near > 0 and len(steps) < len(messages):
-        return steps, True
-    steps = rounds(messages)
-    return steps, near > 0 and len(steps) == len(messages)
+    return steps
 
 
 def rounds(messages):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from minidl import PerRank, Uniform, VirtualWorld
+from minidl.collectives.ring import all_reduce
 from minidl.trace import Trace
 from minidl.viz.plotly_frames import differing
 from minidl.viz.replay import DOTS, FRAMES, replay
@@ -51,6 +52,12 @@ def test_messages_that_end_together_are_one_step(n):
     steps, ticks = waves(ring(n).messages())
     assert ticks and [len(step) for step in steps] == [n] * (n - 1)
     assert {(m.send.rank, m.send.peer) for m in steps[0]} == {(r, (r + 1) % n) for r in range(n)}
+
+
+@pytest.mark.parametrize("count", [6, 7, 10])
+def test_chunks_that_differ_by_an_element_do_not_make_more_steps(count):
+    trace = VirtualWorld(5).run(all_reduce, torch.arange(float(count))).trace
+    assert replay(trace).title == "Every rank sends to its right neighbour, in 8 steps"
 
 
 def test_on_a_real_clock_a_step_is_what_need_not_follow():
