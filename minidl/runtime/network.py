@@ -5,7 +5,8 @@
                             `- ends at 5 + alpha + beta * nbytes      and keeps the ports busy for beta * nbytes
 
 Each rank has one port out and one port in, so it sends one message and receives one at a time (Hockney
-1994; the single-port model of Thakur, Rabenseifner & Gropp 2005, sec. 3). Plain numbers go in and come
+1994; the single-port model of Thakur, Rabenseifner & Gropp 2005, sec. 3), in the order in which the
+two sides met: one that waits for its receiver's port holds back what its sender sends after it. Plain numbers go in and come
 out; no tensor is looked at and no learner's code runs here, so a judge can keep it in a process of its own.
 """
 

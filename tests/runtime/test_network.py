@@ -57,6 +57,11 @@ def test_islands_are_fast_inside_and_slow_between():
     assert [network.between(0, to)[0].alpha for to in (1, 2, 3)] == [1, 10, 10]
 
 
+def test_a_port_serves_in_the_order_in_which_the_sides_met():
+    fabric = Fabric(Uniform(alpha=0, beta=1), 4)
+    assert [meet(fabric, *pair, 10, 0, 0)[1] for pair in ((2, 1), (0, 1), (0, 3))] == [10, 20, 30]
+
+
 @pytest.mark.parametrize("contention, ends", [(False, [20, 20, 20]), (True, [20, 30, 40])])
 def test_messages_that_leave_an_island_share_its_link_if_wanted(contention, ends):
     fabric = Fabric(Islands(4, fast=Link(0, 0), slow=Link(10, 1), contention=contention), 8)
