@@ -4,7 +4,8 @@
     torch.rand(3)         -->  torch's one generator, whose state changes hands at each switch (1 us)
 
 While a run lasts, the functions of numpy.random and random forward to the generator of the current
-rank, made when first used. Afterwards everything is as it was before.
+rank, made when first used. torch's default dtype changes hands, too, where a rank has set it. Afterwards
+everything is as it was before.
 """
 
 import random
@@ -20,11 +21,11 @@ class RankRandomness:
 
     def __init__(self, seed):
         self.seed, self.rank = seed, None
-        self.torch_states, self.generators = {}, {}
+        self.torch_states, self.generators, self.dtypes = {}, {}, {}
         self.replaced = []
 
     def __enter__(self):
-        self.torch_before = torch.get_rng_state()
+        self.torch_before, self.dtype_before = torch.get_rng_state(), torch.get_default_dtype()
         single = numpy.random.mtrand._rand
         self._forward(numpy.random, single, "numpy")
         self._forward(random, random._inst, "random")
@@ -35,6 +36,7 @@ class RankRandomness:
         for module, name, value in reversed(self.replaced):
             setattr(module, name, value)
         torch.set_rng_state(self.torch_before)
+        torch.set_default_dtype(self.dtype_before)
 
     def enter(self, rank):
         """From here on the random numbers are this rank's."""
@@ -43,12 +45,19 @@ class RankRandomness:
         generator = torch.default_generator
         if self.rank is not None:
             self.torch_states[self.rank] = generator.get_state()
+            self._change_dtype(torch.get_default_dtype(), rank)
         self.rank = rank
         state = self.torch_states.get(rank)
         if state is None:
             generator.manual_seed(seed_of(self.seed, rank))
         else:
             generator.set_state(state)
+
+    def _change_dtype(self, dtype, rank):
+        """The default dtype of the rank that ran is kept; the next one gets its own."""
+        if self.dtypes or dtype is not self.dtype_before:
+            self.dtypes[self.rank] = dtype
+            torch.set_default_dtype(self.dtypes.get(rank, self.dtype_before))
 
     def current(self, kind):
         """The numpy or random generator of the rank that runs now."""

@@ -105,6 +105,16 @@ def test_random_numbers_of_ranks_are_their_own_whatever_the_others_draw():
     assert VirtualWorld(4).run(draw_more).results[2:] == crowded[2:]
 
 
+def test_a_default_dtype_is_the_ranks_own_and_ends_with_the_run():
+    def chosen(comm):
+        if comm.rank == 1:
+            torch.set_default_dtype(torch.float64)
+        comm.exchange(torch.tensor([comm.rank]), comm.right, comm.left)
+        return torch.get_default_dtype()
+    assert VirtualWorld(3).run(chosen).results == [torch.float32, torch.float64, torch.float32]
+    assert torch.get_default_dtype() is torch.float32
+
+
 def test_the_callers_random_numbers_go_on_undisturbed():
     def draw():
         return torch.rand(2), numpy.random.rand(), random.random(), numpy.random.mtrand._rand.rand()
