@@ -21,6 +21,9 @@ from minidl.parallel.data import share_state
 from minidl.parallel.units import units_of
 
 
+UNDER_WAY = 3       # units' gradients on their way at most: more would be whole gradients again, in a queue
+
+
 def every_child(name, module):
     """A wrapping policy: each direct child of the model is a unit; of a list of modules, each entry."""
     parent, _, last = name.rpartition(".")
@@ -102,7 +105,8 @@ class Zero2(Zero1):
     """Gradients are sharded, too: a unit's are reduced as soon as its backward pass is over, and then freed.
 
     They travel beside the computation, the last unit's first on every rank, or one rank's unit would be added to another's.
-    The bytes are those of Zero1; with k backward passes a step, k + 1 in place of 2.
+    The backward pass waits when three are on their way: a slow network must not make it hold them all. The bytes are those
+    of Zero1; with k backward passes a step, k + 1 in place of 2.
     """
 
     def __init__(self, model, comm, make_optimizer, **how):
@@ -130,6 +134,8 @@ class Zero2(Zero1):
     def backward_over(self, unit):
         """All gradients of the unit are there: those units leave whose turn it is now."""
         while self.left < len(self.queue) and self.missing[self.queue[self.left]] == 0:
+            while len(self.under_way) >= UNDER_WAY:
+                self.under_way.pop(0).wait()
             for flat in self.queue[self.left].trained:
                 self.under_way.append(self.comm.background(flat.scatter, flat.gradient(), self.reduce_scatter, self.comm))
             self.left += 1

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minidl import Crash, Op, RankDied, RankError, VirtualWorld
+from minidl import Crash, Op, RankDied, RankError, Uniform, VirtualWorld
 from minidl.parallel.units import units_of
 from minidl.parallel.zero import Zero1, Zero2, Zero3, every_child
 from minidl.zoo.models import GPT, next_token_loss
@@ -209,6 +209,24 @@ def test_each_stage_shards_one_thing_more():
         assert stage[2] == pytest.approx(2 * trained / N, abs=2 * pad)
     largest = 4 * max(sum(p.numel() for p in m.parameters()) for m in Net().blocks) + pad
     assert one[3] == two[3] == pytest.approx(P, abs=pad) and three[3] <= 2 * largest + 4 * 30
+
+
+def eight_layers(way, comm):
+    """Two steps of layers that are computed at once and reduced slowly."""
+    torch.manual_seed(0)
+    zero = way(torch.nn.Sequential(*(torch.nn.Linear(64, 64) for _ in range(8))), comm, lambda ps: torch.optim.SGD(ps, lr=0.1))
+    for name in ("first", "second"):
+        with comm.span(name):
+            zero(torch.ones(2, 64)).sum().backward()
+            zero.step()
+
+
+@pytest.mark.parametrize("way", [Zero2, Zero3])
+def test_a_slow_network_does_not_make_a_rank_hold_all_gradients(way):
+    """Three units of eight on their way and what a ring has in hand, beside the shards; all eight would be more than 1."""
+    trace = VirtualWorld(4, network=Uniform(1e-3, 1e-6)).run(eight_layers, way, meter=True).trace
+    kinds = trace.memory_kinds(0, "second")
+    assert kinds["activations"] < 0.75 * 8 * 4 * (64 * 64 + 64)
 
 
 def precise(way, comm):
