@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from nbformat import from_dict
 
 PANEL = "window.jupyterapp.shell.currentWidget"
-SECONDS = 120                           # for a whole notebook
+SECONDS = 300                           # for a whole notebook; the longest takes a minute where nothing else runs
 
 
 class Watched:
