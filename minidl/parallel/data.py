@@ -109,7 +109,10 @@ class BucketedDataParallel(NaiveDataParallel):
     def reduced(self, flat, comm=None):
         """The sum of this tensor over ranks, in its own dtype."""
         comm = self.comm if comm is None else comm
-        return self.all_reduce(flat.to(self.wire_dtype or flat.dtype), comm).to(flat.dtype)
+        if self.wire_dtype is None:
+            return self.all_reduce(flat, comm)
+        share = (flat / comm.world_size).to(self.wire_dtype)               # a mean fits where a sum may not: float16 ends at 65,504
+        return self.all_reduce(share, comm).to(flat.dtype) * comm.world_size
 
 
 class DataParallel(BucketedDataParallel):
@@ -167,7 +170,9 @@ def weighted(loss, rows, comm, all_reduce=ring.all_reduce):
     """`loss`, the mean over this rank's `rows` rows, scaled so that the mean of all ranks' gradients is the one over all rows.
 
     For batches that do not split evenly. One all-reduce of one number. A rank without rows gives loss = 0 times
-    something that depends on the parameters, or uses unused=True.
+    something that depends on the parameters, or uses unused=True. Raises ValueError if no rank has a row.
     """
     total = all_reduce(torch.tensor([float(rows)]), comm).item()
+    if total == 0:
+        raise ValueError("no rank has a row in this batch: leave the step out, on all ranks")
     return loss * (rows * comm.world_size / total)

@@ -30,6 +30,9 @@ def every_child(name, module):
     return not isinstance(module, torch.nn.ModuleList) and (parent == "" or last.isdigit()) and name.count(".") <= 1
 
 
+BY_SHAPE = tuple(getattr(torch.optim, name) for name in ("Adafactor", "LBFGS", "Muon") if hasattr(torch.optim, name))
+
+
 class Zero1(torch.nn.Module):
     """The model, with its optimizer's state sharded. step() does what backward's gradients ask for, on every rank.
 
@@ -53,6 +56,9 @@ class Zero1(torch.nn.Module):
                 unit.module.register_forward_pre_hook(lambda _, args, kwargs: tree_map(cast, (args, kwargs)), with_kwargs=True)
         self.shards = [flat.shard for unit in self.units for flat in unit.trained]
         self.optimizer = make_optimizer(self.shards)
+        if isinstance(self.optimizer, BY_SHAPE):
+            raise ValueError(f"{type(self.optimizer).__name__} looks at more than one element at a time, and would see a piece of a vector "
+                             "in place of a layer: use one that treats each element by itself, as SGD and Adam do")
 
     def forward(self, *args, **kwargs):
         return self.model(*args, **kwargs)

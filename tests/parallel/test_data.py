@@ -298,3 +298,20 @@ def test_the_same_losses_and_weights_as_torchs_ddp(worlds):
     for (theirs, losses), (mine, own) in zip(worlds(2).run(ddp).results, worlds(2).run(ours).results):
         torch.testing.assert_close(mine, theirs, **NEAR)
         assert own == pytest.approx(losses, rel=1e-5)
+
+
+def large_gradients(comm):
+    model = torch.nn.Linear(1, 1, bias=False)
+    parallel = DataParallel(model, comm, wire_dtype=torch.float16)
+    (parallel(torch.full((1, 1), 40_000.0)) * 1.5).sum().backward()
+    parallel.synchronise()
+    return model.weight.grad.item()
+
+
+def test_gradients_whose_sum_float16_cannot_hold_have_their_mean():
+    assert VirtualWorld(3).run(large_gradients).results == [pytest.approx(60_000, rel=1e-3)] * 3
+
+
+def test_a_batch_without_rows_is_refused_in_words():
+    with pytest.raises(RankError, match="no rank has a row"):
+        VirtualWorld(2).run(lambda comm: weighted(torch.tensor(0.0), 0, comm))

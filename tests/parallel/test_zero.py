@@ -443,3 +443,13 @@ def test_the_same_losses_and_weights_as_torchs_own(worlds, theirs, kind, how):
         for (losses, weights), (their_losses, their_weights) in zip(worlds(2).run(ours, way, kind, how).results, expected):
             assert losses == pytest.approx(their_losses, rel=1e-5)
             assert_same(weights, their_weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Adafactor", "LBFGS", "Muon"])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_optimizer_that_looks_at_whole_layers_is_refused(way, name):
+    if not hasattr(torch.optim, name):
+        pytest.skip(f"this torch has no {name}")
+    make = getattr(torch.optim, name)
+    with pytest.raises(RankError, match="each element by itself|2D"):      # Muon itself refuses vectors
+        VirtualWorld(2).run(lambda comm: way(Net(), comm, make) and None)
