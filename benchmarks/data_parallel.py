@@ -146,7 +146,7 @@ NOTES = {
     (1, 32): "Two cores hold two ranks, so a background thread takes its time from the computation: overlap hides waiting, and here "
              "there is little of it. In a trial of 11 rounds, overlapped with buckets of 4 MiB and fresh memory for the mean reached 0.92, without "
              "fresh memory 0.94, with buckets of 8 MiB 0.97.",
-    (8, 128): "Wanted of weak scaling: within 8 %, which is 0.93. Missed by two points, as torch DDP misses it by one: adding and "
+    (8, 128): "Wanted of weak scaling: within 8 %, which is 0.93. Ours has missed it by two to three points, torch DDP by none or one: adding and "
               "copying 15 MB is work for the same two cores."}
 
 
