@@ -27,8 +27,8 @@ MIB = 1 << 20
 class NaiveDataParallel(torch.nn.Module):
     """The model, on every rank with rank 0's weights; synchronise() gives every rank the mean of all gradients.
 
-    all_reduce: any function of (x, comm) that returns the sum over ranks, in memory that it does not use again. Frozen parameters take no part; a tied one
-    takes part once. unused: True if a parameter may get no gradient on some rank; it then counts as zero there, and
+    all_reduce: any function of (x, comm) that returns the sum over ranks, in memory that it does not use again. Frozen
+    parameters take no part; a tied one takes part once. unused: True if a parameter may get no gradient on some rank; it then counts as zero there, and
     one that gets none anywhere keeps none. Each synchronise() costs one all-reduce a parameter.
     Raises ValueError on a rank where a parameter has no gradient and `unused` is False.
     """
@@ -88,8 +88,8 @@ class BucketedDataParallel(NaiveDataParallel):
     """The same mean; gradients travel in buckets of at most `capacity` bytes, those of the last layers first.
 
     Each synchronise() costs one all-reduce a bucket. Small buckets cost alpha each, one large one leaves late and
-    does not fit the processor's cache; 8 MiB was best in benchmarks/data_parallel.py. wire_dtype: gradients are cast to it on the way, which halves
-    the bytes for torch.bfloat16, and adds there, too.
+    does not fit the processor's cache; 8 MiB was best in benchmarks/data_parallel.py. wire_dtype: shares of the mean
+    are cast to it on the way, which halves the bytes for torch.bfloat16, and added there, too.
     """
 
     def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False, capacity=8 * MIB, wire_dtype=None):

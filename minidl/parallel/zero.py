@@ -10,7 +10,7 @@ All compute the same step: the optimizer works on this rank's shard of the param
 when they are needed. With k microbatches a step Zero1 still sends 2, Zero2 k + 1, Zero3 3 k times the parameters.
 Rajbhandari et al. 2020, "ZeRO: memory optimizations toward training trillion parameter models", sec. 5 and 7.
 Left out: optimizers that look at a parameter's shape (a shard is a vector), or leave out one without a gradient (here it is
-zero, and weights decay); peers that are only imagined, see imagined.py.
+zero, and weights decay).
 """
 
 import torch
@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_leaves, tree_map
 from minidl.collectives import ring
 from minidl.parallel.data import share_state
 from minidl.parallel.units import units_of
-
 
 UNDER_WAY = 3       # units' gradients on their way at most: more would be whole gradients again, in a queue
 

@@ -259,7 +259,7 @@ def without_garbage_collection():
         yield
     finally:
         if enabled:
-            gc.freeze()                                 # and so it is not looked through three times, as something young, either
+            gc.freeze()                                 # all of it is old now: no look at what is young goes through it
             gc.unfreeze()
             gc.enable()
 

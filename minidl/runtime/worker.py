@@ -5,8 +5,8 @@
 
 The control thread never waits for the main thread, so a rank that is stuck still answers. To stop a wait
 inside gloo it lets a receive of 1 ms time out, which closes every connection of that group and wakes
-all who wait on it; a signal stops computing; NCCL is
-aborted if that does not help. What comes back over the pipe are flat tuples.
+all who wait on it; a signal stops computing; NCCL is aborted if that does not help. What comes back over the
+pipe are flat tuples.
 """
 
 import ast

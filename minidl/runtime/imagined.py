@@ -11,49 +11,35 @@ Left out: ranks that differ, late ranks, and everything that depends on values.
 
 import torch
 
-from minidl.comm import Comm, Recv, Send, Work
+from minidl.comm import Recv, Send, Work
+from minidl.runtime.wrapping import WrappedComm
 
 
-class Imagined(Comm):
-    """Rank 0 of `world_size` ranks; the others are imagined. `comm`: where this rank's time passes.
+class Imagined(WrappedComm):
+    """Rank 0 of `world_size` ranks; the others are imagined. inner: the Comm on which this rank's time passes.
 
     A message takes alpha + beta * nbytes seconds, one after the other. sent: [messages, bytes] so far.
     Raises ValueError for a message of real numbers.
     """
 
-    rank = 0
+    def __init__(self, inner, world_size, alpha=0.0, beta=0.0, sent=None):
+        super().__init__(inner)
+        self.rank, self.world_size, self.members = 0, world_size, tuple(range(world_size))
+        self.alpha, self.beta, self.sent = alpha, beta, [0, 0] if sent is None else sent
 
-    def __init__(self, comm, world_size, alpha=0.0, beta=0.0, sent=None):
-        self.comm, self.world_size, self.alpha, self.beta = comm, world_size, alpha, beta
-        self.sent = [0, 0] if sent is None else sent
+    def wrap(self, inner):
+        return Imagined(inner, self.world_size, self.alpha, self.beta, self.sent)
+
+    def group(self, ranks):
+        return Imagined(self.inner, len(self.chosen(ranks)), self.alpha, self.beta, self.sent)
 
     def start(self, ops):
         for op in ops:
+            self.peer(op)                               # raises in words for a wrong op or rank
             tensor = op.tensor if isinstance(op, Send) else op.like
             if tensor.numel() and not tensor.is_meta:
                 raise ValueError("what an imagined rank sends has a shape and no values: use tensors on the device meta")
         return Imaginary(self, [op for op in ops if isinstance(op, Send)], [op for op in ops if isinstance(op, Recv)])
-
-    def group(self, ranks):
-        return Imagined(self.comm, len(ranks), self.alpha, self.beta, self.sent)
-
-    def background(self, fn, *args):
-        def beside(comm):
-            twin = Imagined(comm, self.world_size, self.alpha, self.beta, self.sent)
-            return fn(*(twin if arg is self else arg for arg in args))
-        return self.comm.background(beside)
-
-    def compute(self, seconds):
-        self.comm.compute(seconds)
-
-    def progress(self, i, n):
-        self.comm.progress(i, n)
-
-    def span(self, name):
-        return self.comm.span(name)
-
-    def now(self):
-        return self.comm.now()
 
 
 class Imaginary(Work):
@@ -63,6 +49,7 @@ class Imaginary(Work):
         self.comm, self.sends, self.receives = comm, sends, receives
 
     def wait(self):
+        """Each message takes its time, one after the other; what comes has a shape."""
         for op in self.sends:
             self.comm.sent[0] += 1
             self.comm.sent[1] += op.tensor.nbytes

@@ -5,8 +5,8 @@ import torch
 
 from minidl import Device, RankError, Uniform, VirtualWorld
 from minidl.collectives import doubling, ring
-from minidl.parallel.imagined import Imagined
 from minidl.parallel.zero import Zero1, Zero2, Zero3
+from minidl.runtime.imagined import Imagined
 from minidl.zoo.models import GPT, next_token_loss
 
 LINK = Uniform(1e-6, 1e-10)
