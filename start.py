@@ -8,6 +8,7 @@
 Needs Python 3.10 or newer and nothing else. The file itself is written so that Python 3.6 can read it, because an
 old Python must be told what is wrong in a sentence. It leaves out conda: environment.yml is for that.
 """
+
 import argparse
 import contextlib
 import errno
@@ -31,8 +32,12 @@ TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
 FIRST_NOTEBOOK = "00_start_here.ipynb"
-STAMP = "minidl-setup.json"  # inside .venv: what was installed, or that an installation is under way
-NEEDED_BYTES = int(2.5e9)  # measured: 1.5 GB with the CPU wheel of torch, and room for pip to unpack
+STAMP = (
+    "minidl-setup.json"  # inside .venv: what was installed, or that an installation is under way
+)
+NEEDED_BYTES = int(
+    2.5e9
+)  # measured: 1.5 GB with the CPU wheel of torch, and room for pip to unpack
 NEEDED_BYTES_CUDA = int(10e9)  # the CUDA libraries that the plain wheel brings along
 
 
@@ -46,7 +51,9 @@ class SetupError(Exception):
 def check_machine():
     """Raise SetupError where minidl cannot be set up, before anything is written."""
     if sys.maxsize < 2**32:
-        raise SetupError("This is a 32-bit Python, and PyTorch needs a 64-bit one. Install that and call it instead.")
+        raise SetupError(
+            "This is a 32-bit Python, and PyTorch needs a 64-bit one. Install that and call it instead."
+        )
     system, machine = platform.system(), platform.machine().lower()
     if system == "Darwin" and machine == "x86_64":
         raise SetupError(
@@ -54,7 +61,9 @@ def check_machine():
             "Windows. (If this Mac has Apple silicon, its Python is an Intel one: install the universal2 or arm64 one.)"
         )
     if system == "Windows" and machine == "arm64":
-        raise SetupError("PyTorch 2.13 has no wheel for Windows on ARM. Install the x86-64 Python, or use WSL2.")
+        raise SetupError(
+            "PyTorch 2.13 has no wheel for Windows on ARM. Install the x86-64 Python, or use WSL2."
+        )
     try:
         import ensurepip  # noqa: F401  Debian ships Python without these two
         import venv  # noqa: F401
@@ -105,10 +114,21 @@ def run_step(title, command, log):
     On a terminal one line is redrawn each second; elsewhere (CI) a line comes every ten seconds.
     """
     began = shown = time.monotonic()
-    env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1", PIP_USER="0", PYTHONUNBUFFERED="1")
+    env = dict(
+        os.environ,
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+        PIP_NO_INPUT="1",
+        PIP_USER="0",
+        PYTHONUNBUFFERED="1",
+    )
     child = subprocess.Popen(
-        [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        universal_newlines=True, errors="replace", env=env,
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        errors="replace",
+        env=env,
     )
     lines = queue.Queue()
     threading.Thread(target=read_lines, args=(child.stdout, lines), daemon=True).start()
@@ -143,7 +163,11 @@ def condensed(line):
     line = re.sub(r" \(from .*", "", line.strip())
     if line.startswith("Installing collected packages:"):
         return "installing %d packages" % (line.count(",") + 1)
-    return line if line.startswith(("Collecting ", "Downloading ", "Building ", "WARNING: Retrying")) else ""
+    return (
+        line
+        if line.startswith(("Collecting ", "Downloading ", "Building ", "WARNING: Retrying"))
+        else ""
+    )
 
 
 def show(title, newest, began, shown):
@@ -183,7 +207,11 @@ def set_up(root, with_tests):
         return python_of(venv)
     check_machine()
     with only_one(root):
-        reusable = stamp.get("state") == "ready" and stamp.get("place") == wanted["place"] and runs(python_of(venv))
+        reusable = (
+            stamp.get("state") == "ready"
+            and stamp.get("place") == wanted["place"]
+            and runs(python_of(venv))
+        )
         say("Setting up minidl in %s (once; later calls start at once)" % venv)
         began = time.monotonic()
         if not reusable:
@@ -196,7 +224,9 @@ def set_up(root, with_tests):
             if reusable:  # pip ended by itself, so what was there still is
                 write_json(venv / STAMP, stamp)
             raise
-        write_json(venv / STAMP, dict(wanted, state="ready", tests=with_tests or stamp.get("tests", False)))
+        write_json(
+            venv / STAMP, dict(wanted, state="ready", tests=with_tests or stamp.get("tests", False))
+        )
         say("Set up in %.0f s." % (time.monotonic() - began))
     return python_of(venv)
 
@@ -206,12 +236,17 @@ def fingerprint(root):
     digest = hashlib.sha256()
     for name in ("requirements.txt", "pyproject.toml"):
         digest.update((root / name).read_bytes())
-    return {"inputs": digest.hexdigest(), "place": "Python %d.%d in %s" % (sys.version_info[:2] + (root,))}
+    return {
+        "inputs": digest.hexdigest(),
+        "place": "Python %d.%d in %s" % (sys.version_info[:2] + (root,)),
+    }
 
 
 def is_ready(venv, stamp, wanted, with_tests):
     """True if the last set-up ended well, was for the same pins, and its Python still exists."""
-    same = stamp.get("state") == "ready" and all(stamp.get(key) == value for key, value in wanted.items())
+    same = stamp.get("state") == "ready" and all(
+        stamp.get(key) == value for key, value in wanted.items()
+    )
     return same and (stamp.get("tests") or not with_tests) and python_of(venv).exists()
 
 
@@ -223,8 +258,14 @@ def python_of(venv):
 def runs(python):
     """True if this Python has a working pip. It has not when its base was removed or pip was interrupted."""
     try:
-        return subprocess.call([str(python), "-m", "pip", "--version"], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL) == 0
+        return (
+            subprocess.call(
+                [str(python), "-m", "pip", "--version"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            == 0
+        )
     except OSError:
         return False
 
@@ -232,12 +273,16 @@ def runs(python):
 def make_venv(venv):
     """Make an empty environment, in place of a broken or outdated one of ours."""
     if venv.is_dir() and any(venv.iterdir()) and not (venv / STAMP).exists():
-        raise SetupError("%s exists, and start.py did not make it. Rename or delete it, then call again." % venv)
+        raise SetupError(
+            "%s exists, and start.py did not make it. Rename or delete it, then call again." % venv
+        )
     if venv.exists():
         shutil.rmtree(str(venv))
     check_disk(venv.parent)
     venv.mkdir()
-    write_json(venv / STAMP, {"state": "installing"})  # first, so that an interrupted set-up is known as ours
+    write_json(
+        venv / STAMP, {"state": "installing"}
+    )  # first, so that an interrupted set-up is known as ours
     inside = os.path.realpath(sys.prefix) == str(venv)
     python = getattr(sys, "_base_executable", sys.executable) if inside else sys.executable
     with open(str(venv / "minidl-setup.log"), "a", encoding="utf-8") as log:
@@ -253,37 +298,62 @@ def install(root, python, with_tests, log):
         say("  no NVIDIA driver: looking for the small CPU wheel of torch")
         if not answers(TORCH_CPU_INDEX + "/torch/"):
             say("  PyTorch's own index does not answer: torch comes the way pip is configured")
-        elif run_step("installing torch for the CPU", pip + ["--extra-index-url", TORCH_CPU_INDEX, TORCH], log)[0] != 0:
+        elif (
+            run_step(
+                "installing torch for the CPU",
+                pip + ["--extra-index-url", TORCH_CPU_INDEX, TORCH],
+                log,
+            )[0]
+            != 0
+        ):
             say("  that did not work: torch comes the way pip is configured")
     package = ("%s[test]" if with_tests else "%s") % root
-    code, output = run_step("installing packages", pip + ["-r", root / "requirements.txt", "-e", package], log)
+    code, output = run_step(
+        "installing packages", pip + ["-r", root / "requirements.txt", "-e", package], log
+    )
     if code != 0:
         raise SetupError(explain(output, log.name))
 
 
 REMEDIES = (  # the first pattern found in the output of venv or pip names the trouble
-    (r"No space left on device|not enough space on the disk|Disk quota exceeded",
-     "The disk became full. Free some space (about 2.5 GB here; pip also unpacks in the temporary folder, which the "
-     "variable TMPDIR can move) and call start.py again."),
-    (r"ensurepip is not available|No module named '?(ensurepip|venv)",
-     "This Python cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv. "
-     "Then call start.py again."),
-    (r"CERTIFICATE_VERIFY_FAILED|SSLError",
-     "The package index's certificate could not be checked. If your network inspects traffic, set PIP_CERT to its "
-     "certificate file and call start.py again."),
-    (r"NewConnectionError|NameResolutionError|Network is unreachable|[Nn]ame or service not known|getaddrinfo failed|"
-     r"Temporary failure in name resolution|ConnectTimeout|ReadTimeout|ProxyError|Connection (refused|reset|broken)",
-     "The package index could not be reached: there is no network, or a proxy is in the way. Connect (or set "
-     "HTTPS_PROXY) and call start.py again; what was downloaded is kept."),
-    (r"No matching distribution found for torch|torch.* is not a supported wheel",
-     "There is no wheel of torch 2.13.0 for this machine ({machine}, Python {python}). It needs Python 3.10 to 3.14 on "
-     "Linux with glibc, on Windows x86-64, or on a Mac with Apple silicon."),
-    (r"(?:No matching distribution found for |Package ')(?P<name>[^\s']+)(?:' requires a different Python)?",
-     "The package index has no {name} for Python {python}. Use Python 3.11 or newer, or an index that is up to date."),
-    (r"Permission denied|Access is denied",
-     "A file could not be written: permission denied. Call start.py from a folder that is yours."),
-    (r"MemoryError|Cannot allocate memory",
-     "There was not enough memory to install the packages. Close other programs and call start.py again."),
+    (
+        r"No space left on device|not enough space on the disk|Disk quota exceeded",
+        "The disk became full. Free some space (about 2.5 GB here; pip also unpacks in the temporary folder, which the "
+        "variable TMPDIR can move) and call start.py again.",
+    ),
+    (
+        r"ensurepip is not available|No module named '?(ensurepip|venv)",
+        "This Python cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv. "
+        "Then call start.py again.",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|SSLError",
+        "The package index's certificate could not be checked. If your network inspects traffic, set PIP_CERT to its "
+        "certificate file and call start.py again.",
+    ),
+    (
+        r"NewConnectionError|NameResolutionError|Network is unreachable|[Nn]ame or service not known|getaddrinfo failed|"
+        r"Temporary failure in name resolution|ConnectTimeout|ReadTimeout|ProxyError|Connection (refused|reset|broken)",
+        "The package index could not be reached: there is no network, or a proxy is in the way. Connect (or set "
+        "HTTPS_PROXY) and call start.py again; what was downloaded is kept.",
+    ),
+    (
+        r"No matching distribution found for torch|torch.* is not a supported wheel",
+        "There is no wheel of torch 2.13.0 for this machine ({machine}, Python {python}). It needs Python 3.10 to 3.14 on "
+        "Linux with glibc, on Windows x86-64, or on a Mac with Apple silicon.",
+    ),
+    (
+        r"(?:No matching distribution found for |Package ')(?P<name>[^\s']+)(?:' requires a different Python)?",
+        "The package index has no {name} for Python {python}. Use Python 3.11 or newer, or an index that is up to date.",
+    ),
+    (
+        r"Permission denied|Access is denied",
+        "A file could not be written: permission denied. Call start.py from a folder that is yours.",
+    ),
+    (
+        r"MemoryError|Cannot allocate memory",
+        "There was not enough memory to install the packages. Close other programs and call start.py again.",
+    ),
 )
 
 
@@ -293,10 +363,17 @@ def explain(output, log):
         match = re.search(pattern, output)
         if match:
             machine = "%s %s" % (platform.system(), platform.machine())
-            return sentence.format(machine=machine, python=platform.python_version(), **match.groupdict())
-    errors = [line for line in output.splitlines() if "error" in line.lower()] or output.split("\n")[-2:]
+            return sentence.format(
+                machine=machine, python=platform.python_version(), **match.groupdict()
+            )
+    errors = [line for line in output.splitlines() if "error" in line.lower()] or output.split(
+        "\n"
+    )[-2:]
     last = errors[-1].strip() if errors else "no output"
-    return "The set-up failed (%s). The whole output is in %s. Call start.py again to retry." % (last[:200], log)
+    return "The set-up failed (%s). The whole output is in %s. Call start.py again to retry." % (
+        last[:200],
+        log,
+    )
 
 
 @contextlib.contextmanager
@@ -311,7 +388,9 @@ def only_one(root):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SetupError("Another start.py is setting up this folder. Wait until it has ended, then call again.")
+            raise SetupError(
+                "Another start.py is setting up this folder. Wait until it has ended, then call again."
+            )
         except OSError:
             pass  # a file system without locks
         yield
@@ -338,16 +417,24 @@ def course_notebooks(root):
                 continue
             try:
                 notebook = json.loads(path.read_text(encoding="utf-8"))
-                yield place + path.relative_to(root / folder).as_posix(), cleared(at_home(notebook, place))
+                yield (
+                    place + path.relative_to(root / folder).as_posix(),
+                    cleared(at_home(notebook, place)),
+                )
             except (ValueError, KeyError, TypeError):
-                raise SetupError("%s is not a notebook any more. Restore it: git checkout -- %s" % (path, path))
+                raise SetupError(
+                    "%s is not a notebook any more. Restore it: git checkout -- %s" % (path, path)
+                )
 
 
 def at_home(notebook, place):
     """The notebook with links to other notebooks and exercises that lead to the learner's copies in work/."""
     up = "../" * place.count("/")
-    homes = [(r"\]\(\.\./exercises/", "](" + up + "exercises/"), (r"\]\(\.\./notebooks/(?=[^)#]*\.ipynb)", "](" + up),
-             (r"\]\(\.\./notebooks/(?=glossary)", "](" + up + "../notebooks/")]
+    homes = [
+        (r"\]\(\.\./exercises/", "](" + up + "exercises/"),
+        (r"\]\(\.\./notebooks/(?=[^)#]*\.ipynb)", "](" + up),
+        (r"\]\(\.\./notebooks/(?=glossary)", "](" + up + "../notebooks/"),
+    ]
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             lines = [cell["source"]] if isinstance(cell["source"], str) else cell["source"]
@@ -377,8 +464,10 @@ def copy_notebooks(root):
                 write_bytes(copy, data)
                 known[name] = newest
             else:
-                say("  work/%s: the course has a newer version, and yours is kept. To put the newer one beside it: "
-                    "python3 start.py --fresh %s" % (name, name[: -len(".ipynb")]))
+                say(
+                    "  work/%s: the course has a newer version, and yours is kept. To put the newer one beside it: "
+                    "python3 start.py --fresh %s" % (name, name[: -len(".ipynb")])
+                )
     if known != before:
         write_json(work / ".minidl.json", known)
 
@@ -388,8 +477,10 @@ def copy_fresh(root, wanted):
     known = read_json(root / "work" / ".minidl.json")
     found = [(name, data) for name, data in course_notebooks(root) if name.startswith(wanted)]
     if not found:
-        raise SetupError("No notebook of the course starts with %r. They are: %s"
-                         % (wanted, ", ".join(name for name, _ in course_notebooks(root))))
+        raise SetupError(
+            "No notebook of the course starts with %r. They are: %s"
+            % (wanted, ", ".join(name for name, _ in course_notebooks(root)))
+        )
     for name, data in found:
         copy = free_name(root / "work" / name)
         write_bytes(copy, data)
@@ -402,7 +493,9 @@ def free_name(path):
     """path itself if there is no such file, else `name (fresh).ipynb`, `name (fresh 2).ipynb`, and so on."""
     number, candidate = 1, path
     while candidate.exists():
-        candidate = path.with_name("%s (fresh%s)%s" % (path.stem, "" if number == 1 else " %d" % number, path.suffix))
+        candidate = path.with_name(
+            "%s (fresh%s)%s" % (path.stem, "" if number == 1 else " %d" % number, path.suffix)
+        )
         number += 1
     return candidate
 
@@ -439,18 +532,33 @@ def write_bytes(path, data):
 
 def answer_for_news(venv):
     """A flag is not enough: JupyterLab still asks whether it may fetch news, unless this setting answers for it."""
-    write_json(venv / "share/jupyter/lab/settings/overrides.json", {
-        "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}})
+    write_json(
+        venv / "share/jupyter/lab/settings/overrides.json",
+        {
+            "@jupyterlab/apputils-extension:notification": {
+                "fetchNews": "false",
+                "checkForUpdates": False,
+            }
+        },
+    )
 
 
 def lab_command(root, python, port, browser):
     """JupyterLab on this machine only, with its token, and with no request to the outside."""
     first = "/tree/work/" + FIRST_NOTEBOOK if (root / "work" / FIRST_NOTEBOOK).exists() else ""
     command = [
-        python, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=%d" % port,
-        "--ServerApp.root_dir=%s" % root, "--LabApp.default_url=/lab%s" % first,
-        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.extension_manager=readonly", "--ServerApp.answer_yes=True", "--Application.log_level=ERROR",
+        python,
+        "-m",
+        "jupyterlab",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=%d" % port,
+        "--ServerApp.root_dir=%s" % root,
+        "--LabApp.default_url=/lab%s" % first,
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        "--ServerApp.answer_yes=True",
+        "--Application.log_level=ERROR",
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
@@ -473,12 +581,17 @@ def become(command, folder):
 def parse(argv):
     """The options, and after `test` what goes to pytest."""
     parser = argparse.ArgumentParser(
-        prog="start.py", description="Set up minidl in .venv and open the course in JupyterLab.",
+        prog="start.py",
+        description="Set up minidl in .venv and open the course in JupyterLab.",
         epilog="python3 start.py test [...]: set up, then run the whole suite; what follows goes to pytest.",
     )
-    parser.add_argument("--no-browser", action="store_true", help="only say the address, open no browser")
+    parser.add_argument(
+        "--no-browser", action="store_true", help="only say the address, open no browser"
+    )
     parser.add_argument("--port", type=int, default=8888, help="first port to try (8888)")
-    parser.add_argument("--fresh", metavar="NOTEBOOK", help="put a clean copy of a notebook beside yours, and end")
+    parser.add_argument(
+        "--fresh", metavar="NOTEBOOK", help="put a clean copy of a notebook beside yours, and end"
+    )
     testing = argv[:1] == ["test"]
     return parser.parse_args([] if testing else argv), (argv[1:] if testing else None)
 
@@ -486,8 +599,10 @@ def parse(argv):
 def start(argv):
     """Do what the call asks for. Returns the exit code, unless this process becomes JupyterLab or pytest."""
     if sys.version_info < OLDEST_PYTHON:
-        raise SetupError("minidl needs Python 3.10 or newer, and this is Python %s. Install a newer one and call it, "
-                         "for example: python3.11 start.py" % platform.python_version())
+        raise SetupError(
+            "minidl needs Python 3.10 or newer, and this is Python %s. Install a newer one and call it, "
+            "for example: python3.11 start.py" % platform.python_version()
+        )
     options, pytest_arguments = parse(argv)
     if options.fresh:
         return copy_fresh(ROOT, options.fresh)
@@ -496,7 +611,9 @@ def start(argv):
     if pytest_arguments is not None:
         say("Running the tests in %s" % ROOT)
         return become([python, "-m", "pytest"] + pytest_arguments, ROOT)
-    say("Opening JupyterLab on work/%s. Its address is below; Ctrl-C here ends it." % FIRST_NOTEBOOK)
+    say(
+        "Opening JupyterLab on work/%s. Its address is below; Ctrl-C here ends it." % FIRST_NOTEBOOK
+    )
     answer_for_news(ROOT / ".venv")
     return become(lab_command(ROOT, python, options.port, not options.no_browser), ROOT)
 
@@ -512,7 +629,10 @@ def main(argv):
         say("Stopped. The next call sets up what is missing.")
         return 130
     except OSError as error:
-        message = "%s: %s. Mend that and call start.py again." % (error.filename or "The system said", error.strerror)
+        message = "%s: %s. Mend that and call start.py again." % (
+            error.filename or "The system said",
+            error.strerror,
+        )
         if error.errno == errno.ENOSPC:
             message = REMEDIES[0][1]
     sys.stdout.flush()

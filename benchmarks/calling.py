@@ -1,6 +1,6 @@
 """What does it cost to call an empty function on 4 live ranks?
 
-    python benchmarks/calling.py          pip install ipyparallel first, to have it beside
+python benchmarks/calling.py          pip install ipyparallel first, to have it beside
 """
 
 import importlib.util
@@ -20,11 +20,13 @@ def empty():
 
 def timed(call, n=50):
     """Seconds per call, over n calls."""
+
     def once():
         began = time.perf_counter()
         for _ in range(n):
             call()
         return (time.perf_counter() - began) / n
+
     return once
 
 
@@ -56,6 +58,7 @@ def bare_pipes():
         for (conn, _), process in zip(pairs, processes):
             conn.send_bytes(b"")
             process.join()
+
     return call, close
 
 
@@ -63,19 +66,31 @@ def main():
     """Measure and publish."""
     pipes, close = bare_pipes()
     world = World(4)
-    contestants = {"World.run": timed(lambda: world.run(empty)), "pipes and cloudpickle alone": timed(pipes)}
+    contestants = {
+        "World.run": timed(lambda: world.run(empty)),
+        "pipes and cloudpickle alone": timed(pipes),
+    }
     cluster = None
     if importlib.util.find_spec("ipyparallel"):
         import ipyparallel
+
         cluster = ipyparallel.Cluster(n=4, log_level=40)
         view = cluster.start_and_connect_sync()[:]
         contestants["ipyparallel apply_sync"] = timed(lambda: view.apply_sync(empty))
     for contestant in contestants.values():
-        contestant()                                              # warm up
+        contestant()  # warm up
     seconds = rounds(contestants, n=15)
     ours = seconds["World.run"]
-    rows = [[name, spread(times, 1e-3), spread(ratios(times, ours), digits=2)] for name, times in seconds.items()]
-    publish("An empty function on 4 live ranks", ["", "milliseconds", "times World.run"], rows, "Wanted: 2 ms.")
+    rows = [
+        [name, spread(times, 1e-3), spread(ratios(times, ours), digits=2)]
+        for name, times in seconds.items()
+    ]
+    publish(
+        "An empty function on 4 live ranks",
+        ["", "milliseconds", "times World.run"],
+        rows,
+        "Wanted: 2 ms.",
+    )
     close()
     world.close()
     if cluster is not None:

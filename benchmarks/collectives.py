@@ -19,17 +19,23 @@ from minidl.collectives import doubling, ring
 
 MIB = 1 << 20
 CASES = [  # collective, bytes, calls per timing, (name, ours), wanted
-    ("all_reduce", 64 * MIB, 2, ("ring", ring.all_reduce), 0.95), ("all_reduce", 16 * MIB, 4, ("ring", ring.all_reduce), 0.95),
+    ("all_reduce", 64 * MIB, 2, ("ring", ring.all_reduce), 0.95),
+    ("all_reduce", 16 * MIB, 4, ("ring", ring.all_reduce), 0.95),
     ("all_reduce", 4 * MIB, 10, ("ring", ring.all_reduce), 0.7),
-    ("reduce_scatter", 64 * MIB, 2, ("ring", ring.reduce_scatter), 2.5), ("reduce_scatter", 4 * MIB, 10, ("ring", ring.reduce_scatter), 1.0),
-    ("all_gather", 64 * MIB, 2, ("ring", ring.all_gather), 2.5), ("all_gather", 4 * MIB, 10, ("ring", ring.all_gather), 1.0),
+    ("reduce_scatter", 64 * MIB, 2, ("ring", ring.reduce_scatter), 2.5),
+    ("reduce_scatter", 4 * MIB, 10, ("ring", ring.reduce_scatter), 1.0),
+    ("all_gather", 64 * MIB, 2, ("ring", ring.all_gather), 2.5),
+    ("all_gather", 4 * MIB, 10, ("ring", ring.all_gather), 1.0),
     ("all_reduce", 256 << 10, 40, ("recursive doubling", doubling.all_reduce), 1.5),
     ("all_reduce", 16 << 10, 80, ("recursive doubling", doubling.all_reduce), 1.5),
-    ("all_reduce", 64, 150, ("recursive doubling", doubling.all_reduce), 1.5)]
-NOTE = ("Ours is recorded and guarded like every message of minidl; bare is the same algorithm on the same messages without. Bytes are "
-        "those of the whole tensor. Four ranks share two cores here. gloo's loop threads interrupt nobody (`preemption.py`), which makes "
-        "gloo's own collectives faster, too. Where a wanted figure is missed, at 16 MiB and more, bare misses it as well: gloo adds and "
-        "sends piece by piece in C++, and cutting our chunks into pieces did not pay.")
+    ("all_reduce", 64, 150, ("recursive doubling", doubling.all_reduce), 1.5),
+]
+NOTE = (
+    "Ours is recorded and guarded like every message of minidl; bare is the same algorithm on the same messages without. Bytes are "
+    "those of the whole tensor. Four ranks share two cores here. gloo's loop threads interrupt nobody (`preemption.py`), which makes "
+    "gloo's own collectives faster, too. Where a wanted figure is missed, at 16 MiB and more, bare misses it as well: gloo adds and "
+    "sends piece by piece in C++, and cutting our chunks into pieces did not pay."
+)
 
 
 class Bare:
@@ -38,7 +44,11 @@ class Bare:
     left, right, send, exchange = Comm.left, Comm.right, Comm.send, Comm.exchange
 
     def __init__(self, rank, world_size):
-        self.rank, self.world_size, self.group = rank, world_size, dist.distributed_c10d._get_default_group()
+        self.rank, self.world_size, self.group = (
+            rank,
+            world_size,
+            dist.distributed_c10d._get_default_group(),
+        )
 
     def start(self, ops):
         return BareWork([self._post(op) for op in ops])
@@ -68,13 +78,22 @@ def compete(collective, nbytes, calls, ours, n_rounds, comm):
     """Seconds per call: {name: [one per round]}."""
     elements = nbytes // 4 // (comm.world_size if collective == "all_gather" else 1)
     x, order = torch.ones(elements), random.Random(0)
-    whole = {"all_gather": elements * comm.world_size, "reduce_scatter": elements // comm.world_size}.get(collective, elements)
+    whole = {
+        "all_gather": elements * comm.world_size,
+        "reduce_scatter": elements // comm.world_size,
+    }.get(collective, elements)
     into = torch.empty(whole)
     keeps = "into" in ours.__code__.co_varnames
-    stock = Native(collective, x.clone(), output=None if collective == "all_reduce" else torch.empty(whole))      # nothing is copied
+    stock = Native(
+        collective, x.clone(), output=None if collective == "all_reduce" else torch.empty(whole)
+    )  # nothing is copied
     run = lambda comm: ours(x, comm, into=into) if keeps else ours(x, comm)
     bare = Bare(comm.rank, comm.world_size)
-    loops = {"ours": lambda: run(comm), "bare": lambda: run(bare), "gloo": lambda: comm.start([stock]).wait()}
+    loops = {
+        "ours": lambda: run(comm),
+        "bare": lambda: run(bare),
+        "gloo": lambda: comm.start([stock]).wait(),
+    }
     times = {name: [] for name in loops}
     for round_number in range(n_rounds + 1):
         for name in order.sample(list(loops), len(loops)):
@@ -82,7 +101,7 @@ def compete(collective, nbytes, calls, ours, n_rounds, comm):
             began = time.perf_counter()
             for _ in range(calls):
                 loops[name]()
-            if round_number:                                     # the first round warms up
+            if round_number:  # the first round warms up
                 times[name].append((time.perf_counter() - began) / calls)
     return times
 
@@ -95,11 +114,39 @@ def main():
             for collective, nbytes, calls, (name, ours), wanted in CASES:
                 if name == "recursive doubling" and n > 2:
                     continue
-                times = world.run(compete, collective, nbytes, calls, ours, 11, timeout=300).results[0]
-                rows.append([n, collective, f"{nbytes:,}", name, *(spread(times[who], 1e-3) for who in ("gloo", "ours")),
-                             *(spread(ratios(times["gloo"], times[who]), digits=2) for who in ("bare", "ours")), wanted])
-    publish("Collectives against gloo's own",
-            ["ranks", "collective", "bytes", "ours", "gloo, ms", "ours, ms", "gloo / bare", "gloo / ours", "wanted"], rows, NOTE)
+                times = world.run(
+                    compete, collective, nbytes, calls, ours, 11, timeout=300
+                ).results[0]
+                rows.append(
+                    [
+                        n,
+                        collective,
+                        f"{nbytes:,}",
+                        name,
+                        *(spread(times[who], 1e-3) for who in ("gloo", "ours")),
+                        *(
+                            spread(ratios(times["gloo"], times[who]), digits=2)
+                            for who in ("bare", "ours")
+                        ),
+                        wanted,
+                    ]
+                )
+    publish(
+        "Collectives against gloo's own",
+        [
+            "ranks",
+            "collective",
+            "bytes",
+            "ours",
+            "gloo, ms",
+            "ours, ms",
+            "gloo / bare",
+            "gloo / ours",
+            "wanted",
+        ],
+        rows,
+        NOTE,
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from minidl.parallel.zero import Zero1, Zero2, Zero3
 from minidl.zoo.models import GPT, next_token_loss
 
 RATE, ROUNDS = 1e-3, 11
-CASES = [(8, 128, 2), (1, 32, 8)]       # sequences a rank, tokens in each, steps a timing
+CASES = [(8, 128, 2), (1, 32, 8)]  # sequences a rank, tokens in each, steps a timing
 
 
 def adam(parameters):
@@ -69,7 +69,12 @@ class Sharded:
     """One of our ZeRO classes; a unit is a block of the GPT."""
 
     def __init__(self, comm, way):
-        self.zero = way(GPT().to(comm.device), comm, adam, is_unit=lambda name, module: name.startswith("blocks.") and name.count(".") == 1)
+        self.zero = way(
+            GPT().to(comm.device),
+            comm,
+            adam,
+            is_unit=lambda name, module: name.startswith("blocks.") and name.count(".") == 1,
+        )
 
     def step(self, windows):
         next_token_loss(self.zero, windows).backward()
@@ -82,7 +87,11 @@ class FullySharded(Alone):
     def __init__(self, comm):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
-        mesh, self.model = init_device_mesh(comm.device.type, (comm.world_size,)), GPT().to(comm.device)
+
+        mesh, self.model = (
+            init_device_mesh(comm.device.type, (comm.world_size,)),
+            GPT().to(comm.device),
+        )
         for block in self.model.blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(self.model, mesh=mesh)
@@ -90,18 +99,24 @@ class FullySharded(Alone):
 
 
 CONTESTANTS = {
-    "no communication": Alone, "torch DDP": Torchs, "torch fully_shard": FullySharded,
+    "no communication": Alone,
+    "torch DDP": Torchs,
+    "torch fully_shard": FullySharded,
     "naive": lambda comm: Ours(comm, NaiveDataParallel, all_reduce=ring.all_reduce),
     "bucketed": lambda comm: Ours(comm, BucketedDataParallel, all_reduce=ring.all_reduce),
     "overlapped, ring": lambda comm: Ours(comm, DataParallel, all_reduce=ring.all_reduce),
     "overlapped, native": lambda comm: Ours(comm, DataParallel, all_reduce=native.all_reduce),
-    "Zero1": lambda comm: Sharded(comm, Zero1), "Zero2": lambda comm: Sharded(comm, Zero2), "Zero3": lambda comm: Sharded(comm, Zero3),
+    "Zero1": lambda comm: Sharded(comm, Zero1),
+    "Zero2": lambda comm: Sharded(comm, Zero2),
+    "Zero3": lambda comm: Sharded(comm, Zero3),
 }
 
 
 def compete(B, T, steps, n_rounds, comm):
     """Seconds a step: {name: [one per round]}."""
-    windows = torch.randint(1024, (B, T + 1), generator=torch.Generator().manual_seed(comm.rank)).to(comm.device)
+    windows = torch.randint(
+        1024, (B, T + 1), generator=torch.Generator().manual_seed(comm.rank)
+    ).to(comm.device)
     trainers, order = {name: make(comm) for name, make in CONTESTANTS.items()}, random.Random(0)
     times = {name: [] for name in trainers}
     for round_number in range(n_rounds + 1):
@@ -113,17 +128,24 @@ def compete(B, T, steps, n_rounds, comm):
             if comm.device.type == "cuda":
                 torch.cuda.synchronize()
             if name == "no communication":
-                comm.barrier()                                    # the slower of the two
-            if round_number:                                      # the first round warms up
+                comm.barrier()  # the slower of the two
+            if round_number:  # the first round warms up
                 times[name].append((time.perf_counter() - began) / steps)
     return times
 
 
-WANTED = {                                                       # (against, contestant): for the two cases
-    ("torch DDP", "overlapped, ring"): ("not slower", "0.95"), ("torch DDP", "overlapped, native"): ("", ""),
-    ("torch DDP", "bucketed"): ("", ""), ("torch DDP", "naive"): ("", ""), ("torch DDP", "Zero1"): ("not slower", "0.85"),
-    ("torch DDP", "Zero2"): ("", ""), ("torch fully_shard", "Zero3"): ("0.9", "0.75"), ("torch DDP", "torch fully_shard"): ("", ""),
-    ("no communication", "overlapped, ring"): ("0.93", ""), ("no communication", "torch DDP"): ("", "")}
+WANTED = {  # (against, contestant): for the two cases
+    ("torch DDP", "overlapped, ring"): ("not slower", "0.95"),
+    ("torch DDP", "overlapped, native"): ("", ""),
+    ("torch DDP", "bucketed"): ("", ""),
+    ("torch DDP", "naive"): ("", ""),
+    ("torch DDP", "Zero1"): ("not slower", "0.85"),
+    ("torch DDP", "Zero2"): ("", ""),
+    ("torch fully_shard", "Zero3"): ("0.9", "0.75"),
+    ("torch DDP", "torch fully_shard"): ("", ""),
+    ("no communication", "overlapped, ring"): ("0.93", ""),
+    ("no communication", "torch DDP"): ("", ""),
+}
 
 
 def main(only=()):
@@ -134,20 +156,47 @@ def main(only=()):
         with World(2) as world:
             times = world.run(compete, B, T, steps, ROUNDS, timeout=580).results[0]
             backend = world.backend
-        rows = [[name, against, spread(times[name], 1e-3), spread(times[against], 1e-3), spread(ratios(times[against], times[name]), digits=2),
-                 wanted[case]] for (against, name), wanted in WANTED.items()]
-        publish(f"Training on 2 ranks, batch {B} x {T} a rank",
-                ["contestant", "against", "contestant, ms a step", "against, ms a step", "against / contestant", "wanted"], rows,
-                f"GPT of 4 layers, width 256, 3.7 M parameters, AdamW; {backend}, one thread a rank. Every message of ours is recorded and "
-                "guarded. Against \"no communication\" is weak scaling from 1 to 2 ranks. " + NOTES.get((B, T), ""))
+        rows = [
+            [
+                name,
+                against,
+                spread(times[name], 1e-3),
+                spread(times[against], 1e-3),
+                spread(ratios(times[against], times[name]), digits=2),
+                wanted[case],
+            ]
+            for (against, name), wanted in WANTED.items()
+        ]
+        publish(
+            f"Training on 2 ranks, batch {B} x {T} a rank",
+            [
+                "contestant",
+                "against",
+                "contestant, ms a step",
+                "against, ms a step",
+                "against / contestant",
+                "wanted",
+            ],
+            rows,
+            f"GPT of 4 layers, width 256, 3.7 M parameters, AdamW; {backend}, one thread a rank. Every message of ours is recorded and "
+            'guarded. Against "no communication" is weak scaling from 1 to 2 ranks. '
+            + NOTES.get((B, T), ""),
+        )
 
 
 NOTES = {
-    (1, 32): "Two cores hold two ranks, so a background thread takes its time from the computation: overlap hides waiting, and here "
-             "there is little of it. In a trial of 11 rounds, overlapped with buckets of 4 MiB and fresh memory for the mean reached 0.92, without "
-             "fresh memory 0.94, with buckets of 8 MiB 0.97.",
-    (8, 128): "Wanted of weak scaling: within 8 %, which is 0.93. Ours has missed it by two to three points, torch DDP by none or one: adding and "
-              "copying 15 MB is work for the same two cores."}
+    (
+        1,
+        32,
+    ): "Two cores hold two ranks, so a background thread takes its time from the computation: overlap hides waiting, and here "
+    "there is little of it. In a trial of 11 rounds, overlapped with buckets of 4 MiB and fresh memory for the mean reached 0.92, without "
+    "fresh memory 0.94, with buckets of 8 MiB 0.97.",
+    (
+        8,
+        128,
+    ): "Wanted of weak scaling: within 8 %, which is 0.93. Ours has missed it by two to three points, torch DDP by none or one: adding and "
+    "copying 15 MB is work for the same two cores.",
+}
 
 
 if __name__ == "__main__":

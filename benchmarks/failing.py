@@ -1,6 +1,6 @@
 """How soon is a failure told, and how soon can all ranks be used again?
 
-    python benchmarks/failing.py
+python benchmarks/failing.py
 """
 
 import os
@@ -35,6 +35,7 @@ def main():
         began = time.perf_counter()
         repair(self, facts)
         repaired.append(time.perf_counter() - began)
+
     _World._repair = timed_repair
     rows = []
     with World(4) as world:
@@ -50,9 +51,16 @@ def main():
                 began = time.perf_counter()
                 world.run(lambda comm: comm.barrier())
                 again.append(time.perf_counter() - began + repaired[-1])
-            rows += [[f"{name}: told", spread(told), wanted], [f"{name}: all ranks usable again", spread(again), 0.2]]
-    publish("Failures on 4 ranks", ["", "seconds", "wanted"], rows,
-            "Told: from the call of run to the error, without the repair. Usable again: the repair and a barrier on all ranks. 21 rounds.")
+            rows += [
+                [f"{name}: told", spread(told), wanted],
+                [f"{name}: all ranks usable again", spread(again), 0.2],
+            ]
+    publish(
+        "Failures on 4 ranks",
+        ["", "seconds", "wanted"],
+        rows,
+        "Told: from the call of run to the error, without the repair. Usable again: the repair and a barrier on all ranks. 21 rounds.",
+    )
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from rounds import publish, ratios, spread
 
 from minidl import World
 from minidl.collectives import native, ring
-from minidl.runtime.backend import choose, look
+from minidl.runtime.processes.backend import choose, look
 
 ROUNDS, REPEATS = 11, 5
-SIZES = [1 << 12, 1 << 20, 1 << 24, 1 << 28]            # bytes
+SIZES = [1 << 12, 1 << 20, 1 << 24, 1 << 28]  # bytes
 WAYS = {"NCCL": native.all_reduce, "ring": ring.all_reduce}
 
 
@@ -49,9 +49,19 @@ def main():
         for nbytes in SIZES:
             trace = world.run(compete, nbytes, timeout=300).trace
             times = {name: seconds(trace, name) for name in WAYS}
-            rows.append([f"{nbytes:,}", *(spread(times[name], 1e-3) for name in WAYS), spread(ratios(times["NCCL"], times["ring"]), digits=2)])
-    publish(f"All-reduce between 2 GPUs ({torch.cuda.get_device_name(0)})", ["bytes", "NCCL, ms", "ring, ms", "NCCL / ring"], rows,
-            "Timed by events on the GPU. Every message is recorded and guarded.")
+            rows.append(
+                [
+                    f"{nbytes:,}",
+                    *(spread(times[name], 1e-3) for name in WAYS),
+                    spread(ratios(times["NCCL"], times["ring"]), digits=2),
+                ]
+            )
+    publish(
+        f"All-reduce between 2 GPUs ({torch.cuda.get_device_name(0)})",
+        ["bytes", "NCCL, ms", "ring, ms", "NCCL / ring"],
+        rows,
+        "Timed by events on the GPU. Every message is recorded and guarded.",
+    )
 
 
 if __name__ == "__main__":

@@ -20,18 +20,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import nbformat  # noqa: E402
 
-from minidl.grading import handed_in  # noqa: E402
-from minidl.grading.cells import SOLUTIONS, answers, masters, read_master, with_role  # noqa: E402
-from minidl.grading.score import Course, Grading, Settings  # noqa: E402
+from minidl.check.cells import SOLUTIONS, answers, masters, read_master, with_role  # noqa: E402
+from minidl_grader.inbox import handed_in  # noqa: E402
+from minidl_grader.inbox.score import Course, Grading, Settings  # noqa: E402
 from tests import census  # noqa: E402
 
 ALL, SHOWN = 200, 40
-HOSTILE = ("while True: pass", "import os; os._exit(1)", "raise SystemExit", "return bytearray(10 ** 10)", "print('x' * 10 ** 7); return x")
+HOSTILE = (
+    "while True: pass",
+    "import os; os._exit(1)",
+    "raise SystemExit",
+    "return bytearray(10 ** 10)",
+    "print('x' * 10 ** 7); return x",
+)
 
 
 def museum():
     """{number: [Mutant, ...]} of every exercise."""
-    return {path.name[:2]: importlib.import_module(f"tests.grading.museum_{path.name[:2]}").MUTANTS for path in masters()}
+    return {
+        path.name[:2]: importlib.import_module(f"tests.grading.museum_{path.name[:2]}").MUTANTS
+        for path in masters()
+    }
 
 
 def with_answer(master, name, task="", answer=""):
@@ -50,13 +59,23 @@ def submissions(folder):
         master = nbformat.writes(read_master(path))
         fresh = lambda: nbformat.reads(master, as_version=4)
         for i, mutant in enumerate(museum()[path.name[:2]]):
-            found.append((f"mutant {path.name[:2]} {i}", with_answer(fresh(), f"m{i}", mutant.task, mutant.answer)))
+            found.append(
+                (
+                    f"mutant {path.name[:2]} {i}",
+                    with_answer(fresh(), f"m{i}", mutant.task, mutant.answer),
+                )
+            )
         for i in range(20):
             found.append((f"finished {path.name[:2]} {i}", with_answer(fresh(), f"f{i}")))
         tasks = list(answers(fresh()))
         for i, line in enumerate(HOSTILE):
             head = answers(fresh())[tasks[0]].source.split("\n")[0]
-            found.append((f"hostile {path.name[:2]} {i}", with_answer(fresh(), f"h{i}", tasks[0], f"{head}\n    {line}\n")))
+            found.append(
+                (
+                    f"hostile {path.name[:2]} {i}",
+                    with_answer(fresh(), f"h{i}", tasks[0], f"{head}\n    {line}\n"),
+                )
+            )
     for name, text in draw.sample(found, min(ALL, len(found))):
         (folder / f"{name}.ipynb").write_text(text, encoding="utf-8")
     return min(ALL, len(found))
@@ -65,8 +84,14 @@ def submissions(folder):
 def grade(folder, out, shown):
     """(wall seconds, seconds of each) of grading a folder, two at once."""
     began = time.monotonic()
-    results = Grading(Course(SOLUTIONS), out, Settings(jobs=2, shown=shown)).run(handed_in.find([folder]))
-    return time.monotonic() - began, [sum(result["seconds"].values()) for result in results.values()], results
+    results = Grading(Course(SOLUTIONS), out, Settings(jobs=2, shown=shown)).run(
+        handed_in.find([folder])
+    )
+    return (
+        time.monotonic() - began,
+        [sum(result["seconds"].values()) for result in results.values()],
+        results,
+    )
 
 
 def main():
@@ -81,16 +106,27 @@ def main():
         first.mkdir()
         for path in everything[:SHOWN]:
             path.rename(first / path.name)
-        token = os.environ[census.TOKEN] = census.new_token()     # all that is started from here on inherits it
+        token = os.environ[census.TOKEN] = (
+            census.new_token()
+        )  # all that is started from here on inherits it
         shown_wall, shown, _ = grade(first, Path(top) / "one", True)
         wall, judged, _ = grade(inbox, Path(top) / "two", False)
-        left = census.eventually_empty(lambda: [p for p in census.everybody(token) if p.pid != os.getpid()], seconds=5)
+        left = census.eventually_empty(
+            lambda: [p for p in census.everybody(token) if p.pid != os.getpid()], seconds=5
+        )
     mutants = [mutant for wing in museum().values() for mutant in wing]
     alone = sum(mutant.values_alone for mutant in mutants)
-    rows = [["notebook and judge", SHOWN, spread(shown), f"{shown_wall / SHOWN:.3g}"], ["judge alone", len(judged), spread(judged), f"{wall / len(judged):.3g}"]]
-    publish("Grading, two submissions at once", ["what", "submissions", "seconds of a submission", "wall seconds a submission"], rows,
-            f"{count} mixed submissions (finished, mutants, hostile); processes left behind: {len(left)}. A check of values alone would have passed "
-            f"{alone} of {len(mutants)} mutants ({100 * alone / len(mutants):.0f} %). Median over all: {statistics.median(shown):.3g} s with the notebook.")
+    rows = [
+        ["notebook and judge", SHOWN, spread(shown), f"{shown_wall / SHOWN:.3g}"],
+        ["judge alone", len(judged), spread(judged), f"{wall / len(judged):.3g}"],
+    ]
+    publish(
+        "Grading, two submissions at once",
+        ["what", "submissions", "seconds of a submission", "wall seconds a submission"],
+        rows,
+        f"{count} mixed submissions (finished, mutants, hostile); processes left behind: {len(left)}. A check of values alone would have passed "
+        f"{alone} of {len(mutants)} mutants ({100 * alone / len(mutants):.0f} %). Median over all: {statistics.median(shown):.3g} s with the notebook.",
+    )
 
 
 if __name__ == "__main__":

@@ -43,8 +43,13 @@ def compete(nbytes, n, n_rounds, comm):
 
     def exchange():
         comm.start([Recv(x, other, into=y), Send(x, other)]).wait()
-    loops = {"bare exchange": lambda: bare_exchange(x, y, other), "exchange": exchange,
-             "bare ping-pong": lambda: bare_ping_pong(x, y, comm.rank), "ping-pong": ping_pong}
+
+    loops = {
+        "bare exchange": lambda: bare_exchange(x, y, other),
+        "exchange": exchange,
+        "bare ping-pong": lambda: bare_ping_pong(x, y, comm.rank),
+        "ping-pong": ping_pong,
+    }
     messages = {"bare exchange": 1, "exchange": 1, "bare ping-pong": 2, "ping-pong": 2}
     times = {name: [] for name in loops}
     for round_number in range(n_rounds + 1):
@@ -53,7 +58,7 @@ def compete(nbytes, n, n_rounds, comm):
             began = time.perf_counter()
             for _ in range(n):
                 loops[name]()
-            if round_number:                                   # the first round warms up
+            if round_number:  # the first round warms up
                 times[name].append((time.perf_counter() - began) / (n * messages[name]))
     return times
 
@@ -67,13 +72,24 @@ def main():
             for loop in ("exchange", "ping-pong"):
                 ours, theirs = times[loop], times[f"bare {loop}"]
                 extra = [a - b for a, b in zip(ours, theirs)]
-                rows.append([loop, f"{nbytes:,}", spread(theirs, 1e-6), spread(ours, 1e-6), spread(ratios(ours, theirs)),
-                             f"{statistics.median(extra) * 1e6:+.0f}"])
-    publish("Recording and guarding every message, 2 ranks",
-            ["loop", "bytes", "bare, us a message", "minidl, us a message", "ratio", "extra us"], rows,
-            "Wanted: a ratio within 1.03 at 1 MiB and more; 25 us a message below. Missed: the Python code of an "
-            "exchange, two operations, takes 15 us when it is warm, and about three times as long when it alternates with the kernel's "
-            "network code on the same core.")
+                rows.append(
+                    [
+                        loop,
+                        f"{nbytes:,}",
+                        spread(theirs, 1e-6),
+                        spread(ours, 1e-6),
+                        spread(ratios(ours, theirs)),
+                        f"{statistics.median(extra) * 1e6:+.0f}",
+                    ]
+                )
+    publish(
+        "Recording and guarding every message, 2 ranks",
+        ["loop", "bytes", "bare, us a message", "minidl, us a message", "ratio", "extra us"],
+        rows,
+        "Wanted: a ratio within 1.03 at 1 MiB and more; 25 us a message below. Missed: the Python code of an "
+        "exchange, two operations, takes 15 us when it is warm, and about three times as long when it alternates with the kernel's "
+        "network code on the same core.",
+    )
 
 
 if __name__ == "__main__":

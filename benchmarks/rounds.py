@@ -39,17 +39,31 @@ def machine():
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":")[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = models[0] if models else model
     import torch
-    return (f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.release().split('-')[0]}, "
-            f"Python {platform.python_version()}, torch {torch.__version__}")
+
+    return (
+        f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.release().split('-')[0]}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
 
 
 def publish(title, columns, rows, note=""):
     """Print a table and put it into RESULTS.md, in place of an older one of the same title."""
-    lines = [f"## {title}", "", f"{date.today()}, {machine()}", "", f"| {' | '.join(columns)} |",
-             f"| {' | '.join('---' for _ in columns)} |", *(f"| {' | '.join(map(str, row))} |" for row in rows)]
+    lines = [
+        f"## {title}",
+        "",
+        f"{date.today()}, {machine()}",
+        "",
+        f"| {' | '.join(columns)} |",
+        f"| {' | '.join('---' for _ in columns)} |",
+        *(f"| {' | '.join(map(str, row))} |" for row in rows),
+    ]
     lines += ["", note] if note else []
     print("\n".join(lines))
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""

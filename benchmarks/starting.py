@@ -1,6 +1,6 @@
 """How soon is a World ready? From a fresh interpreter to the first all-reduce, cold and a second time.
 
-    python benchmarks/starting.py
+python benchmarks/starting.py
 """
 
 import importlib.util
@@ -71,29 +71,54 @@ def script(source, folder, name, prefix=()):
 
     def once():
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, *prefix, str(path)], capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(
+            [sys.executable, *prefix, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
         words = done.stdout.split()
         return [float(word) for word in words[-2:]] if words else time.perf_counter() - began
+
     return once
 
 
 def main():
     """Measure and publish."""
     with tempfile.TemporaryDirectory() as folder:
-        torchrun = ("-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "4")
-        contestants = {"World(4)": script(SECOND, folder, "world"), "mp.spawn": script(SPAWN, folder, "spawn"),
-                       "torchrun": script(TORCHRUN, folder, "torchrun_script", torchrun)}
+        torchrun = (
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--local-addr",
+            "127.0.0.1",
+            "--nproc-per-node",
+            "4",
+        )
+        contestants = {
+            "World(4)": script(SECOND, folder, "world"),
+            "mp.spawn": script(SPAWN, folder, "spawn"),
+            "torchrun": script(TORCHRUN, folder, "torchrun_script", torchrun),
+        }
         if importlib.util.find_spec("ipyparallel"):
             contestants["ipyparallel"] = script(IPYPARALLEL, folder, "ipyparallel_script")
         seconds = rounds(contestants)
     cold, second = zip(*seconds.pop("World(4)"))
-    rows = [["World(4), cold", spread(cold), "1"], ["World(4), second", spread(second), spread(ratios(second, cold), digits=2)]]
+    rows = [
+        ["World(4), cold", spread(cold), "1"],
+        ["World(4), second", spread(second), spread(ratios(second, cold), digits=2)],
+    ]
     for name, times in seconds.items():
         times = [t[0] if isinstance(t, list) else t for t in times]
         rows.append([name, spread(times), spread(ratios(times, cold), digits=2)])
-    publish("To the first all-reduce on 4 ranks", ["", "seconds", "times World(4), cold"], rows,
-            "torch is loaded in the caller before the clock starts, except for torchrun, which is timed as a command. "
-            f"Wanted: 1.3 s cold, 0.1 s for a second World. Measured medians: {statistics.median(cold):.2f} and {statistics.median(second):.3f} s.")
+    publish(
+        "To the first all-reduce on 4 ranks",
+        ["", "seconds", "times World(4), cold"],
+        rows,
+        "torch is loaded in the caller before the clock starts, except for torchrun, which is timed as a command. "
+        f"Wanted: 1.3 s cold, 0.1 s for a second World. Measured medians: {statistics.median(cold):.2f} and {statistics.median(second):.3f} s.",
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast is the virtual world?
 
-    python benchmarks/virtual.py            python benchmarks/virtual.py --full     also the ring of 1,024 ranks
+python benchmarks/virtual.py            python benchmarks/virtual.py --full     also the ring of 1,024 ranks
 """
 
 import sys
@@ -25,16 +25,31 @@ def seconds_of(fn, n, times):
 
 def main():
     """Measure and publish."""
-    cases = [("ring, textbook", ring.textbook_all_reduce, 256, 3, "2 s, 15 us"), ("ring", ring.all_reduce, 256, 3, ""),
-             ("recursive doubling", doubling.all_reduce, 1024, 5, "1 s")]
+    cases = [
+        ("ring, textbook", ring.textbook_all_reduce, 256, 3, "2 s, 15 us"),
+        ("ring", ring.all_reduce, 256, 3, ""),
+        ("recursive doubling", doubling.all_reduce, 1024, 5, "1 s"),
+    ]
     if "--full" in sys.argv:
         cases.append(("ring, textbook", ring.textbook_all_reduce, 1024, 1, "30 s"))
     rows = []
     for name, fn, n, times, wanted in cases:
         taken, messages = seconds_of(fn, n, times)
-        rows.append([name, n, f"{messages:,}", spread(taken), spread([t / messages for t in taken], 1e-6), wanted])
-    publish("The virtual world: an all-reduce of as many numbers as ranks",
-            ["algorithm", "ranks", "messages", "seconds", "us a message", "wanted"], rows)
+        rows.append(
+            [
+                name,
+                n,
+                f"{messages:,}",
+                spread(taken),
+                spread([t / messages for t in taken], 1e-6),
+                wanted,
+            ]
+        )
+    publish(
+        "The virtual world: an all-reduce of as many numbers as ranks",
+        ["algorithm", "ranks", "messages", "seconds", "us a message", "wanted"],
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -147,7 +147,10 @@ class Comm(ABC):
         """
         distance = 1
         while distance < self.world_size:
-            ahead, behind = (self.rank + distance) % self.world_size, (self.rank - distance) % self.world_size
+            ahead, behind = (
+                (self.rank + distance) % self.world_size,
+                (self.rank - distance) % self.world_size,
+            )
             self.exchange(torch.empty(0), to=ahead, source=behind)
             distance *= 2
 

@@ -66,7 +66,7 @@ class Wait(NamedTuple):
 
 
 NOT_TRAFFIC = ("recv", "compute", "span")
-MEMORY = ("parameters", "gradients", "optimizer state", "activations")      # kinds of what a rank holds
+MEMORY = ("parameters", "gradients", "optimizer state", "activations")  # kinds of what a rank holds
 
 
 class Trace:
@@ -83,14 +83,18 @@ class Trace:
     computing   rank -> [(begin, end), ...] in seconds, where a Device charged FLOPs to the virtual clock
     """
 
-    pictures: dict[str, str] = {}          # name of a picture -> "module:function", filled by the package
+    pictures: dict[str, str] = {}  # name of a picture -> "module:function", filled by the package
 
     def __init__(self, world_size, events=(), waits=(), unrecorded=None, ended=0.0, later=None):
         """later: () -> (columns, values), called when somebody first looks at them; in place of `events`."""
         self.world_size, self.waits, self._later = world_size, list(waits), later
         if later is None:
             rows = sorted(events, key=itemgetter(0, 2))
-            self.columns = dict(zip(Event._fields, map(list, zip(*rows)))) if rows else {f: [] for f in Event._fields}
+            self.columns = (
+                dict(zip(Event._fields, map(list, zip(*rows))))
+                if rows
+                else {f: [] for f in Event._fields}
+            )
             self.values = {}
         self.flops, self.held, self.computing, self.whole = None, {}, {}, True
         self.unrecorded = unrecorded or [(0, 0)] * world_size
@@ -109,7 +113,9 @@ class Trace:
         """A smaller Trace: the events whose fields equal `wanted`, as in where(rank=0, kind="send")."""
         unknown = set(wanted) - set(Event._fields)
         if unknown:
-            raise ValueError(f"an Event has no {', '.join(sorted(unknown))}; it has {', '.join(Event._fields)}")
+            raise ValueError(
+                f"an Event has no {', '.join(sorted(unknown))}; it has {', '.join(Event._fields)}"
+            )
         keep = [event for event in self if all(getattr(event, k) == v for k, v in wanted.items())]
         smaller = Trace(self.world_size, keep, self.waits)
         smaller.whole = self.whole and len(keep) == len(self)
@@ -124,7 +130,9 @@ class Trace:
         received = {(e.comm, e.peer, e.rank, e.number): e for e in self if e.kind == "recv"}
         sends = sorted((e for e in self if e.kind == "send"), key=lambda e: e.posted)
         pairs = [Message(e, received.get((e.comm, e.rank, e.peer, e.number))) for e in sends]
-        return pairs if self.whole else [m for m in pairs if m.recv is not None or m.send.done is None]
+        return (
+            pairs if self.whole else [m for m in pairs if m.recv is not None or m.send.done is None]
+        )
 
     def sent(self, what="messages"):
         """How many "messages" or "nbytes" each rank sent: a list, one entry a rank."""
@@ -138,7 +146,10 @@ class Trace:
 
     def seconds(self):
         """How long the run took, from its beginning to the last event's end."""
-        ends = [done if done is not None else posted for posted, done in zip(self.columns["posted"], self.columns["done"])]
+        ends = [
+            done if done is not None else posted
+            for posted, done in zip(self.columns["posted"], self.columns["done"])
+        ]
         return max(ends, default=self._ended) if len(self) and not self._ended else self._ended
 
     def metered(self, readings):
@@ -161,13 +172,17 @@ class Trace:
         where a virtual clock stands still, what came at the same second counts, too.
         """
         if rank not in self.held:
-            raise ValueError(f"memory of rank {rank} was not metered: run it with world.run(..., meter=True)")
+            raise ValueError(
+                f"memory of rank {rank} was not metered: run it with world.run(..., meter=True)"
+            )
         times = [(float("-inf"), float("inf"))] if span is None else self._times_of(rank, span)
         begin, totals, moments, rows = times[0][0], [0] * len(MEMORY), [], []
         for operation, seconds, kind, nbytes in self.held[rank]:
             inside = any(posted <= seconds <= done for posted, done in times)
             totals[kind] += nbytes
-            now = (operation, seconds) if inside else (operation, begin) if seconds < begin else None
+            now = (
+                (operation, seconds) if inside else (operation, begin) if seconds < begin else None
+            )
             if now and moments and (moments[-1] == now or moments[-1][1] == begin and not inside):
                 moments[-1], rows[-1] = now, tuple(totals)
             elif now:
@@ -177,8 +192,11 @@ class Trace:
 
     def _times_of(self, rank, span):
         """[(beginning, end), ...] of the spans of this name on this rank."""
-        times = [(e.posted, float("inf") if e.done is None else e.done) for e in self
-                 if e.kind == "span" and e.rank == rank and e.span.rpartition("/")[2] == span]
+        times = [
+            (e.posted, float("inf") if e.done is None else e.done)
+            for e in self
+            if e.kind == "span" and e.rank == rank and e.span.rpartition("/")[2] == span
+        ]
         if not times:
             raise ValueError(f"rank {rank} has no span {span!r}")
         return times
@@ -192,7 +210,7 @@ class Trace:
         return dict(counts)
 
     def __getstate__(self):
-        self.columns                                    # not later, where it has come to
+        self.columns  # not later, where it has come to
         return vars(self)
 
     def __getattr__(self, name):

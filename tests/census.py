@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 TOKEN = "MINIDL_CENSUS"
-OURS = ("minidl.runtime", "minidl.grading", "minidl/grading", "multiprocessing.spawn", "multiprocessing.resource_tracker")     # in a command line
+OURS = (
+    "minidl.runtime",
+    "minidl_grader",
+    "minidl_grader",
+    "multiprocessing.spawn",
+    "multiprocessing.resource_tracker",
+)  # in a command line
 
 
 class Process(NamedTuple):
@@ -47,19 +53,22 @@ def everybody(token):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             command = Path("/proc", pid, "cmdline").read_bytes()
-            if b"python" not in command:                        # a cheap question first
+            if b"python" not in command:  # a cheap question first
                 continue
             if wanted not in Path("/proc", pid, "environ").read_bytes():
                 continue
             state, parent = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[:2]
-        except OSError:                                         # it has just ended, or is somebody else's
+        except OSError:  # it has just ended, or is somebody else's
             continue
         if state not in "ZX":
-            yield Process(int(pid), int(parent), command.replace(b"\0", b" ").decode(errors="replace").strip())
+            yield Process(
+                int(pid), int(parent), command.replace(b"\0", b" ").decode(errors="replace").strip()
+            )
 
 
 def _everybody_psutil(token):
     import psutil
+
     for process in psutil.process_iter():
         try:
             if process.environ().get(TOKEN) == token and process.status() != psutil.STATUS_ZOMBIE:
@@ -70,26 +79,43 @@ def _everybody_psutil(token):
 
 def folders(where):
     """minidl's temporary folders below `where`, and the folders of worlds in them."""
-    return sorted(str(path) for pattern in ("minidl-*", "minidl-*/world-*") for path in Path(where).glob(pattern))
+    return sorted(
+        str(path)
+        for pattern in ("minidl-*", "minidl-*/world-*")
+        for path in Path(where).glob(pattern)
+    )
 
 
 def ports(pids):
     """(address, port) of every TCP socket on which these processes listen."""
     import psutil
-    return {(c.laddr.ip, c.laddr.port) for pid in pids for c in psutil.Process(pid).net_connections("tcp")
-            if c.status == psutil.CONN_LISTEN}
+
+    return {
+        (c.laddr.ip, c.laddr.port)
+        for pid in pids
+        for c in psutil.Process(pid).net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN
+    }
 
 
 def still_open(addresses):
     """Those of these (address, port) pairs on which anybody listens."""
     import psutil
-    open_now = {(c.laddr.ip, c.laddr.port) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+    open_now = {
+        (c.laddr.ip, c.laddr.port)
+        for c in psutil.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN
+    }
     return open_now & set(addresses)
 
 
 def strays(token):
     """What should not be there, in words: orphans, ranks of closed worlds, and their folders."""
-    launch, world = sys.modules.get("minidl.runtime.launch"), sys.modules.get("minidl.runtime.world")
+    launch, world = (
+        sys.modules.get("minidl.runtime.processes.launch"),
+        sys.modules.get("minidl.runtime.world"),
+    )
     found = processes(token)
     pids = {p.pid for p in found}
     descent = None
@@ -101,14 +127,24 @@ def strays(token):
                 left.append(f"orphan: {process}")
     if launch is None or world is None:
         return left
-    launchers = [one for one in launch._launchers.values() if one.owner == os.getpid() and one.alive()]
+    launchers = [
+        one for one in launch._launchers.values() if one.owner == os.getpid() and one.alive()
+    ]
     worlds = [one for one in list(world.World._open) if one._owner == os.getpid()]
     ranks = {rank.pid for one in worlds for rank in one._ranks.values()}
     for zygote in {one.process.pid for one in launchers if hasattr(one, "process")}:
-        left += [f"rank of no open world: {p}" for p in found if p.parent == zygote and p.pid not in ranks]
+        left += [
+            f"rank of no open world: {p}"
+            for p in found
+            if p.parent == zygote and p.pid not in ranks
+        ]
     known = {one.folder for one in launchers} | {one._folder for one in worlds}
-    left += [f"folder of a closed world: {path}" for one in launchers for path in folders(Path(one.folder).parent)
-             if path.startswith(one.folder) and path not in known]
+    left += [
+        f"folder of a closed world: {path}"
+        for one in launchers
+        for path in folders(Path(one.folder).parent)
+        if path.startswith(one.folder) and path not in known
+    ]
     return left
 
 
@@ -131,7 +167,13 @@ def eventually(condition, seconds, what):
 
 def gone(token, seconds=3, where=None, addresses=()):
     """Assert that soon nothing of this token is left: no process, no folder below `where`, no open port."""
+
     def look():
-        return [*map(str, processes(token)), *(folders(where) if where else ()), *map(str, still_open(addresses) if addresses else ())]
+        return [
+            *map(str, processes(token)),
+            *(folders(where) if where else ()),
+            *map(str, still_open(addresses) if addresses else ()),
+        ]
+
     left = eventually_empty(look, seconds)
     assert not left, "left behind:\n" + "\n".join(left)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))        # `from tests.census import ...` in every test
+sys.path.insert(
+    0, str(Path(__file__).resolve().parent.parent)
+)  # `from tests.census import ...` in every test
 
 from minidl import World  # noqa: E402
 from tests import census  # noqa: E402
 
-os.environ[census.TOKEN] = census.new_token()                          # all that this process starts inherits it
+os.environ[census.TOKEN] = census.new_token()  # all that this process starts inherits it
 
 
 @pytest.fixture(autouse=True)

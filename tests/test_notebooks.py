@@ -14,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-spec = importlib.util.spec_from_file_location("execute_notebooks", ROOT / "tools" / "execute_notebooks.py")
+spec = importlib.util.spec_from_file_location(
+    "execute_notebooks", ROOT / "tools" / "execute_notebooks.py"
+)
 tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 
@@ -39,7 +41,11 @@ def words(notebook):
 
 def anchors():
     """What a link into the glossary can point to."""
-    return {line[3:].strip().lower().replace(" ", "-") for line in (ROOT / "notebooks" / "glossary.md").read_text().splitlines() if line.startswith("## ")}
+    return {
+        line[3:].strip().lower().replace(" ", "-")
+        for line in (ROOT / "notebooks" / "glossary.md").read_text().splitlines()
+        if line.startswith("## ")
+    }
 
 
 def test_the_first_two_notebooks_are_there():
@@ -61,7 +67,10 @@ def test_it_has_five_to_eight_rounds_each_with_its_parts(notebook):
         assert part.startswith(f"Round {number}: ")
         for step in ("**Question.**", "**Predict.**", "**Run", "**See.**", "**Explain.**"):
             assert step in part, f"round {number} has no {step}"
-    assert sum("**Try.**" in part or "**Repair.**" in part or "write.**" in part for part in numbered) >= 3
+    assert (
+        sum("**Try.**" in part or "**Repair.**" in part or "write.**" in part for part in numbered)
+        >= 3
+    )
 
 
 def test_it_ends_with_the_sections_that_all_notebooks_share(notebook):
@@ -85,7 +94,9 @@ def test_no_screen_of_words_is_long(notebook):
 
 
 def test_every_guess_is_left_open_and_set_beside_what_happened(notebook):
-    asked = re.findall(r'^guess\["(.+?)"\] = (.+)$', "\n".join(cell.source for cell in code(notebook)), flags=re.M)
+    asked = re.findall(
+        r'^guess\["(.+?)"\] = (.+)$', "\n".join(cell.source for cell in code(notebook)), flags=re.M
+    )
     assert len(asked) >= 5 and {answer for _, answer in asked} == {"..."}
     (beside,) = [cell.source for cell in code(notebook) if cell.source.startswith("guess.beside({")]
     assert [question for question, _ in asked] == re.findall(r'^    "(.+?)": ', beside, flags=re.M)
@@ -100,7 +111,11 @@ def test_every_link_resolves(path, notebook):
 
 
 def test_the_glossary_is_sorted_and_every_word_is_used():
-    titles = [line[3:] for line in (ROOT / "notebooks" / "glossary.md").read_text().splitlines() if line.startswith("## ")]
+    titles = [
+        line[3:]
+        for line in (ROOT / "notebooks" / "glossary.md").read_text().splitlines()
+        if line.startswith("## ")
+    ]
     used = set(re.findall(r"glossary\.md#([\w-]+)", "".join(path.read_text() for path in PATHS)))
     assert titles == sorted(titles, key=str.lower)
     assert anchors() == used
@@ -114,7 +129,11 @@ def test_a_word_is_linked_where_it_is_first_used(notebook):
 def test_it_has_a_control_and_a_picture_before_it(notebook):
     controls = [at for at, cell in enumerate(notebook.cells) if "@interact" in cell.source]
     assert controls
-    drawn = [at for at, cell in enumerate(notebook.cells) if any("image/svg+xml" in o.get("data", {}) for o in cell.get("outputs", []))]
+    drawn = [
+        at
+        for at, cell in enumerate(notebook.cells)
+        if any("image/svg+xml" in o.get("data", {}) for o in cell.get("outputs", []))
+    ]
     for at in controls:
         assert any(at - 8 < picture < at for picture in drawn)
 
@@ -125,8 +144,12 @@ def test_words_are_plain(notebook):
 
 
 def test_its_outputs_are_committed_and_belong_to_its_sources(notebook):
-    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
-    assert tool.is_current(notebook), "changed since it was executed: python tools/execute_notebooks.py"
+    assert [cell.execution_count for cell in code(notebook)] == list(
+        range(1, len(code(notebook)) + 1)
+    )
+    assert tool.is_current(notebook), (
+        "changed since it was executed: python tools/execute_notebooks.py"
+    )
 
 
 def test_it_is_small_and_names_nobodys_machine(path, notebook):
@@ -137,9 +160,14 @@ def test_it_is_small_and_names_nobodys_machine(path, notebook):
 
 
 def test_its_ids_and_metadata_are_the_same_each_time(path, notebook):
-    assert [cell.id for cell in notebook.cells] == [f"{path.stem[:2]}-{at:02d}" for at in range(len(notebook.cells))]
+    assert [cell.id for cell in notebook.cells] == [
+        f"{path.stem[:2]}-{at:02d}" for at in range(len(notebook.cells))
+    ]
     assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
-    assert set(notebook.metadata) == {"kernelspec", "language_info", "minidl"} and notebook.metadata.kernelspec.name == "python3"
+    assert (
+        set(notebook.metadata) == {"kernelspec", "language_info", "minidl"}
+        and notebook.metadata.kernelspec.name == "python3"
+    )
 
 
 def test_its_tags_are_known_and_errors_stand_only_where_they_are_meant(notebook):
@@ -169,8 +197,13 @@ def test_nbval_collects_every_code_cell(path, notebook, request):
 def test_the_tool_refuses_what_should_not_be_stored():
     cell = nbformat.v4.new_code_cell("1")
     book = nbformat.v4.new_notebook(cells=[cell])
-    for output, reason in ((nbformat.v4.new_output("stream", name="stderr", text="careful"), "stderr"),
-                           (nbformat.v4.new_output("stream", name="stdout", text="/tmp/ipykernel_7/1.py"), "path of this machine")):
+    for output, reason in (
+        (nbformat.v4.new_output("stream", name="stderr", text="careful"), "stderr"),
+        (
+            nbformat.v4.new_output("stream", name="stdout", text="/tmp/ipykernel_7/1.py"),
+            "path of this machine",
+        ),
+    ):
         cell.outputs = [output]
         with pytest.raises(tool.Unfit, match=reason):
             tool.inspect(book)

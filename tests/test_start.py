@@ -20,9 +20,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stub of .venv is a script with a first line for Unix")
+pytestmark = pytest.mark.skipif(
+    os.name == "nt", reason="the stub of .venv is a script with a first line for Unix"
+)
 
-STUB_PYTHON = '''#!{python} -IS
+STUB_PYTHON = """#!{python} -IS
 import json, os, sys, time
 with open(os.environ["STUB_LOG"], "a") as log:
     log.write(json.dumps(sys.argv[1:]) + "\\n")
@@ -36,8 +38,8 @@ if sys.argv[2:4] == ["pip", "install"]:
 if sys.argv[2] == "pytest":
     print("== 1 passed ==")
     sys.exit(int(os.environ.get("PYTEST_CODE", 0)))
-'''
-STUB_VENV = '''
+"""
+STUB_VENV = """
 import os, pathlib, sys
 if os.environ.get("VENV_SAYS"):
     sys.exit(os.environ["VENV_SAYS"])
@@ -46,17 +48,29 @@ if __name__ == "__main__":
     python.parent.mkdir()
     python.write_text({text!r})
     python.chmod(0o755)
-'''
+"""
 
 
 def notebook(source, output="spoiler"):
     """A notebook of one executed code cell, as bytes."""
     outputs = [{"name": "stdout", "output_type": "stream", "text": [output]}]
-    cell = {"cell_type": "code", "execution_count": 3, "id": "a", "metadata": {"execution": {"x": 1}},
-            "outputs": outputs, "source": [source]}
+    cell = {
+        "cell_type": "code",
+        "execution_count": 3,
+        "id": "a",
+        "metadata": {"execution": {"x": 1}},
+        "outputs": outputs,
+        "source": [source],
+    }
     words = {"cell_type": "markdown", "id": "b", "metadata": {}, "source": ["# Gr\u00fc\u00dfe"]}
-    return json.dumps({"cells": [words, cell], "metadata": {"widgets": {"big": 1}, "kernelspec": {"name": "python3"}},
-                       "nbformat": 4, "nbformat_minor": 5}).encode()
+    return json.dumps(
+        {
+            "cells": [words, cell],
+            "metadata": {"widgets": {"big": 1}, "kernelspec": {"name": "python3"}},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+    ).encode()
 
 
 class Machine:
@@ -72,12 +86,25 @@ class Machine:
             (self.root / f"notebooks/{name}.ipynb").write_bytes(notebook(name))
         stub = STUB_PYTHON.format(python=sys.executable)
         (self.stubs / "venv.py").write_text(STUB_VENV.format(text=stub))
-        self.env = dict(os.environ, PYTHONPATH=str(self.stubs), STUB_LOG=str(self.log), PYTHONDONTWRITEBYTECODE="1",
-                        https_proxy="http://127.0.0.1:9", HTTPS_PROXY="http://127.0.0.1:9")
+        self.env = dict(
+            os.environ,
+            PYTHONPATH=str(self.stubs),
+            STUB_LOG=str(self.log),
+            PYTHONDONTWRITEBYTECODE="1",
+            https_proxy="http://127.0.0.1:9",
+            HTTPS_PROXY="http://127.0.0.1:9",
+        )
 
     def call(self, *arguments, **env):
-        return subprocess.run([sys.executable, "start.py", *arguments], cwd=self.root, env=dict(self.env, **env),
-                              capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            [sys.executable, "start.py", *arguments],
+            cwd=self.root,
+            env=dict(self.env, **env),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
 
     def calls(self, module):
         """The arguments of each call of `python -m module` in the stubbed environment; forgets them."""
@@ -130,7 +157,12 @@ def test_an_old_python_gets_a_sentence(start, monkeypatch, capsys):
 
 def test_only_the_standard_library_is_imported():
     tree = ast.parse((ROOT / "start.py").read_text(encoding="utf-8"))
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert names and {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
 
@@ -142,16 +174,29 @@ def test_first_call_installs_copies_and_opens_the_lab(machine):
     done = machine.call("--no-browser", "--port", "8977")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("Setting up minidl in ") and re.match(r"  making .venv: done, \d+ s", lines[1])
+    assert lines[0].startswith("Setting up minidl in ") and re.match(
+        r"  making .venv: done, \d+ s", lines[1]
+    )
     assert any(re.match(r"  installing packages: done, \d+ s", line) for line in lines)
     assert lines[-1].startswith("Opening JupyterLab on work/00_start_here.ipynb")
     [lab] = machine.calls("jupyterlab")
-    assert {"--ServerApp.ip=127.0.0.1", "--ServerApp.port=8977", "--no-browser", "--LabApp.news_url=None",
-            f"--ServerApp.root_dir={machine.root}", "--LabApp.default_url=/lab/tree/work/00_start_here.ipynb",
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"} <= set(lab)
+    assert {
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=8977",
+        "--no-browser",
+        "--LabApp.news_url=None",
+        f"--ServerApp.root_dir={machine.root}",
+        "--LabApp.default_url=/lab/tree/work/00_start_here.ipynb",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    } <= set(lab)
     assert not [word for word in lab if "token" in word or "password" in word]
-    settings = json.loads((machine.root / ".venv/share/jupyter/lab/settings/overrides.json").read_text())
-    assert settings["@jupyterlab/apputils-extension:notification"] == {"checkForUpdates": False, "fetchNews": "false"}
+    settings = json.loads(
+        (machine.root / ".venv/share/jupyter/lab/settings/overrides.json").read_text()
+    )
+    assert settings["@jupyterlab/apputils-extension:notification"] == {
+        "checkForUpdates": False,
+        "fetchNews": "false",
+    }
 
 
 def test_packages_come_from_the_pins_and_the_test_extra_only_for_tests(machine):
@@ -180,7 +225,7 @@ def test_changed_pins_are_installed_into_the_same_environment(machine):
     machine.calls("pip")
     machine.call()
     assert (machine.root / ".venv/mine").exists()
-    assert machine.installs()[0][-1].endswith("[test]")              # tests had been asked for, and stay
+    assert machine.installs()[0][-1].endswith("[test]")  # tests had been asked for, and stay
 
 
 def test_what_follows_test_goes_to_pytest_and_its_exit_code_comes_back(machine):
@@ -193,21 +238,40 @@ def test_what_follows_test_goes_to_pytest_and_its_exit_code_comes_back(machine):
 # --- Bad machines ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said, expected", [
-    ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "Free some space"),
-    ("WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError('<HTTPSConnection>: Failed to "
-     "establish a new connection: [Errno 101] Network is unreachable')'\n"
-     "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: none)\nERROR: No matching distribution found for torch==2.13.0",
-     "there is no network"),
-    ("ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: 2.2.0, 2.2.2)\n"
-     "ERROR: No matching distribution found for torch==2.13.0", "no wheel of torch 2.13.0 for this machine"),
-    ("ERROR: No matching distribution found for nbval==0.11.0", "has no nbval==0.11.0 for Python"),
-    ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))", "PIP_CERT"),
-    ("ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: 'x'", "folder that is yours"),
-    ("MemoryError", "Close other programs"),
-    ("ERROR: something nobody foresaw", "something nobody foresaw"),
-])
-def test_a_failing_pip_is_a_sentence_with_its_remedy_and_the_next_call_repairs(machine, said, expected):
+@pytest.mark.parametrize(
+    "said, expected",
+    [
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            "Free some space",
+        ),
+        (
+            "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError('<HTTPSConnection>: Failed to "
+            "establish a new connection: [Errno 101] Network is unreachable')'\n"
+            "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: none)\nERROR: No matching distribution found for torch==2.13.0",
+            "there is no network",
+        ),
+        (
+            "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: 2.2.0, 2.2.2)\n"
+            "ERROR: No matching distribution found for torch==2.13.0",
+            "no wheel of torch 2.13.0 for this machine",
+        ),
+        (
+            "ERROR: No matching distribution found for nbval==0.11.0",
+            "has no nbval==0.11.0 for Python",
+        ),
+        ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))", "PIP_CERT"),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: 'x'",
+            "folder that is yours",
+        ),
+        ("MemoryError", "Close other programs"),
+        ("ERROR: something nobody foresaw", "something nobody foresaw"),
+    ],
+)
+def test_a_failing_pip_is_a_sentence_with_its_remedy_and_the_next_call_repairs(
+    machine, said, expected
+):
     assert expected in fails_in_one_sentence(machine.call(PIP_SAYS=said))
     assert machine.state() == "installing"
     assert machine.calls("jupyterlab") == []
@@ -228,24 +292,38 @@ def test_an_update_that_fails_keeps_the_old_environment(machine):
     assert (machine.root / ".venv/mine").exists()
 
 
-@pytest.mark.parametrize("stub, env", [
-    ("ensurepip.py", {}),
-    (None, {"VENV_SAYS": "The virtual environment was not created successfully because ensurepip is not available."}),
-])
+@pytest.mark.parametrize(
+    "stub, env",
+    [
+        ("ensurepip.py", {}),
+        (
+            None,
+            {
+                "VENV_SAYS": "The virtual environment was not created successfully because ensurepip is not available."
+            },
+        ),
+    ],
+)
 def test_debian_without_venv(machine, stub, env):
     if stub:
         (machine.stubs / stub).write_text("raise ImportError")
     else:
         (machine.stubs / "venv.py").write_text(
-            "import os, sys\nif __name__ == '__main__': sys.exit(os.environ['VENV_SAYS'])")
+            "import os, sys\nif __name__ == '__main__': sys.exit(os.environ['VENV_SAYS'])"
+        )
     assert "sudo apt install python3-venv" in fails_in_one_sentence(machine.call(**env))
 
 
-@pytest.mark.parametrize("system, processor, expected", [
-    ("Darwin", "x86_64", "Intel"), ("Windows", "ARM64", "Windows on ARM"),
-])
-def test_platforms_without_a_wheel_are_told_before_anything_is_written(start, monkeypatch, capsys, system, processor,
-                                                                       expected):
+@pytest.mark.parametrize(
+    "system, processor, expected",
+    [
+        ("Darwin", "x86_64", "Intel"),
+        ("Windows", "ARM64", "Windows on ARM"),
+    ],
+)
+def test_platforms_without_a_wheel_are_told_before_anything_is_written(
+    start, monkeypatch, capsys, system, processor, expected
+):
     monkeypatch.setattr(start.platform, "system", lambda: system)
     monkeypatch.setattr(start.platform, "machine", lambda: processor)
     assert start.main([]) == 1
@@ -260,16 +338,21 @@ def test_a_32_bit_python(start, monkeypatch, capsys):
 
 
 def test_a_full_disk_is_told_before_the_download(start, monkeypatch, capsys):
-    monkeypatch.setattr(start.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**12, 10**12, 10**9))
+    monkeypatch.setattr(
+        start.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**12, 10**12, 10**9)
+    )
     assert start.main([]) == 1
     said = capsys.readouterr().err
     assert "1.0 GB are free" in said and "Free some space" in said
 
 
-@pytest.mark.parametrize("error, expected", [
-    (OSError(28, "No space left on device"), "Free some space"),
-    (PermissionError(13, "Permission denied", "work/x"), "work/x: Permission denied"),
-])
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        (OSError(28, "No space left on device"), "Free some space"),
+        (PermissionError(13, "Permission denied", "work/x"), "work/x: Permission denied"),
+    ],
+)
 def test_an_error_while_writing_is_a_sentence(start, monkeypatch, capsys, error, expected):
     def fail(*arguments, **options):
         raise error
@@ -301,10 +384,16 @@ def test_a_moved_folder_is_set_up_again(machine):
 
 def test_ctrl_c_is_quiet_and_the_next_call_repairs(machine, tmp_path):
     os.mkfifo(tmp_path / "hangs")
-    child = subprocess.Popen([sys.executable, "start.py"], cwd=machine.root, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True, start_new_session=True,
-                             env=dict(machine.env, PIP_HANGS=str(tmp_path / "hangs")))
-    open(tmp_path / "hangs").close()                                   # returns when pip has opened the other end
+    child = subprocess.Popen(
+        [sys.executable, "start.py"],
+        cwd=machine.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=dict(machine.env, PIP_HANGS=str(tmp_path / "hangs")),
+    )
+    open(tmp_path / "hangs").close()  # returns when pip has opened the other end
     os.killpg(child.pid, signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 130 and "Traceback" not in out + err
@@ -314,6 +403,7 @@ def test_ctrl_c_is_quiet_and_the_next_call_repairs(machine, tmp_path):
 
 def test_two_calls_do_not_install_at_once(machine):
     import fcntl
+
     with open(machine.root / "start.py") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert "Another start.py is setting up" in fails_in_one_sentence(machine.call())
@@ -326,6 +416,7 @@ def test_two_calls_do_not_install_at_once(machine):
 @pytest.fixture
 def index(start, monkeypatch):
     """A local stand-in for PyTorch's index, on a Linux machine without an NVIDIA driver."""
+
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -335,7 +426,9 @@ def index(start, monkeypatch):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    ).start()
     monkeypatch.setattr(start, "TORCH_CPU_INDEX", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setattr(start.platform, "system", lambda: "Linux")
     monkeypatch.setattr(start, "has_nvidia_driver", lambda: False)
@@ -377,6 +470,7 @@ def test_with_a_driver_the_plain_wheel_is_taken(start, monkeypatch, index):
 
 def test_an_index_that_never_answers_is_given_up(start):
     import socket
+
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert not start.answers("http://127.0.0.1:%d/" % silent.getsockname()[1], seconds=0.2)
 
@@ -396,14 +490,28 @@ def test_copies_hold_no_outputs_and_keep_everything_else(machine):
 
 def test_exercises_are_copied_and_links_lead_to_the_learners_own_copies(machine, start):
     def linked(*links):
-        cells = [{"cell_type": "markdown", "metadata": {}, "source": [f"[a]({link})" for link in links]}]
-        return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
+        cells = [
+            {"cell_type": "markdown", "metadata": {}, "source": [f"[a]({link})" for link in links]}
+        ]
+        return json.dumps(
+            {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        ).encode()
+
     (machine.root / "exercises").mkdir()
-    (machine.root / "exercises/01_messages.ipynb").write_bytes(linked("../notebooks/01_messages.ipynb", "../notebooks/glossary.md#rank"))
-    (machine.root / "notebooks/01_messages.ipynb").write_bytes(linked("../exercises/01_messages.ipynb", "../notebooks/glossary.md#rank"))
+    (machine.root / "exercises/01_messages.ipynb").write_bytes(
+        linked("../notebooks/01_messages.ipynb", "../notebooks/glossary.md#rank")
+    )
+    (machine.root / "notebooks/01_messages.ipynb").write_bytes(
+        linked("../exercises/01_messages.ipynb", "../notebooks/glossary.md#rank")
+    )
     start.copy_notebooks(machine.root)
-    for name, links in (("exercises/01_messages.ipynb", ["../01_messages.ipynb", "../../notebooks/glossary.md#rank"]),
-                        ("01_messages.ipynb", ["exercises/01_messages.ipynb", "../notebooks/glossary.md#rank"])):
+    for name, links in (
+        (
+            "exercises/01_messages.ipynb",
+            ["../01_messages.ipynb", "../../notebooks/glossary.md#rank"],
+        ),
+        ("01_messages.ipynb", ["exercises/01_messages.ipynb", "../notebooks/glossary.md#rank"]),
+    ):
         [cell] = json.loads((machine.root / "work" / name).read_text())["cells"]
         assert cell["source"] == [f"[a]({link})" for link in links]
     done = machine.call("--fresh", "exercises/01")
@@ -412,9 +520,12 @@ def test_exercises_are_copied_and_links_lead_to_the_learners_own_copies(machine,
 
 def test_a_learners_file_is_kept_and_the_newer_one_is_spoken_of(machine, start):
     start.copy_notebooks(machine.root)
-    mine, course = machine.root / "work/01_messages.ipynb", machine.root / "notebooks/01_messages.ipynb"
+    mine, course = (
+        machine.root / "work/01_messages.ipynb",
+        machine.root / "notebooks/01_messages.ipynb",
+    )
     mine.write_text("my answers")
-    assert "a newer version" not in machine.call().stdout                        # the course did not change
+    assert "a newer version" not in machine.call().stdout  # the course did not change
     course.write_bytes(notebook("a better text"))
     done = machine.call()
     assert "work/01_messages.ipynb: the course has a newer version" in done.stdout
@@ -425,7 +536,9 @@ def test_a_learners_file_is_kept_and_the_newer_one_is_spoken_of(machine, start):
 def test_new_outputs_alone_are_no_newer_version(machine, start, capsys):
     start.copy_notebooks(machine.root)
     (machine.root / "work/01_messages.ipynb").write_text("my answers")
-    (machine.root / "notebooks/01_messages.ipynb").write_bytes(notebook("01_messages", output="another output"))
+    (machine.root / "notebooks/01_messages.ipynb").write_bytes(
+        notebook("01_messages", output="another output")
+    )
     start.copy_notebooks(machine.root)
     assert capsys.readouterr().out == ""
 
@@ -456,11 +569,13 @@ def test_fresh_puts_the_newer_version_beside_and_installs_nothing(machine, start
         assert done.returncode == 0 and f"work/{name} is new" in done.stdout
         assert "a better text" in (machine.root / "work" / name).read_text()
     assert mine.read_text() == "my answers" and not (machine.root / ".venv").exists()
-    assert "a newer version" not in machine.call().stdout                        # said once, and taken
+    assert "a newer version" not in machine.call().stdout  # said once, and taken
 
 
 def test_fresh_of_no_notebook_names_those_there_are(machine):
-    assert "00_start_here.ipynb, 01_messages.ipynb" in fails_in_one_sentence(machine.call("--fresh", "77"))
+    assert "00_start_here.ipynb, 01_messages.ipynb" in fails_in_one_sentence(
+        machine.call("--fresh", "77")
+    )
 
 
 def test_a_broken_notebook_of_the_course_is_a_sentence(machine):

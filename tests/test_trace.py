@@ -8,14 +8,39 @@ from minidl.trace import Event, Trace
 
 
 def event(rank, seq, kind, peer=-1, number=0, nbytes=8, posted=0.0, done=1.0, comm="world"):
-    return Event(rank, 0, seq, kind, comm, peer, number, (2,), "float32", nbytes, posted, posted, done, "", "In [1], line 1", "delivered")
+    return Event(
+        rank,
+        0,
+        seq,
+        kind,
+        comm,
+        peer,
+        number,
+        (2,),
+        "float32",
+        nbytes,
+        posted,
+        posted,
+        done,
+        "",
+        "In [1], line 1",
+        "delivered",
+    )
 
 
 def exchange():
     """Ranks 0 and 1 each send two messages; the last one of rank 1 is never received."""
-    return [event(0, 0, "send", 1, 0), event(0, 1, "send", 1, 1, nbytes=4, posted=2.0, done=3.5), event(0, 2, "recv", 1, 0),
-            event(1, 0, "recv", 0, 0), event(1, 1, "recv", 0, 1, nbytes=4), event(1, 2, "send", 0, 0),
-            event(1, 3, "send", 0, 1, posted=1.0, done=None), event(1, 4, "all_reduce"), event(0, 4, "all_reduce")]
+    return [
+        event(0, 0, "send", 1, 0),
+        event(0, 1, "send", 1, 1, nbytes=4, posted=2.0, done=3.5),
+        event(0, 2, "recv", 1, 0),
+        event(1, 0, "recv", 0, 0),
+        event(1, 1, "recv", 0, 1, nbytes=4),
+        event(1, 2, "send", 0, 0),
+        event(1, 3, "send", 0, 1, posted=1.0, done=None),
+        event(1, 4, "all_reduce"),
+        event(0, 4, "all_reduce"),
+    ]
 
 
 def test_columns_are_sorted_by_rank_then_order():
@@ -28,8 +53,14 @@ def test_columns_are_sorted_by_rank_then_order():
 def test_messages_pair_sends_with_receives():
     messages = Trace(2, exchange()).messages()
     assert [(m.send.rank, m.send.number, m.recv is None) for m in messages] == [
-        (0, 0, False), (1, 0, False), (1, 1, True), (0, 1, False)]          # in the order of posting
-    assert all(m.recv is None or (m.recv.rank, m.recv.peer) == (m.send.peer, m.send.rank) for m in messages)
+        (0, 0, False),
+        (1, 0, False),
+        (1, 1, True),
+        (0, 1, False),
+    ]  # in the order of posting
+    assert all(
+        m.recv is None or (m.recv.rank, m.recv.peer) == (m.send.peer, m.send.rank) for m in messages
+    )
 
 
 def test_messages_of_different_groups_do_not_meet():
@@ -71,8 +102,13 @@ def test_columns_that_come_later_are_made_once_and_travel():
     def later():
         made.append(1)
         return Trace(2, exchange()).columns, {(0, 0): [1.0]}
+
     trace = Trace(2, later=later)
     assert not made
-    assert trace.sent() == Trace(2, exchange()).sent() and trace.values == {(0, 0): [1.0]} and made == [1]
+    assert (
+        trace.sent() == Trace(2, exchange()).sent()
+        and trace.values == {(0, 0): [1.0]}
+        and made == [1]
+    )
     travelled = pickle.loads(pickle.dumps(Trace(2, later=later)))
     assert list(travelled) == list(Trace(2, exchange())) and travelled.values == {(0, 0): [1.0]}

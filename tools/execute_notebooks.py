@@ -23,7 +23,9 @@ import nbformat
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IN_PLACE_OF_A_WIDGET = "Run this cell to get its slider."
-MACHINE_PATH = re.compile(r"/tmp/|ipykernel_\d|/home/|/Users/|site-packages|" + re.escape(str(FOLDER.parent)))
+MACHINE_PATH = re.compile(
+    r"/tmp/|ipykernel_\d|/home/|/Users/|site-packages|" + re.escape(str(FOLDER.parent))
+)
 
 
 class Unfit(Exception):
@@ -32,7 +34,11 @@ class Unfit(Exception):
 
 def notebooks(names):
     """The paths whose names begin with one of `names`; all without names."""
-    found = [path for path in sorted(FOLDER.glob("*.ipynb")) if not names or path.name.startswith(tuple(names))]
+    found = [
+        path
+        for path in sorted(FOLDER.glob("*.ipynb"))
+        if not names or path.name.startswith(tuple(names))
+    ]
     if not found:
         raise SystemExit(f"no notebook in {FOLDER} begins with {' or '.join(names)}")
     return found
@@ -40,7 +46,10 @@ def notebooks(names):
 
 def digest(notebook):
     """A fingerprint of all sources and tags."""
-    parts = [f"{cell.cell_type}\n{cell.metadata.get('tags', [])}\n{cell.source}" for cell in notebook.cells]
+    parts = [
+        f"{cell.cell_type}\n{cell.metadata.get('tags', [])}\n{cell.source}"
+        for cell in notebook.cells
+    ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -53,9 +62,13 @@ def execute(notebook):
     """Run all cells in a fresh kernel in the notebooks' folder."""
     from nbclient import NotebookClient
 
-    os.environ["MINIDL_OUTPUT"] = "sorted"             # the kernel inherits it: what ranks print comes in a fixed order
+    os.environ["MINIDL_OUTPUT"] = (
+        "sorted"  # the kernel inherits it: what ranks print comes in a fixed order
+    )
     # store_widget_state=False would be enough, were nbclient 0.11 not to fail on Output widgets then; trim() drops the state.
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}})
+    client = NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
+    )
     client.on_notebook_start = lambda notebook: look_again(client.kc.shell_channel)
     client.execute()
 
@@ -76,6 +89,7 @@ def look_again(channel, seconds=0.5):
             except queue.Empty:
                 left -= seconds
         return await get(timeout=left)
+
     channel.get_msg = get_msg
 
 
@@ -87,8 +101,11 @@ def trim(notebook, prefix):
         for output in cell.get("outputs", []):
             if WIDGET in output.get("data", {}):
                 output.data, output.metadata = {"text/plain": IN_PLACE_OF_A_WIDGET}, {}
-    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                         "language_info": {"name": "python"}, "minidl": {"executed": digest(notebook)}}
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "minidl": {"executed": digest(notebook)},
+    }
     notebook.nbformat, notebook.nbformat_minor = 4, 5
 
 
@@ -126,20 +143,24 @@ def store(path):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="beginnings of names, such as 00")
-    parser.add_argument("--check", action="store_true", help="run nothing; say which notebooks are not up to date")
+    parser.add_argument(
+        "--check", action="store_true", help="run nothing; say which notebooks are not up to date"
+    )
     options = parser.parse_args(arguments)
     stale = []
     for path in notebooks(options.names):
         if options.check:
             current = is_current(nbformat.read(path, as_version=4))
             stale += [] if current else [path]
-            print(f"{path.name}: {'up to date' if current else 'changed since it was last executed'}")
+            print(
+                f"{path.name}: {'up to date' if current else 'changed since it was last executed'}"
+            )
             continue
         try:
             seconds = store(path)
         except Unfit as reason:
             raise SystemExit(f"{path.name}: {reason}")
-        except Exception as error:                      # nbclient's errors end with the cell and its traceback
+        except Exception as error:  # nbclient's errors end with the cell and its traceback
             raise SystemExit(f"{path.name} did not run to its end:\n{error}")
         print(f"{path.name}: {seconds:.1f} s, {path.stat().st_size / 1000:.0f} kB")
     return 1 if stale else 0

@@ -32,7 +32,11 @@ def equal(x, n):
 def equal_length(x, n):
     """How long each of the n equal chunks of x is along its first dimension. Raises ValueError as equal() does."""
     if x.dim() == 0 or x.shape[0] % n:
-        what = "a single number does" if x.dim() == 0 else f"{x.shape[0]} {'elements' if x.dim() == 1 else 'rows'} do"
+        what = (
+            "a single number does"
+            if x.dim() == 0
+            else f"{x.shape[0]} {'elements' if x.dim() == 1 else 'rows'} do"
+        )
         raise ValueError(f"{what} not split over {n} ranks")
     return x.shape[0] // n
 
@@ -56,8 +60,10 @@ def fresh(x):
 def known(like, comm):
     """`like`; raises ValueError if it was not given."""
     if like is None:
-        raise ValueError(f"rank {comm.rank} does not know what it will get: "
-                         "give like=, a tensor of a chunk's shape and dtype")
+        raise ValueError(
+            f"rank {comm.rank} does not know what it will get: "
+            "give like=, a tensor of a chunk's shape and dtype"
+        )
     return like
 
 
@@ -69,8 +75,10 @@ def place(shape, x, into=None):
     if into is None:
         return x.new_empty(shape, requires_grad=False)
     if into.shape != torch.Size(shape) or into.dtype != x.dtype or not into.is_contiguous():
-        raise ValueError(f"into must be a contiguous tensor of shape {tuple(shape)} and {x.dtype}, "
-                         f"not {tuple(into.shape)} and {into.dtype}")
+        raise ValueError(
+            f"into must be a contiguous tensor of shape {tuple(shape)} and {x.dtype}, "
+            f"not {tuple(into.shape)} and {into.dtype}"
+        )
     if into is x or into.data_ptr() == x.data_ptr() != 0:
         raise ValueError("into must not be x: the input is still read while the result arrives")
     return into.detach()

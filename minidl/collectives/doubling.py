@@ -99,7 +99,9 @@ def reduce_scatter(x, comm, op="sum"):
     team, m = team_of(comm.world_size), equal_length(x, comm.world_size)
     y = fresh(fold(x, comm, team, combine))
     halve(blocks(y, [0, *(m * (rank + 1) for rank in team)], comm.rank, team), comm, combine)
-    left, own = (y[rank * m:(rank + 1) * m] for rank in (comm.left, comm.rank))     # not all N views: there may be a thousand
+    left, own = (
+        y[rank * m : (rank + 1) * m] for rank in (comm.left, comm.rank)
+    )  # not all N views: there may be a thousand
     return finish(fresh(unfold(left, own, comm, team)))
 
 
@@ -112,7 +114,7 @@ def all_gather(chunk, comm, into=None):
     """
     team, y = team_of(comm.world_size), place(joined_shape(chunk, comm.world_size), chunk, into)
     m = equal_length(y, comm.world_size)
-    left, own = (y[rank * m:(rank + 1) * m] for rank in (comm.left, comm.rank))
+    left, own = (y[rank * m : (rank + 1) * m] for rank in (comm.left, comm.rank))
     own.copy_(chunk.detach())
     if comm.rank not in team:
         comm.send(own, to=comm.right)
@@ -120,7 +122,7 @@ def all_gather(chunk, comm, into=None):
         comm.start([Recv(left, comm.left, into=left)]).wait()
     double(blocks(y, [0, *(m * (rank + 1) for rank in team)], comm.rank, team), comm)
     whole = unfold(y, y, comm, team)
-    return y if whole is y else y.copy_(whole)              # a resting rank's came as a message
+    return y if whole is y else y.copy_(whole)  # a resting rank's came as a message
 
 
 def barrier(comm):
@@ -133,9 +135,11 @@ def blocks(y, starts, rank, team):
 
     Rank team[i] owns y[starts[i]:starts[i + 1]]. At distance 2 the blocks are pairs of owners:  0 1 | 2 3 | 4 5 | 6 7
     """
+
     def block(i, distance):
         first = i // distance * distance
-        return y[starts[first]:starts[first + distance]]
+        return y[starts[first] : starts[first + distance]]
+
     if rank not in team:
         return []
     i = team.index(rank)

@@ -23,17 +23,25 @@ def all_reduce(x, comm, *, islands, op="sum", inside=tree, between=ring.all_redu
     ranks, otherwise as tree.all_reduce does. Adds island by island: other islands, other bits.
     """
     island = island_of(comm, islands)
-    combine_only = "sum" if op == "mean" else op                # islands may differ in size: divide once, at the end
+    combine_only = (
+        "sum" if op == "mean" else op
+    )  # islands may differ in size: divide once, at the end
     finish = reduction(op, x, comm.world_size)[1]
     home = comm.group(island)
     total = inside.reduce(x, home, op=combine_only)
     if home.rank == 0:
-        total = finish(between(total, comm.group([members[0] for members in islands]), op=combine_only))
+        total = finish(
+            between(total, comm.group([members[0] for members in islands]), op=combine_only)
+        )
     return inside.broadcast(x if total is None else total, home)
 
 
 def island_of(comm, islands):
     """The island of this rank. Raises ValueError if the islands do not hold each rank once, or one is empty."""
-    if not all(islands) or sorted(rank for members in islands for rank in members) != list(range(comm.world_size)):
-        raise ValueError(f"islands must hold each of {comm.world_size} ranks once, and none may be empty, not {islands}")
+    if not all(islands) or sorted(rank for members in islands for rank in members) != list(
+        range(comm.world_size)
+    ):
+        raise ValueError(
+            f"islands must hold each of {comm.world_size} ranks once, and none may be empty, not {islands}"
+        )
     return next(members for members in islands if comm.rank in members)

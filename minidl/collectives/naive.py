@@ -61,8 +61,12 @@ def gather(x, comm, root=0):
     """
     if comm.rank != root:
         return comm.send(x, to=root)
-    return torch.cat([torch.atleast_1d(fresh(x) if rank == root else comm.recv(x, source=rank))
-                      for rank in range(comm.world_size)])
+    return torch.cat(
+        [
+            torch.atleast_1d(fresh(x) if rank == root else comm.recv(x, source=rank))
+            for rank in range(comm.world_size)
+        ]
+    )
 
 
 def scatter(x, comm, root=0, like=None):
@@ -109,7 +113,10 @@ def all_to_all(x, comm):
     result = fresh(x)
     give, take = equal(x, comm.world_size), equal(result, comm.world_size)
     for distance in range(1, comm.world_size):
-        ahead, behind = (comm.rank + distance) % comm.world_size, (comm.rank - distance) % comm.world_size
+        ahead, behind = (
+            (comm.rank + distance) % comm.world_size,
+            (comm.rank - distance) % comm.world_size,
+        )
         take[behind].copy_(comm.exchange(give[ahead], to=ahead, source=behind))
     return result
 

@@ -58,13 +58,21 @@ def scatter(x, comm, root=0, like=None):
     """
     chunks = equal(x, comm.world_size) if comm.rank == root else None
     like = chunks[root] if chunks else known(like, comm)
-    (chunk,) = call(comm, "scatter", torch.stack(chunks) if chunks else None, output=like.new_empty(like.shape), root=root)
+    (chunk,) = call(
+        comm,
+        "scatter",
+        torch.stack(chunks) if chunks else None,
+        output=like.new_empty(like.shape),
+        root=root,
+    )
     return chunk
 
 
 def all_gather(chunk, comm):
     """Every rank returns all chunks, joined in rank order.   chunk: (m, ...) -> (N * m, ...)"""
-    (whole,) = call(comm, "all_gather", torch.atleast_1d(fresh(chunk)), output=joined(chunk, comm.world_size))
+    (whole,) = call(
+        comm, "all_gather", torch.atleast_1d(fresh(chunk)), output=joined(chunk, comm.world_size)
+    )
     return whole
 
 

@@ -8,7 +8,13 @@ sum has different bits by another algorithm. Left out: operations of the reader'
 
 import torch
 
-COMBINE = {"sum": torch.add, "mean": torch.add, "max": torch.maximum, "min": torch.minimum, "prod": torch.mul}
+COMBINE = {
+    "sum": torch.add,
+    "mean": torch.add,
+    "max": torch.maximum,
+    "min": torch.minimum,
+    "prod": torch.mul,
+}
 
 
 def reduction(op, x, world_size):
@@ -20,10 +26,14 @@ def reduction(op, x, world_size):
     if op not in COMBINE:
         raise ValueError(f"op must be one of {', '.join(COMBINE)}, not {op!r}")
     if op == "mean" and not (x.is_floating_point() or x.is_complex()):
-        raise ValueError(f"the mean of {name(x.dtype)} numbers may be a fraction: convert them to float first, or use op='sum'")
+        raise ValueError(
+            f"the mean of {name(x.dtype)} numbers may be a fraction: convert them to float first, or use op='sum'"
+        )
     if op in ("max", "min") and x.is_complex():
         raise ValueError(f"{name(x.dtype)} numbers have no order: op={op!r} needs real ones")
-    return COMBINE[op], (lambda total: total.div_(world_size)) if op == "mean" else (lambda total: total)
+    return COMBINE[op], (lambda total: total.div_(world_size)) if op == "mean" else (
+        lambda total: total
+    )
 
 
 def name(dtype):

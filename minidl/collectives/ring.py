@@ -41,7 +41,7 @@ def textbook_all_reduce(x, comm):
     return textbook_all_gather(textbook_reduce_scatter(x, comm), comm)
 
 
-AHEAD = 4                               # receives posted before their turn: no sender waits for a neighbour to be ready
+AHEAD = 4  # receives posted before their turn: no sender waits for a neighbour to be ready
 
 
 def all_reduce(x, comm, op="sum", into=None):
@@ -119,7 +119,7 @@ def reduce_around(mine, parts, arriving, comm, combine, result):
         comm.send(part, to=comm.right)
         coming.wait()
         part = combine(here, mine[take], out=here)
-    result.copy_(part)                              # copies on a world of one only: elsewhere they are the same
+    result.copy_(part)  # copies on a world of one only: elsewhere they are the same
 
 
 def gather_around(chunks, sums, arriving, comm):

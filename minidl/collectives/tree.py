@@ -66,7 +66,7 @@ def reduce(x, comm, root=0, op="sum"):
     """
     combine, finish = reduction(op, x, comm.world_size)
     me, total = position(comm, root), fresh(x)
-    for child in reversed(children(me, comm.world_size)):       # small branches are done first
+    for child in reversed(children(me, comm.world_size)):  # small branches are done first
         combine(total, comm.recv(x, source=rank_at(child, comm, root)), out=total)
     return finish(total) if me == 0 else comm.send(total, to=rank_at(parent(me), comm, root))
 
@@ -94,11 +94,13 @@ def scatter(x, comm, root=0, like=None):
         branch = torch.stack([chunks[rank_at(i, comm, root)] for i in range(N)])
     else:
         like = known(like, comm)
-        branch = comm.recv(like.new_empty((reach(me, N), *like.shape)), source=rank_at(parent(me), comm, root))
+        branch = comm.recv(
+            like.new_empty((reach(me, N), *like.shape)), source=rank_at(parent(me), comm, root)
+        )
     for child in children(me, N):
         first = child - me
-        comm.send(branch[first:first + reach(child, N)], to=rank_at(child, comm, root))
-    return fresh(branch[0])                                     # a view would keep the whole branch alive
+        comm.send(branch[first : first + reach(child, N)], to=rank_at(child, comm, root))
+    return fresh(branch[0])  # a view would keep the whole branch alive
 
 
 def gather(x, comm, root=0):
@@ -112,11 +114,11 @@ def gather(x, comm, root=0):
     branch = x.new_empty((reach(me, N), *x.shape), requires_grad=False)
     branch[0].copy_(x.detach())
     for child in reversed(children(me, N)):
-        part = branch[child - me:child - me + reach(child, N)]
+        part = branch[child - me : child - me + reach(child, N)]
         comm.start([Recv(part, rank_at(child, comm, root), into=part)]).wait()
     if me != 0:
         return comm.send(branch, to=rank_at(parent(me), comm, root))
-    return branch.roll(root, dims=0).reshape(joined(x, N).shape)    # from positions to ranks
+    return branch.roll(root, dims=0).reshape(joined(x, N).shape)  # from positions to ranks
 
 
 def barrier(comm):

@@ -32,7 +32,9 @@ class SyncBatchNorm(torch.nn.Module):
         if norm.track_running_stats:
             self.remember(mean, variance * rows / (rows - 1))
         shape = (1, -1) + (1,) * (x.dim() - 2)
-        return (y if norm.weight is None else y * norm.weight.view(shape) + norm.bias.view(shape)).to(x.dtype)
+        return (
+            y if norm.weight is None else y * norm.weight.view(shape) + norm.bias.view(shape)
+        ).to(x.dtype)
 
     def remember(self, mean, variance):
         """Update the running statistics as torch's BatchNorm does: with the unbiased variance."""
@@ -52,25 +54,39 @@ class Normalised(torch.autograd.Function):
         kind, x = x.dtype, x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         C, rows = x.shape[1], x.numel() // x.shape[1]
         sums = x.sum(over, dtype=torch.float64)
-        own = (sums / max(rows, 1)).to(x.dtype)                            # squares around this rank's own mean, then around zero
-        squares = (x - own.view(shape)).square().sum(over, dtype=torch.float64) + own.double() * (2 * sums - rows * own.double())
+        own = (sums / max(rows, 1)).to(
+            x.dtype
+        )  # squares around this rank's own mean, then around zero
+        squares = (x - own.view(shape)).square().sum(over, dtype=torch.float64) + own.double() * (
+            2 * sums - rows * own.double()
+        )
         pooled = all_reduce(torch.cat([sums, squares, sums.new_tensor([rows])]), comm)
         rows = pooled[-1]
         if rows <= 1:
             raise ValueError("SyncBatchNorm needs more than one value per channel over all ranks")
         mean = pooled[:C] / rows
-        variance = (pooled[C:2 * C] / rows - mean * mean).clamp_(min=0)
+        variance = (pooled[C : 2 * C] / rows - mean * mean).clamp_(min=0)
         scale = (variance + eps).rsqrt().to(x.dtype)
         y = (x - mean.to(x.dtype).view(shape)) * scale.view(shape)
         ctx.save_for_backward(y, scale)
-        ctx.rows, ctx.over, ctx.shape, ctx.comm, ctx.all_reduce, ctx.kind = float(rows), over, shape, comm, all_reduce, kind
+        ctx.rows, ctx.over, ctx.shape, ctx.comm, ctx.all_reduce, ctx.kind = (
+            float(rows),
+            over,
+            shape,
+            comm,
+            all_reduce,
+            kind,
+        )
         ctx.mark_non_differentiable(mean, variance, rows)
         return y, mean, variance, rows
 
     @staticmethod
     def backward(ctx, dy, *_):
         y, scale = ctx.saved_tensors
-        pooled = ctx.all_reduce(torch.cat([dy.sum(ctx.over), (dy * y).sum(ctx.over)]), ctx.comm) / ctx.rows
+        pooled = (
+            ctx.all_reduce(torch.cat([dy.sum(ctx.over), (dy * y).sum(ctx.over)]), ctx.comm)
+            / ctx.rows
+        )
         mean_dy, mean_dy_y = pooled.chunk(2)
         dx = (dy - mean_dy.view(ctx.shape) - y * mean_dy_y.view(ctx.shape)) * scale.view(ctx.shape)
         return dx.to(ctx.kind), None, None, None

@@ -67,19 +67,33 @@ class NaiveDataParallel(torch.nn.Module):
         for i in indices:
             parameter = self.parameters_[i]
             if parameter.grad is None and not self.unused:
-                raise ValueError(f"{self.names[i]} got no gradient on rank {self.comm.rank}: if a parameter may be unused, "
-                                 "say unused=True; if it is never trained, freeze it with requires_grad_(False)")
-            parts.append(torch.zeros_like(parameter).reshape(-1) if parameter.grad is None else parameter.grad.reshape(-1))
+                raise ValueError(
+                    f"{self.names[i]} got no gradient on rank {self.comm.rank}: if a parameter may be unused, "
+                    "say unused=True; if it is never trained, freeze it with requires_grad_(False)"
+                )
+            parts.append(
+                torch.zeros_like(parameter).reshape(-1)
+                if parameter.grad is None
+                else parameter.grad.reshape(-1)
+            )
         if self.unused:
-            parts.append(parts[0].new_tensor([float(self.parameters_[i].grad is not None) for i in indices]))
+            parts.append(
+                parts[0].new_tensor([float(self.parameters_[i].grad is not None) for i in indices])
+            )
         return torch.cat(parts)
 
     def unpack(self, indices, total):
         """Give each of these parameters its part of the sum, divided by the number of ranks."""
-        start, mean = 0, total.div_(self.comm.world_size)                   # in place: fresh memory costs more than the division
-        for i, used in zip(indices, total[len(total) - len(indices):].tolist() if self.unused else [1.0] * len(indices)):
+        start, mean = (
+            0,
+            total.div_(self.comm.world_size),
+        )  # in place: fresh memory costs more than the division
+        for i, used in zip(
+            indices,
+            total[len(total) - len(indices) :].tolist() if self.unused else [1.0] * len(indices),
+        ):
             parameter = self.parameters_[i]
-            part = mean[start:start + parameter.numel()].view_as(parameter)
+            part = mean[start : start + parameter.numel()].view_as(parameter)
             start += parameter.numel()
             parameter.grad = part if used else None
 
@@ -92,13 +106,27 @@ class BucketedDataParallel(NaiveDataParallel):
     are cast to it on the way, which halves the bytes for torch.bfloat16, and added there, too.
     """
 
-    def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False, capacity=8 * MIB, wire_dtype=None):
+    def __init__(
+        self,
+        model,
+        comm,
+        all_reduce=ring.all_reduce,
+        *,
+        unused=False,
+        capacity=8 * MIB,
+        wire_dtype=None,
+    ):
         super().__init__(model, comm, all_reduce, unused=unused)
         self.wire_dtype = wire_dtype
-        kinds = sorted({p.dtype for p in self.parameters_}, key=str)       # a bucket holds one dtype
-        chosen = {kind: [i for i, p in enumerate(self.parameters_) if p.dtype == kind] for kind in kinds}
-        self.buckets = [[own[i] for i in bucket] for own in chosen.values()
-                        for bucket in buckets([self.parameters_[i].nbytes for i in own], capacity)]
+        kinds = sorted({p.dtype for p in self.parameters_}, key=str)  # a bucket holds one dtype
+        chosen = {
+            kind: [i for i, p in enumerate(self.parameters_) if p.dtype == kind] for kind in kinds
+        }
+        self.buckets = [
+            [own[i] for i in bucket]
+            for own in chosen.values()
+            for bucket in buckets([self.parameters_[i].nbytes for i in own], capacity)
+        ]
 
     def synchronise(self):
         if not self.synchronising:
@@ -111,7 +139,9 @@ class BucketedDataParallel(NaiveDataParallel):
         comm = self.comm if comm is None else comm
         if self.wire_dtype is None:
             return self.all_reduce(flat, comm)
-        share = (flat / comm.world_size).to(self.wire_dtype)               # a mean fits where a sum may not: float16 ends at 65,504
+        share = (flat / comm.world_size).to(
+            self.wire_dtype
+        )  # a mean fits where a sum may not: float16 ends at 65,504
         return self.all_reduce(share, comm).to(flat.dtype) * comm.world_size
 
 
@@ -123,8 +153,19 @@ class DataParallel(BucketedDataParallel):
     computation (comm.background), and synchronise() waits for the last one.
     """
 
-    def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False, capacity=8 * MIB, wire_dtype=None):
-        super().__init__(model, comm, all_reduce, unused=unused, capacity=capacity, wire_dtype=wire_dtype)
+    def __init__(
+        self,
+        model,
+        comm,
+        all_reduce=ring.all_reduce,
+        *,
+        unused=False,
+        capacity=8 * MIB,
+        wire_dtype=None,
+    ):
+        super().__init__(
+            model, comm, all_reduce, unused=unused, capacity=capacity, wire_dtype=wire_dtype
+        )
         self.bucket_of = {i: number for number, bucket in enumerate(self.buckets) for i in bucket}
         for i, parameter in enumerate(self.parameters_):
             parameter.register_post_accumulate_grad_hook(lambda _, i=i: self.arrived(i))
@@ -135,7 +176,9 @@ class DataParallel(BucketedDataParallel):
         if not self.synchronising:
             return
         if self.bucket_of[i] < len(self.under_way):
-            raise ValueError(f"{self.names[i]} got a second gradient before synchronise(): put every backward pass but the last into no_sync()")
+            raise ValueError(
+                f"{self.names[i]} got a second gradient before synchronise(): put every backward pass but the last into no_sync()"
+            )
         self.missing[self.bucket_of[i]] -= 1
         while len(self.under_way) < len(self.buckets) and self.missing[len(self.under_way)] <= 0:
             self.leave()
@@ -148,7 +191,7 @@ class DataParallel(BucketedDataParallel):
     def synchronise(self):
         if not self.synchronising:
             return
-        while len(self.under_way) < len(self.buckets):                     # those with unused parameters
+        while len(self.under_way) < len(self.buckets):  # those with unused parameters
             self.leave()
         for bucket, work in zip(self.buckets, self.under_way):
             self.unpack(bucket, work.wait())

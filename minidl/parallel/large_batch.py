@@ -28,7 +28,9 @@ def noise_scale(own, mean, batch, comm, all_reduce=ring.all_reduce):
     and noise over steps before dividing. McCandlish et al. 2018, appendix A.1. Raises ValueError on one rank.
     """
     if comm.world_size < 2:
-        raise ValueError("noise_scale compares two batch sizes: one rank's and all ranks'; it needs two ranks")
+        raise ValueError(
+            "noise_scale compares two batch sizes: one rank's and all ranks'; it needs two ranks"
+        )
     small, large = batch, batch * comm.world_size
     small_norm = all_reduce((own * own).sum().reshape(1), comm).item() / comm.world_size
     large_norm = float((mean * mean).sum())
@@ -39,4 +41,10 @@ def noise_scale(own, mean, batch, comm, all_reduce=ring.all_reduce):
 
 def flat_gradient(model):
     """All gradients of a model in one vector; zeros where there is none."""
-    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in model.parameters() if p.requires_grad])
+    return torch.cat(
+        [
+            (torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1)
+            for p in model.parameters()
+            if p.requires_grad
+        ]
+    )

@@ -29,7 +29,10 @@ class Flat:
         trainable = parameters[0].requires_grad
         self.shard = torch.nn.Parameter(master[start:stop].clone(), requires_grad=trainable)
         self.whole = master.to(compute_dtype or master.dtype)
-        self.parts = [torch.nn.Parameter(self.whole[a:b].view(p.shape), requires_grad=trainable) for (a, b), p in zip(self.points, parameters)]
+        self.parts = [
+            torch.nn.Parameter(self.whole[a:b].view(p.shape), requires_grad=trainable)
+            for (a, b), p in zip(self.points, parameters)
+        ]
         self.full_nbytes = self.whole.untyped_storage().nbytes()
 
     def gather(self, all_gather, comm):
@@ -100,11 +103,15 @@ def units_of(model, comm, is_unit, compute_dtype=None):
     is tied, belongs to the root. A module inside a unit may be a unit of its own.
     """
     owners = {"": model}
-    home = {}                                              # parameter -> {unit's name: [(module, attribute), ...]}
+    home = {}  # parameter -> {unit's name: [(module, attribute), ...]}
     for name, module in model.named_modules():
         if name and is_unit(name, module):
             owners[name] = module
-        above = [owner for owner in owners if owner == "" or name == owner or name.startswith(owner + ".")]
+        above = [
+            owner
+            for owner in owners
+            if owner == "" or name == owner or name.startswith(owner + ".")
+        ]
         for attribute, parameter in module._parameters.items():
             if parameter is not None:
                 home.setdefault(parameter, []).append((max(above, key=len), module, attribute))
@@ -113,4 +120,6 @@ def units_of(model, comm, is_unit, compute_dtype=None):
         units = {unit for unit, _, _ in places}
         unit = units.pop() if len(units) == 1 else ""
         slots[unit][parameter] = [(module, attribute) for _, module, attribute in places]
-    return [Unit(name, owners[name], own, comm, compute_dtype) for name, own in slots.items() if own]
+    return [
+        Unit(name, owners[name], own, comm, compute_dtype) for name, own in slots.items() if own
+    ]

@@ -20,16 +20,26 @@ from minidl.collectives import ring
 from minidl.parallel.data import share_state
 from minidl.parallel.units import units_of
 
-UNDER_WAY = 3       # units' gradients on their way at most: more would be whole gradients again, in a queue
+UNDER_WAY = (
+    3  # units' gradients on their way at most: more would be whole gradients again, in a queue
+)
 
 
 def every_child(name, module):
     """A wrapping policy: each direct child of the model is a unit; of a list of modules, each entry."""
     parent, _, last = name.rpartition(".")
-    return not isinstance(module, torch.nn.ModuleList) and (parent == "" or last.isdigit()) and name.count(".") <= 1
+    return (
+        not isinstance(module, torch.nn.ModuleList)
+        and (parent == "" or last.isdigit())
+        and name.count(".") <= 1
+    )
 
 
-BY_SHAPE = tuple(getattr(torch.optim, name) for name in ("Adafactor", "LBFGS", "Muon") if hasattr(torch.optim, name))
+BY_SHAPE = tuple(
+    getattr(torch.optim, name)
+    for name in ("Adafactor", "LBFGS", "Muon")
+    if hasattr(torch.optim, name)
+)
 
 
 class Zero1(torch.nn.Module):
@@ -43,21 +53,41 @@ class Zero1(torch.nn.Module):
     Each step sends a reduce-scatter and an all-gather a unit: 2 (N - 1) / N times the parameters, in messages of 1 / N.
     """
 
-    def __init__(self, model, comm, make_optimizer, *, is_unit=every_child, compute_dtype=None,
-                 reduce_scatter=ring.reduce_scatter, all_gather=ring.all_gather):
+    def __init__(
+        self,
+        model,
+        comm,
+        make_optimizer,
+        *,
+        is_unit=every_child,
+        compute_dtype=None,
+        reduce_scatter=ring.reduce_scatter,
+        all_gather=ring.all_gather,
+    ):
         super().__init__()
         share_state(model, comm)
-        cast = lambda x: x.to(compute_dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
-        self.model, self.comm, self.reduce_scatter, self.all_gather = model, comm, reduce_scatter, all_gather
+        cast = lambda x: (
+            x.to(compute_dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+        )
+        self.model, self.comm, self.reduce_scatter, self.all_gather = (
+            model,
+            comm,
+            reduce_scatter,
+            all_gather,
+        )
         self.units = units_of(model, comm, is_unit, compute_dtype)
         if compute_dtype is not None:
             for unit in self.units:
-                unit.module.register_forward_pre_hook(lambda _, args, kwargs: tree_map(cast, (args, kwargs)), with_kwargs=True)
+                unit.module.register_forward_pre_hook(
+                    lambda _, args, kwargs: tree_map(cast, (args, kwargs)), with_kwargs=True
+                )
         self.shards = [flat.shard for unit in self.units for flat in unit.trained]
         self.optimizer = make_optimizer(self.shards)
         if isinstance(self.optimizer, BY_SHAPE):
-            raise ValueError(f"{type(self.optimizer).__name__} looks at more than one element at a time, and would see a piece of a vector "
-                             "in place of a layer: use one that treats each element by itself, as SGD and Adam do")
+            raise ValueError(
+                f"{type(self.optimizer).__name__} looks at more than one element at a time, and would see a piece of a vector "
+                "in place of a layer: use one that treats each element by itself, as SGD and Adam do"
+            )
 
     def forward(self, *args, **kwargs):
         return self.model(*args, **kwargs)
@@ -88,7 +118,9 @@ class Zero1(torch.nn.Module):
 
     def clip(self, max_norm):
         """Scale the gradients so that the norm of all of them is at most max_norm; returns the norm. One all-reduce of one number."""
-        mine = sum((shard.grad.double() ** 2).sum() for shard in self.shards if shard.grad is not None)
+        mine = sum(
+            (shard.grad.double() ** 2).sum() for shard in self.shards if shard.grad is not None
+        )
         norm = ring.all_reduce(torch.as_tensor(mine).reshape(1), self.comm).sqrt()
         for shard in self.shards:
             if shard.grad is not None:
@@ -101,9 +133,16 @@ class Zero1(torch.nn.Module):
         for unit in self.units:
             for flat in unit.flats:
                 values = self.all_gather(flat.shard.detach(), self.comm)
-                whole.update({part: values[a:b].view(part.shape).clone() for (a, b), part in zip(flat.points, flat.parts)})
-        return {name: whole[value] if value in whole else value.detach().clone()
-                for name, value in self.model.state_dict(keep_vars=True).items()}
+                whole.update(
+                    {
+                        part: values[a:b].view(part.shape).clone()
+                        for (a, b), part in zip(flat.points, flat.parts)
+                    }
+                )
+        return {
+            name: whole[value] if value in whole else value.detach().clone()
+            for name, value in self.model.state_dict(keep_vars=True).items()
+        }
 
 
 class Zero2(Zero1):
@@ -131,7 +170,9 @@ class Zero2(Zero1):
         """One of the unit's gradients is there."""
         if not self.passing:
             self.passing = True
-            torch.autograd.Variable._execution_engine.queue_callback(self.pass_over)       # torch calls it at the end of this backward pass
+            torch.autograd.Variable._execution_engine.queue_callback(
+                self.pass_over
+            )  # torch calls it at the end of this backward pass
         self.missing[unit] -= 1
         if self.missing[unit] == 0:
             self.backward_over(unit)
@@ -142,19 +183,23 @@ class Zero2(Zero1):
             while len(self.under_way) >= UNDER_WAY:
                 self.under_way.pop(0).wait()
             for flat in self.queue[self.left].trained:
-                self.under_way.append(self.comm.background(flat.scatter, flat.gradient(), self.reduce_scatter, self.comm))
+                self.under_way.append(
+                    self.comm.background(
+                        flat.scatter, flat.gradient(), self.reduce_scatter, self.comm
+                    )
+                )
             self.left += 1
 
     def pass_over(self):
         """A backward pass is over: units in which a parameter got no gradient leave, too."""
-        for unit in self.queue[self.left:]:
+        for unit in self.queue[self.left :]:
             self.missing[unit] = 0
             self.backward_over(unit)
         self.passing = False
         self.begin_pass()
 
     def reduce_gradients(self):
-        if self.passing:                                    # an error ended the backward pass
+        if self.passing:  # an error ended the backward pass
             self.pass_over()
         for work in self.under_way:
             work.wait()
@@ -172,13 +217,27 @@ class Zero3(Zero2):
     def __init__(self, model, comm, make_optimizer, *, prefetch=True, **how):
         super().__init__(model, comm, make_optimizer, **how)
         self.prefetch, self.coming, self.here, self.backward_begun = prefetch, {}, set(), set()
-        self.order, self.last_order = [], []                # (unit, pass) in the order of their use
+        self.order, self.last_order = [], []  # (unit, pass) in the order of their use
         for unit in self.units:
-            if isinstance(unit.module, (torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.ParameterList, torch.nn.ParameterDict)):
-                raise ValueError(f"{unit.name} is a {type(unit.module).__name__}: nobody calls it, so nobody would gather it; let is_unit choose its entries")
+            if isinstance(
+                unit.module,
+                (
+                    torch.nn.ModuleList,
+                    torch.nn.ModuleDict,
+                    torch.nn.ParameterList,
+                    torch.nn.ParameterDict,
+                ),
+            ):
+                raise ValueError(
+                    f"{unit.name} is a {type(unit.module).__name__}: nobody calls it, so nobody would gather it; let is_unit choose its entries"
+                )
             unit.free()
-            unit.module.register_forward_pre_hook(lambda *_, unit=unit: self.needed(unit, "forward"))
-            unit.module.register_forward_hook(lambda _, __, output, unit=unit: self.forward_over(unit, output))
+            unit.module.register_forward_pre_hook(
+                lambda *_, unit=unit: self.needed(unit, "forward")
+            )
+            unit.module.register_forward_hook(
+                lambda _, __, output, unit=unit: self.forward_over(unit, output)
+            )
 
     def needed(self, unit, when):
         """Gather the unit unless it is there, and the one after it if we know which that is."""
@@ -197,10 +256,12 @@ class Zero3(Zero2):
 
     def forward_over(self, unit, output):
         """Free the unit, and gather it again when the first gradient of its output comes."""
-        if unit in self.backward_begun:                     # recomputed, for a backward pass that is still to use it
+        if unit in self.backward_begun:  # recomputed, for a backward pass that is still to use it
             return
         self.release(unit)
-        waiting = [t for t in tree_leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
+        waiting = [
+            t for t in tree_leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad
+        ]
         for tensor in waiting:
             tensor.register_hook(lambda _, unit=unit: self.backward_begins(unit))
 
@@ -224,7 +285,7 @@ class Zero3(Zero2):
         super().reduce_gradients()
         for work in self.coming.values():
             work.wait()
-        for unit in self.units:                             # frozen ones, and what was gathered for nothing
+        for unit in self.units:  # frozen ones, and what was gathered for nothing
             self.release(unit)
         self.coming, self.last_order, self.order = {}, self.order, []
         self.backward_begun.clear()

@@ -23,7 +23,7 @@ def parse_line(line, world_size):
             timeout = float(words[i + 1])
         except (IndexError, ValueError):
             raise ValueError("--timeout needs a number of seconds: %%ranks --timeout 60") from None
-        del words[i:i + 2]
+        del words[i : i + 2]
     for part in "".join(words).split(",") if words else []:
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
@@ -31,24 +31,28 @@ def parse_line(line, world_size):
         ranks += range(int(first), int(last or first) + 1)
     wrong = [rank for rank in ranks if rank >= world_size]
     if wrong:
-        raise ValueError(f"rank {wrong[0]} does not exist: this world has ranks 0 to {world_size - 1}")
+        raise ValueError(
+            f"rank {wrong[0]} does not exist: this world has ranks 0 to {world_size - 1}"
+        )
     return (ranks or None), timeout
 
 
 def ranks(line, cell):
     """The magic itself."""
     from minidl.runtime.world import World
+
     shell = sys.modules["IPython"].get_ipython()
     world = World.current
     if world is None:
         raise MinidlError("%%ranks needs a world: run `world = World(4)` first")
     chosen, timeout = parse_line(line, world.world_size)
     file = f"In [{shell.execution_count}]"
-    source = "\n" + cell                                # the magic's own line is line 1
+    source = "\n" + cell  # the magic's own line is line 1
     try:
         ast.parse(source, file)
     except SyntaxError as error:
-        error._render_traceback_ = lambda: traceback.format_exception_only(error)     # IPython shows this, not our frames
+        lines = traceback.format_exception_only(error)
+        error._render_traceback_ = lambda: lines  # IPython shows this, not our frames
         raise
     world.cell(source, chosen, timeout, file)
 

@@ -14,9 +14,9 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from minidl.errors import MinidlError
-from minidl.runtime.distributed import DistributedComm, Node
-from minidl.runtime.sources import trace_of
-from minidl.runtime.traced import Recorder, TracedComm
+from minidl.runtime.comms.record import Recorder, TracedComm
+from minidl.runtime.processes.gloo import DistributedComm, Node
+from minidl.runtime.words.sources import trace_of
 
 
 class ScriptComm(TracedComm):
@@ -25,7 +25,9 @@ class ScriptComm(TracedComm):
     @property
     def trace(self):
         """The Trace of this rank's own events."""
-        return trace_of(self.world_size, {self.rank: (self.recorder.rows, self.recorder.values, None)})
+        return trace_of(
+            self.world_size, {self.rank: (self.recorder.rows, self.recorder.values, None)}
+        )
 
 
 def init(timeout=300):
@@ -35,8 +37,10 @@ def init(timeout=300):
     """
     if not dist.is_initialized():
         if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
-            raise MinidlError("minidl.init() is for scripts that torchrun starts: torchrun --nproc-per-node 4 "
-                              "your_script.py. In a notebook, use World(4)")
+            raise MinidlError(
+                "minidl.init() is for scripts that torchrun starts: torchrun --nproc-per-node 4 "
+                "your_script.py. In a notebook, use World(4)"
+            )
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
     rank, world_size = dist.get_rank(), dist.get_world_size()
     store = dist.PrefixStore("minidl", dist.distributed_c10d._get_default_store())

@@ -17,25 +17,25 @@ import cloudpickle
 import torch
 
 from minidl.errors import MismatchError
-from minidl.runtime import parcel
-from minidl.runtime.calling import call, stack_lines, traceback_lines
-from minidl.runtime.deadlock import Need
-from minidl.runtime.echo import Echo
-from minidl.runtime.device import Device, Meters, about_meta
-from minidl.runtime.faulty import Crashed, Damage, Delay, check_faults
-from minidl.runtime.guard import Broken
-from minidl.runtime.network import Fabric, Uniform
-from minidl.runtime.randomness import RankRandomness
-from minidl.runtime.recording import Record
-from minidl.runtime.report import explain, waits
-from minidl.runtime.stacks import all_stacks
-from minidl.runtime.strands import Strands
-from minidl.runtime.streams import LineStream
-from minidl.runtime.virtual import VirtualComm, VirtualNode
-from minidl.runtime.virtual_work import size_of
+from minidl.runtime.comms.faults import Crashed, Damage, Delay, check_faults
+from minidl.runtime.metering.device import Device, Meters, about_meta
+from minidl.runtime.processes import parcel
+from minidl.runtime.processes.guard import Broken
+from minidl.runtime.processes.streams import LineStream
+from minidl.runtime.virtual.network import Fabric, Uniform
+from minidl.runtime.virtual.randomness import RankRandomness
+from minidl.runtime.virtual.recording import Record
+from minidl.runtime.virtual.strands import Strands
+from minidl.runtime.virtual.virtual_comm import VirtualComm, VirtualNode
+from minidl.runtime.virtual.virtual_work import size_of
+from minidl.runtime.words.calling import call, stack_lines, traceback_lines
+from minidl.runtime.words.deadlock import Need
+from minidl.runtime.words.echo import Echo
+from minidl.runtime.words.report import explain, waits
+from minidl.runtime.words.stacks import all_stacks
 from minidl.runtime.world import Run
 
-STOP = 1.0                              # seconds of real time for a strand to stop
+STOP = 1.0  # seconds of real time for a strand to stop
 
 
 class VirtualWorld:
@@ -50,18 +50,26 @@ class VirtualWorld:
     """
 
     def __init__(self, world_size, *, network=None, buffered=False, device=None, record=400_000):
-        if isinstance(world_size, bool) or not isinstance(world_size, int) or not 1 <= world_size <= 4096:
+        if (
+            isinstance(world_size, bool)
+            or not isinstance(world_size, int)
+            or not 1 <= world_size <= 4096
+        ):
             raise ValueError(f"a VirtualWorld has 1 to 4096 ranks, not {world_size!r}")
         self.world_size, self.network = world_size, Uniform() if network is None else network
         if isinstance(self.network, type) or not callable(getattr(self.network, "between", None)):
-            raise TypeError(f"a network has a method between(source, to), as Uniform() does; {self.network!r} has none")
+            raise TypeError(
+                f"a network has a method between(source, to), as Uniform() does; {self.network!r} has none"
+            )
         if device is not None and not isinstance(device, Device):
             raise TypeError(f"a device is Device(flops_per_second), not {device!r}")
         if not isinstance(record, int) or record < 0:
             raise ValueError(f"record is how many events are kept, 0 or more, not {record!r}")
         self.buffered, self.device, self.record, self.last = buffered, device, record, None
 
-    def run(self, fn, *args, timeout=120, seed=0, faults=(), on_death="raise", meter=False, **kwargs):
+    def run(
+        self, fn, *args, timeout=120, seed=0, faults=(), on_death="raise", meter=False, **kwargs
+    ):
         """Run `fn(*args, **kwargs)` on every rank; returns a Run. See World.run; timeout is in real seconds.
 
         Tensors on the device "meta" have shapes and sizes and no memory: a model may be far larger than this machine. What
@@ -97,26 +105,44 @@ class VirtualWorld:
         return f"VirtualWorld({self.world_size} rank{'s' * (self.world_size != 1)}, {self.network}{', buffered' * self.buffered})"
 
     def __reduce__(self):
-        raise TypeError("a VirtualWorld cannot travel to its ranks. A function that runs on ranks talks through its "
-                        "parameter `comm`: use `comm` there, not the world")
+        raise TypeError(
+            "a VirtualWorld cannot travel to its ranks. A function that runs on ranks talks through its "
+            "parameter `comm`: use `comm` there, not the world"
+        )
 
 
 class VirtualFacts:
     """One run and what is known of it: the same facts that attend.Attendance gathers from processes."""
 
     def __init__(self, world, payloads, faults, timeout, meter=False):
-        self.meters = meter if isinstance(meter, Meters) else Meters(world.device) if meter or world.device else None
+        self.meters = (
+            meter
+            if isinstance(meter, Meters)
+            else Meters(world.device)
+            if meter or world.device
+            else None
+        )
         self.size, self.payloads, self.timeout = world.world_size, payloads, timeout
         self.ranks = tuple(range(self.size))
-        self.fabric = Fabric(world.network, self.size, world.buffered,
-                             {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)})
+        self.fabric = Fabric(
+            world.network,
+            self.size,
+            world.buffered,
+            {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)},
+        )
         self.damage = [Damage(faults, rank, self._die) for rank in self.ranks]
         self.echo = Echo(self.size)
         slow = {rank for rank in self.ranks if self.damage[rank].factor > 1}
         self.record = Record(self.size, world.record, self.fabric.delays, slow)
         self.lines = {rank: [] for rank in self.ranks}
         self.results, self.failures, self.died, self.crashing = {}, {}, {}, {}
-        self.mismatch, self.stuck, self.timed_out, self.killed, self.replaced = None, set(), False, [], []
+        self.mismatch, self.stuck, self.timed_out, self.killed, self.replaced = (
+            None,
+            set(),
+            False,
+            [],
+            [],
+        )
         self.where, self.main = {}, {rank: rank << 20 for rank in self.ranks}
         self.nodes = []
 
@@ -132,10 +158,14 @@ class VirtualFacts:
         self.nodes = [VirtualNode(self, rank) for rank in self.ranks]
         with randomness, self._output(), one_torch_thread():
             for rank in self.ranks:
-                self.strands.spawn(rank, rank << 20, lambda strand, rank=rank: self._rank(strand, rank))
+                self.strands.spawn(
+                    rank, rank << 20, lambda strand, rank=rank: self._rank(strand, rank)
+                )
             for rank in self.ranks:
                 if self.damage[rank].deadline is not None:
-                    self.strands.spawn(rank, rank - self.size, self._crash_in_time, self.damage[rank].deadline.t)
+                    self.strands.spawn(
+                        rank, rank - self.size, self._crash_in_time, self.damage[rank].deadline.t
+                    )
             try:
                 self.timed_out = not self.strands.go(self.timeout)
                 self._look()
@@ -146,7 +176,9 @@ class VirtualFacts:
     def gather(self):
         """The Run, as far as it came."""
         ended = max((strand.clock for strand in self.strands.all if strand.order >= 0), default=0.0)
-        trace = self.record.trace(() if self.well else waits(self), min(ended, self.strands.limit), self.strands.limit)
+        trace = self.record.trace(
+            () if self.well else waits(self), min(ended, self.strands.limit), self.strands.limit
+        )
         trace.metered(self.meters.read() if self.meters else {})
         trace.computing = self.meters.computing if self.meters else {}
         return Run(self.ranks, [self.results.get(rank) for rank in self.ranks], self.lines, trace)
@@ -167,8 +199,8 @@ class VirtualFacts:
                 result = call(fn, VirtualComm(self.nodes[rank], self.ranks), args, kwargs)
                 self.nodes[rank].finish()
             if self.meters is not None:
-                self.meters.over(rank)                  # what is let go from now on is let go by us
-            if rank not in self.died:                   # a message may have come at the very moment of its death
+                self.meters.over(rank)  # what is let go from now on is let go by us
+            if rank not in self.died:  # a message may have come at the very moment of its death
                 self.results[rank] = result
         except Broken:
             pass
@@ -184,7 +216,11 @@ class VirtualFacts:
         Nothing happens where the run is over by then: all have ended, wait for ever, or are stopped at an earlier moment.
         """
         rank, goes_on = strand.rank, any(order >= 0 for _, order, _ in self.strands.heap)
-        if goes_on and strand.clock <= self.strands.limit and not {rank} & (self.results.keys() | self.failures.keys() | self.died.keys()):
+        if (
+            goes_on
+            and strand.clock <= self.strands.limit
+            and not {rank} & (self.results.keys() | self.failures.keys() | self.died.keys())
+        ):
             self.crashed(rank, Crashed(repr(self.damage[rank].deadline)))
 
     def crashed(self, rank, crash):
@@ -201,23 +237,38 @@ class VirtualFacts:
             travelling = cloudpickle.dumps(error)
         except Exception:
             travelling = None
-        return {"kind": "mismatch" if isinstance(error, MismatchError) else "error", "type": type(error).__name__,
-                "message": str(error), "pickle": travelling, "lines": traceback_lines(error.__traceback__)}
+        return {
+            "kind": "mismatch" if isinstance(error, MismatchError) else "error",
+            "type": type(error).__name__,
+            "message": str(error),
+            "pickle": travelling,
+            "lines": traceback_lines(error.__traceback__),
+        }
 
     def _die(self, moment):
         raise Crashed(repr(moment))
 
     def _look(self):
         """Nobody is ready, or time is out: where is everybody, and can they never go on?"""
-        left = [s for s in self.strands.all if not s.ended and not s.idle and s.rank not in self.died]
+        left = [
+            s for s in self.strands.all if not s.ended and not s.idle and s.rank not in self.died
+        ]
         frames, running = sys._current_frames(), self.strands.running
         for strand in left:
-            lines = all_stacks().get(strand.ident, []) if strand is running else stack_lines(frames[strand.ident])
+            lines = (
+                all_stacks().get(strand.ident, [])
+                if strand is running
+                else stack_lines(frames[strand.ident])
+            )
             waiting = strand.waiting
             needs = words = None
             if waiting is not None and not waiting.met():
                 words = waiting.in_words()
-                needs = [Need(-1, thread=waiting.lane.strand.order)] if words[0] == "background" else [Need(words[2])]
+                needs = (
+                    [Need(-1, thread=waiting.lane.strand.order)]
+                    if words[0] == "background"
+                    else [Need(words[2])]
+                )
             self.where.setdefault(strand.rank, {})[strand.order] = (needs, words, lines)
         if not (self.timed_out or self.failures or self.died or self.mismatch):
             self.stuck = {(s.rank, s.order) for s in left}
@@ -227,7 +278,15 @@ class VirtualFacts:
     def _look_for_leftovers(self):
         for ticket in self.fabric.leftovers():
             rank, place = ticket.posting.rank, ticket.posting.place
-            words = (ticket.kind, ticket.comm, ticket.peer, ticket.number, place, True, size_of(ticket))
+            words = (
+                ticket.kind,
+                ticket.comm,
+                ticket.peer,
+                ticket.number,
+                place,
+                True,
+                size_of(ticket),
+            )
             order = len(self.where.setdefault(rank, {}))
             self.where[rank][order] = ([Need(ticket.peer)], words, [])
             self.stuck.add((rank, order))
@@ -259,7 +318,7 @@ def without_garbage_collection():
         yield
     finally:
         if enabled:
-            gc.freeze()                                 # all of it is old now: no look at what is young goes through it
+            gc.freeze()  # all of it is old now: no look at what is young goes through it
             gc.unfreeze()
             gc.enable()
 
@@ -287,7 +346,9 @@ class Router(LineStream):
         if strand is None or strand.ident != threading.get_ident():
             return self.before.write(text)
         if strand.rank not in self.streams:
-            self.streams[strand.rank] = LineStream(lambda lines, rank=strand.rank: self.facts.tell(rank, lines))
+            self.streams[strand.rank] = LineStream(
+                lambda lines, rank=strand.rank: self.facts.tell(rank, lines)
+            )
         return self.streams[strand.rank].write(text)
 
     def end(self):

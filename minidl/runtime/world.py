@@ -19,16 +19,16 @@ import weakref
 from multiprocessing.connection import wait
 
 from minidl.errors import MinidlError, RankDied
-from minidl.runtime import parcel, worker
-from minidl.runtime.attend import Attendance
-from minidl.runtime.backend import choose, look
-from minidl.runtime.board import Board
-from minidl.runtime.echo import Echo, sorted_lines
-from minidl.runtime.faulty import check_faults
-from minidl.runtime.interrupts import Interrupts
-from minidl.runtime.launch import launcher
-from minidl.runtime.report import explain, waits
-from minidl.runtime.sources import cell_sources, in_notebook, learn_sources, trace_of
+from minidl.runtime.comms.faults import check_faults
+from minidl.runtime.processes import parcel, worker
+from minidl.runtime.processes.attend import Attendance
+from minidl.runtime.processes.backend import choose, look
+from minidl.runtime.processes.board import Board
+from minidl.runtime.processes.interrupts import Interrupts
+from minidl.runtime.processes.launch import launcher
+from minidl.runtime.words.echo import Echo, sorted_lines
+from minidl.runtime.words.report import explain, waits
+from minidl.runtime.words.sources import cell_sources, in_notebook, learn_sources, trace_of
 
 
 class Run:
@@ -46,7 +46,9 @@ class Run:
     def __repr__(self):
         sent, nbytes = self.trace.sent("messages"), self.trace.sent("nbytes")
         low, high = min(nbytes[r] for r in self.ranks), max(nbytes[r] for r in self.ranks)
-        each = f"{high:,} B sent per rank" if low == high else f"{low:,} to {high:,} B sent per rank"
+        each = (
+            f"{high:,} B sent per rank" if low == high else f"{low:,} to {high:,} B sent per rank"
+        )
         n, m = len(self.ranks), sum(sent)
         return f"Run({n} rank{'s' * (n != 1)}, {m:,} message{'s' * (m != 1)}, {each})"
 
@@ -72,7 +74,11 @@ class World:
     current = None
 
     def __init__(self, world_size, *, threads=1, start=None, backend=None):
-        if isinstance(world_size, bool) or not isinstance(world_size, int) or not 1 <= world_size <= 256:
+        if (
+            isinstance(world_size, bool)
+            or not isinstance(world_size, int)
+            or not 1 <= world_size <= 256
+        ):
             raise ValueError(f"a World has 1 to 256 ranks, not {world_size!r}")
         if not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads!r}")
@@ -96,7 +102,9 @@ class World:
             self.close()
             raise
 
-    def run(self, fn, *args, timeout=30, seed=0, faults=(), on_death="raise", meter=False, **kwargs):
+    def run(
+        self, fn, *args, timeout=30, seed=0, faults=(), on_death="raise", meter=False, **kwargs
+    ):
         """Run `fn(*args, **kwargs)` on every rank; returns a Run.
 
         fn        gets this rank's Comm as its parameter `comm`; it may be defined in a cell
@@ -116,15 +124,28 @@ class World:
             raise ValueError(f"timeout is a positive number of seconds or None, not {timeout!r}")
         faults = tuple(faults)
         check_faults(faults, self.world_size)
-        return self._run(fn, args, kwargs, range(self.world_size), timeout=timeout, seed=seed, faults=faults, meter=bool(meter))
+        return self._run(
+            fn,
+            args,
+            kwargs,
+            range(self.world_size),
+            timeout=timeout,
+            seed=seed,
+            faults=faults,
+            meter=bool(meter),
+        )
 
     def push(self, ranks=None, timeout=30, **names):
         """Give values to names of %%ranks cells, on all ranks or on `ranks`."""
-        self._run(worker.set_names, (names,), {}, self._some(ranks), timeout=timeout, remember=False)
+        self._run(
+            worker.set_names, (names,), {}, self._some(ranks), timeout=timeout, remember=False
+        )
 
     def pull(self, name, ranks=None, timeout=30):
         """The values that a name has on the ranks: a list in rank order. Objects of cell classes too."""
-        return self._run(worker.get_name, (name,), {}, self._some(ranks), timeout=timeout, remember=False).results
+        return self._run(
+            worker.get_name, (name,), {}, self._some(ranks), timeout=timeout, remember=False
+        ).results
 
     def cell(self, source, ranks=None, timeout=30, file="In [cell]"):
         """Run source code among the names of the ranks, as %%ranks does; returns a Run."""
@@ -166,13 +187,17 @@ class World:
         return f"World({self.world_size} rank{'s' * (self.world_size != 1)}, {state})"
 
     def __reduce__(self):
-        raise TypeError("a World cannot travel to its ranks. A function that runs on ranks talks through its parameter "
-                        "`comm` (comm.rank, comm.world_size, comm.send ...): use `comm` there, not the world")
+        raise TypeError(
+            "a World cannot travel to its ranks. A function that runs on ranks talks through its parameter "
+            "`comm` (comm.rank, comm.world_size, comm.send ...): use `comm` there, not the world"
+        )
 
     def _some(self, ranks):
         ranks = range(self.world_size) if ranks is None else sorted(set(ranks))
         if not ranks or not all(0 <= rank < self.world_size for rank in ranks):
-            raise ValueError(f"ranks must be between 0 and {self.world_size - 1}, not {list(ranks)}")
+            raise ValueError(
+                f"ranks must be between 0 and {self.world_size - 1}, not {list(ranks)}"
+            )
         return ranks
 
     def _run(self, fn, args, kwargs, ranks, timeout, seed=0, faults=(), remember=True, meter=False):
@@ -184,9 +209,25 @@ class World:
         try:
             with Interrupts() as interrupts:
                 self._board.reset()
-                facts = Attendance({r: self._ranks[r] for r in ranks}, self._board, self._launcher, timeout, Echo(len(ranks)), self._folder)
-                header = dict(epoch=self._epoch, began=facts.began, seed=seed, faults=faults, meter=meter, cwd=os.getcwd(), path=list(sys.path),
-                              active=tuple(ranks) if len(ranks) < self.world_size else None, sources=sources)
+                facts = Attendance(
+                    {r: self._ranks[r] for r in ranks},
+                    self._board,
+                    self._launcher,
+                    timeout,
+                    Echo(len(ranks)),
+                    self._folder,
+                )
+                header = dict(
+                    epoch=self._epoch,
+                    began=facts.began,
+                    seed=seed,
+                    faults=faults,
+                    meter=meter,
+                    cwd=os.getcwd(),
+                    path=list(sys.path),
+                    active=tuple(ranks) if len(ranks) < self.world_size else None,
+                    sources=sources,
+                )
                 for rank in ranks:
                     self._ranks[rank].send("run", header, payloads[rank])
                 facts.attend(interrupts)
@@ -202,7 +243,9 @@ class World:
 
     def _gather(self, facts):
         trace = trace_of(self.world_size, facts.records, waits(facts) if not facts.well else ())
-        results = [pickle.loads(facts.results[r]) if r in facts.results else None for r in facts.ranks]
+        results = [
+            pickle.loads(facts.results[r]) if r in facts.results else None for r in facts.ranks
+        ]
         return Run(facts.ranks, results, facts.lines, trace)
 
     def _usable(self):
@@ -220,7 +263,9 @@ class World:
         """Replace the ranks that are gone, then join all of them in new connections."""
         if not self._launcher.alive():
             self.close()
-            raise RankDied("The process that starts the ranks was killed, and all ranks with it. Make a new World.")
+            raise RankDied(
+                "The process that starts the ranks was killed, and all ranks with it. Make a new World."
+            )
         for rank, process in self._ranks.items():
             if rank in facts.killed or process.ended() is not None:
                 process.conn.close()
@@ -236,7 +281,9 @@ class World:
         while missing:
             if time.monotonic() > deadline:
                 self.close()
-                raise MinidlError(f"ranks {sorted(missing)} did not join within {seconds} seconds. Make a new World.")
+                raise MinidlError(
+                    f"ranks {sorted(missing)} did not join within {seconds} seconds. Make a new World."
+                )
             conns = {self._ranks[r].conn: r for r in missing}
             for conn in wait(list(conns), 0.1):
                 try:
@@ -245,12 +292,18 @@ class World:
                     self._dead_on_arrival(conns[conn])
                 if kind == "failed":
                     self.close()
-                    gloo = f', or do without GPUs: World({self.world_size}, backend="gloo")' * (self.backend == "nccl")
-                    raise MinidlError(f"rank {conns[conn]} could not join: {args[0]['message']}. Make a new World{gloo}.")
+                    gloo = f', or do without GPUs: World({self.world_size}, backend="gloo")' * (
+                        self.backend == "nccl"
+                    )
+                    raise MinidlError(
+                        f"rank {conns[conn]} could not join: {args[0]['message']}. Make a new World{gloo}."
+                    )
                 if kind == "connected":
                     missing.discard(conns[conn])
 
     def _dead_on_arrival(self, rank):
         path = os.path.join(self._folder, f"rank{rank}.out")
         words = open(path, errors="replace").read()[-1000:] if os.path.exists(path) else ""
-        raise RankDied(f"rank {rank} ended while it started: {words or 'it left no word'}", ranks=[rank])
+        raise RankDied(
+            f"rank {rank} ended while it started: {words or 'it left no word'}", ranks=[rank]
+        )

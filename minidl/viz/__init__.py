@@ -1,12 +1,15 @@
 """Pictures of a run. Each is a function of a Trace and reads its events, nothing else.
 
-    Trace --lamport, timeline, traffic, wait_for, fit--> Scene --plotly_json, svg--> Picture
+    Trace --pictures/--> Scene --drawing/--> Picture
 
-A drawing function puts neutral shapes (boxes, arrows, labels) into a Scene. Two small writers turn
-the same Scene into plotly JSON and into SVG, so the two always show the same thing.
+A function in `pictures/` puts neutral shapes (boxes, arrows, labels) into a Scene. Two small writers
+in `drawing/` turn the same Scene into plotly JSON and into SVG, so the two always show the same thing.
+`reading/` turns events into facts, such as when a rank waited.
 Left out: how a run is made. Nothing here imports the runtime.
 """
 
-from minidl.viz.picture import Picture, Table
+from minidl.viz.drawing.picture import Picture, Table
+from minidl.viz.pictures.curves import curves
+from minidl.viz.pictures.guesses import Guesses
 
-__all__ = ["Picture", "Table"]
+__all__ = ["Guesses", "Picture", "Table", "curves"]

@@ -40,15 +40,17 @@ def digits(held_out=0.2, seed=0):
 
     Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits" (UCI), the test part.
     """
-    from sklearn.datasets import load_digits                               # takes a second, so not at the top
+    from sklearn.datasets import load_digits  # takes a second, so not at the top
 
     check_share(held_out)
     bunch = load_digits()
-    images = torch.tensor(bunch.images, dtype=torch.float32, device="cpu").unsqueeze(1) / 16       # ink 0..16 -> 0..1
+    images = (
+        torch.tensor(bunch.images, dtype=torch.float32, device="cpu").unsqueeze(1) / 16
+    )  # ink 0..16 -> 0..1
     labels = torch.tensor(bunch.target, dtype=torch.int64, device="cpu")
     order = torch.randperm(len(images), generator=generator(seed, "digits"), device="cpu")
-    kept = order[:len(order) - round(held_out * len(order))]
-    rest = order[len(kept):]
+    kept = order[: len(order) - round(held_out * len(order))]
+    rest = order[len(kept) :]
     return Digits(images[kept], labels[kept], images[rest], labels[rest])
 
 
@@ -66,7 +68,7 @@ def english(vocabulary=1024, held_out=0.1):
     return English(tokenizer.encode(train), tokenizer.encode(rest), tokenizer)
 
 
-learned = lru_cache(maxsize=2)(learn)                                      # a second of work, the same each time
+learned = lru_cache(maxsize=2)(learn)  # a second of work, the same each time
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +79,7 @@ def paragraphs():
     """
     from pydoc_data.topics import topics
 
-    first = {}                                                             # in other topics the lines may be indented otherwise
+    first = {}  # in other topics the lines may be indented otherwise
     for name in sorted(topics):
         for paragraph in topics[name].split("\n\n"):
             first.setdefault(" ".join(paragraph.split()), paragraph.strip("\n"))
@@ -111,7 +113,7 @@ class Sampler:
         self.seed = whole("seed", seed, 0)
         if self.rank >= self.world_size:
             raise ValueError(f"there is no rank {rank} among {world_size} ranks; they count from 0")
-        self.epoch = self.step = 0                                         # of the batch that comes next
+        self.epoch = self.step = 0  # of the batch that comes next
 
     def __len__(self):
         """Steps in an epoch."""
@@ -134,14 +136,20 @@ class Sampler:
         batches = self.order(epoch).split(self.batch)
         while self.epoch == epoch:
             part = self.part(batches[self.step])
-            self.step += 1                                                 # before the yield: for state() this one is done
+            self.step += 1  # before the yield: for state() this one is done
             if self.step == len(self):
                 self.epoch, self.step = epoch + 1, 0
             yield part
 
     def state(self):
         """What load() needs to go on after the batch that was handed out last: plain numbers, no rank among them."""
-        return {"n": self.n, "batch": self.batch, "seed": self.seed, "epoch": self.epoch, "step": self.step}
+        return {
+            "n": self.n,
+            "batch": self.batch,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "step": self.step,
+        }
 
     def load(self, state):
         """Go on where the sampler stopped that gave this state, on any number of ranks.
@@ -149,10 +157,14 @@ class Sampler:
         Raises ValueError for the state of other data, another batch size or seed: the order would be another one.
         """
         if set(state) != set(self.state()):
-            raise ValueError(f"a sampler's state has {', '.join(self.state())}, not {', '.join(map(str, state)) or 'nothing'}")
+            raise ValueError(
+                f"a sampler's state has {', '.join(self.state())}, not {', '.join(map(str, state)) or 'nothing'}"
+            )
         for name in ("n", "batch", "seed"):
             if state[name] != getattr(self, name):
-                raise ValueError(f"this sampler has {name} = {getattr(self, name)}, the saved state has {name} = {state[name]}")
+                raise ValueError(
+                    f"this sampler has {name} = {getattr(self, name)}, the saved state has {name} = {state[name]}"
+                )
         epoch, step = whole("epoch", state["epoch"], 0), whole("step", state["step"], 0)
         if step >= len(self):
             raise ValueError(f"an epoch has steps 0 to {len(self) - 1}, not {step}")

@@ -57,12 +57,14 @@ class MLP(nn.Module):
     def __init__(self, widths, seed=0):
         super().__init__()
         if len(widths) < 2:
-            raise ValueError(f"an MLP needs the width of its input and of its output at least, not {list(widths)}")
+            raise ValueError(
+                f"an MLP needs the width of its input and of its output at least, not {list(widths)}"
+            )
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
         initialise(self, seed)
 
     def forward(self, x):
-        x = x.flatten(1)                                                   # (B, widths[0])
+        x = x.flatten(1)  # (B, widths[0])
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)
@@ -85,9 +87,9 @@ class CNN(nn.Module):
         initialise(self, seed)
 
     def forward(self, x):
-        x = F.max_pool2d(F.relu(self.norm1(self.conv1(x))), 2)             # (B, a, 4, 4)
-        x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)             # (B, b, 2, 2)
-        return self.head(x.flatten(1))                                     # (B, classes)
+        x = F.max_pool2d(F.relu(self.norm1(self.conv1(x))), 2)  # (B, a, 4, 4)
+        x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)  # (B, b, 2, 2)
+        return self.head(x.flatten(1))  # (B, classes)
 
 
 class Attention(nn.Module):
@@ -106,12 +108,14 @@ class Attention(nn.Module):
 
     def forward(self, x):
         T = x.shape[1]
-        q, k, v = (layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-                   for layer in (self.query, self.key, self.value))        # (B, h, T, C / h) each
-        scores = q @ k.mT / math.sqrt(q.shape[-1])                         # (B, h, T, T)
+        q, k, v = (
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )  # (B, h, T, C / h) each
+        scores = q @ k.mT / math.sqrt(q.shape[-1])  # (B, h, T, T)
         future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
-        shares = scores.masked_fill(future, -math.inf).softmax(-1)         # (B, h, T, T), rows add to 1
-        return self.out((shares @ v).transpose(1, 2).flatten(2))           # (B, T, C)
+        shares = scores.masked_fill(future, -math.inf).softmax(-1)  # (B, h, T, T), rows add to 1
+        return self.out((shares @ v).transpose(1, 2).flatten(2))  # (B, T, C)
 
 
 class Block(nn.Module):
@@ -123,11 +127,15 @@ class Block(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
         self.norm1, self.attention = nn.LayerNorm(width), Attention(width, heads)
-        self.norm2, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.norm2, self.up, self.down = (
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+        )
 
     def forward(self, x):
         x = x + self.attention(self.norm1(x))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))               # (B, T, 4 C) between up and down
+        return x + self.down(F.gelu(self.up(self.norm2(x))))  # (B, T, 4 C) between up and down
 
 
 class GPT(nn.Module):
@@ -142,7 +150,17 @@ class GPT(nn.Module):
     Radford et al. 2018, "Improving language understanding by generative pre-training", sec. 4.1; 2019 (GPT-2), sec. 2.3.
     """
 
-    def __init__(self, vocabulary=1024, context=128, width=256, heads=4, layers=4, tied=False, recompute=0, seed=0):
+    def __init__(
+        self,
+        vocabulary=1024,
+        context=128,
+        width=256,
+        heads=4,
+        layers=4,
+        tied=False,
+        recompute=0,
+        seed=0,
+    ):
         super().__init__()
         if not 0 <= recompute <= layers:
             raise ValueError(f"of {layers} blocks 0 to {layers} can be recomputed, not {recompute}")
@@ -160,11 +178,15 @@ class GPT(nn.Module):
         T = tokens.shape[1]
         if T > self.context:
             raise ValueError(f"{T} tokens do not fit a context of {self.context}")
-        x = self.tokens(tokens) + self.positions(torch.arange(T, device=tokens.device))       # (B, T, C)
+        x = self.tokens(tokens) + self.positions(torch.arange(T, device=tokens.device))  # (B, T, C)
         for i, block in enumerate(self.blocks):
             again = i < self.recompute and torch.is_grad_enabled()
-            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False) if again else block(x)
-        return self.head(self.norm(x))                                     # (B, T, vocabulary)
+            x = (
+                checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+                if again
+                else block(x)
+            )
+        return self.head(self.norm(x))  # (B, T, vocabulary)
 
 
 def next_token_loss(model, windows):
@@ -172,6 +194,6 @@ def next_token_loss(model, windows):
 
     windows: (B, T + 1) -> a number. A rank without rows can so take part in a step.
     """
-    logits, targets = model(windows[:, :-1]), windows[:, 1:]               # (B, T, vocabulary), (B, T)
+    logits, targets = model(windows[:, :-1]), windows[:, 1:]  # (B, T, vocabulary), (B, T)
     total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
     return total / max(1, targets.numel())

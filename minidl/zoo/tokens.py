@@ -15,7 +15,9 @@ from collections import Counter, defaultdict
 import torch
 
 BYTES = 256
-WORD = re.compile(r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+")       # covers every character once
+WORD = re.compile(
+    r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+"
+)  # covers every character once
 
 
 class BytePairs:
@@ -40,7 +42,11 @@ class BytePairs:
     def encode(self, text):
         """text -> its tokens, (n,) int64. The earliest merge comes first, as in learning."""
         spelled = {word: self.spell(word) for word in set(WORD.findall(text))}
-        return torch.tensor([token for word in WORD.findall(text) for token in spelled[word]], dtype=torch.int64, device="cpu")
+        return torch.tensor(
+            [token for word in WORD.findall(text) for token in spelled[word]],
+            dtype=torch.int64,
+            device="cpu",
+        )
 
     def spell(self, word):
         """The tokens of one word, in a list."""
@@ -62,7 +68,7 @@ def merged(tokens, pair, token):
     """The list with each occurrence of the pair replaced, from the left: merged([1, 1, 1, 2], (1, 1), 9) is [9, 1, 2]."""
     out, i = [], 0
     while i < len(tokens):
-        if tuple(tokens[i:i + 2]) == pair:
+        if tuple(tokens[i : i + 2]) == pair:
             out.append(token)
             i += 2
         else:
@@ -78,7 +84,9 @@ def learn(text, vocabulary=1024):
     pairs that are equally frequent the one with the smaller numbers wins. Raises ValueError if the text has too few pairs.
     """
     if vocabulary < BYTES:
-        raise ValueError(f"a vocabulary holds the {BYTES} bytes at least, so {vocabulary} tokens are too few")
+        raise ValueError(
+            f"a vocabulary holds the {BYTES} bytes at least, so {vocabulary} tokens are too few"
+        )
     often = Counter(WORD.findall(text))
     spelled = {word: list(word.encode()) for word in often}
     counts, words_with, merges = Counter(), defaultdict(set), []
@@ -93,7 +101,9 @@ def learn(text, vocabulary=1024):
     for token in range(BYTES, vocabulary):
         most = max(counts.values(), default=0)
         if most < 1:
-            raise ValueError(f"the text gives {token} tokens, not {vocabulary}: take a longer text or a smaller vocabulary")
+            raise ValueError(
+                f"the text gives {token} tokens, not {vocabulary}: take a longer text or a smaller vocabulary"
+            )
         pair = min(pair for pair, number in counts.items() if number == most)
         for word in words_with.pop(pair):
             count(word, -1)

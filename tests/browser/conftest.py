@@ -15,7 +15,14 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 COURSE = Path(__file__).resolve().parents[2]
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,23 +33,58 @@ def lab(tmp_path_factory, chromium):
         (folder / place).mkdir()
         for path in (COURSE / place).glob("*.ipynb"):
             (folder / place / path.name).write_text(without_outputs(path), encoding="utf-8")
-    (folder / ".minidl.json").write_text("{}")          # a learner's folder: passed answers are kept
-    news = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    (folder / ".minidl.json").write_text("{}")  # a learner's folder: passed answers are kept
+    news = (
+        folder
+        / "settings"
+        / "@jupyterlab"
+        / "apputils-extension"
+        / "notification.jupyterlab-settings"
+    )
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     env = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-    env |= {"MINIDL_OUTPUT": "sorted", "IPYTHONDIR": str(folder / "ipython"),
-            **{f"JUPYTER_{what}_DIR": str(folder / what.lower()) for what in ("CONFIG", "DATA", "RUNTIME")},
-            **{f"JUPYTERLAB_{what}_DIR": str(folder / what.lower()) for what in ("SETTINGS", "WORKSPACES")}}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1",
-               f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=",
-               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-               "--LabApp.extension_manager=readonly", "--ServerApp.answer_yes=True"]
+    env |= {
+        "MINIDL_OUTPUT": "sorted",
+        "IPYTHONDIR": str(folder / "ipython"),
+        **{
+            f"JUPYTER_{what}_DIR": str(folder / what.lower())
+            for what in ("CONFIG", "DATA", "RUNTIME")
+        },
+        **{
+            f"JUPYTERLAB_{what}_DIR": str(folder / what.lower())
+            for what in ("SETTINGS", "WORKSPACES")
+        },
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--expose-app-in-browser",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}",
+        "--IdentityProvider.token=",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        "--ServerApp.answer_yes=True",
+    ]
     with open(folder / "log", "w") as log:
-        server = subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command,
+            env=env,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     try:
         until_it_answers(f"http://127.0.0.1:{port}/api", server, folder / "log")
         yield f"http://127.0.0.1:{port}"
@@ -55,7 +97,9 @@ def chromium():
     """A headless Chromium."""
     if CHROMIUM is None:
         pytest.skip("no Chromium: none of " + ", ".join(NAMES) + " is on the PATH")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'minidl[test]'")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install 'minidl[test]'"
+    )
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         try:
@@ -81,16 +125,19 @@ def until_it_answers(address, server, log, seconds=60):
             return urllib.request.urlopen(address, timeout=5).close()
         except OSError:
             if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}") from None
+                raise RuntimeError(
+                    f"JupyterLab did not start:\n{log.read_text()[-3000:]}"
+                ) from None
             time.sleep(0.2)
 
 
 def end(pid, seconds=15):
     """End the process and all that it started; none of them outlives this call."""
     import psutil
+
     server = psutil.Process(pid)
     family = [server, *server.children(recursive=True)]
-    server.terminate()                                  # the server then shuts down its kernels, and they their ranks
+    server.terminate()  # the server then shuts down its kernels, and they their ranks
     _, alive = psutil.wait_procs(family, timeout=seconds)
     for process in alive:
         process.kill()

@@ -23,14 +23,20 @@ def role(cell):
 
 def shown(watched, index):
     """The HTML of the output of cell `index`, as it stands in the page."""
-    return watched.page.evaluate("index => window.jupyterapp.shell.currentWidget.content.widgets[index].outputArea.node.innerHTML", index)
+    return watched.page.evaluate(
+        "index => window.jupyterapp.shell.currentWidget.content.widgets[index].outputArea.node.innerHTML",
+        index,
+    )
 
 
 def test_a_wrong_answer_shows_what_is_wrong_and_the_right_one_its_points(watched, lab):
     watched.open(f"{lab}/lab/tree/exercises/00_start_here.ipynb?reset")
     cells = watched.cells()
     name = next(i for i, cell in enumerate(cells) if role(cell)[0] == "name")
-    answer, check = (next(i for i, cell in enumerate(cells) if role(cell) == (kind, TASK)) for kind in ("answer", "check"))
+    answer, check = (
+        next(i for i, cell in enumerate(cells) if role(cell) == (kind, TASK))
+        for kind in ("answer", "check")
+    )
     watched.write(name, 'learner = "Ada"')
     for index in [i for i, cell in enumerate(cells[:answer]) if role(cell)[0] == "setup"]:
         watched.run(index)
@@ -42,7 +48,12 @@ def test_a_wrong_answer_shows_what_is_wrong_and_the_right_one_its_points(watched
     watched.write(answer, stub.replace("partner = ...", f"partner = {WRONG}"))
     watched.run(check)
     wrong = shown(watched, check)
-    assert "no</b>" in wrong and "The smallest case that fails" in wrong and 'role="img"' in wrong and "a right answer" in wrong
+    assert (
+        "no</b>" in wrong
+        and "The smallest case that fails" in wrong
+        and 'role="img"' in wrong
+        and "a right answer" in wrong
+    )
     hints = watched.page.locator(".jp-Notebook details > summary", has_text="A hint").first
     hints.click()
     assert watched.page.locator(".jp-Notebook details[open]").count() == 1

@@ -23,19 +23,33 @@ def tags(cell):
 
 def told(cells, ids):
     """What the errors of these cells say."""
-    return "\n".join(f"cell {cell.id}: {o.ename}: {o.evalue}" for cell in cells if cell.id in ids for o in cell.outputs if o.output_type == "error")
+    return "\n".join(
+        f"cell {cell.id}: {o.ename}: {o.evalue}"
+        for cell in cells
+        if cell.id in ids
+        for o in cell.outputs
+        if o.output_type == "error"
+    )
 
 
 def differences(path, cells, session):
     """The cells whose outputs are not the committed ones, as nbval would say."""
     notebook = IPyNbFile.from_parent(session, path=path)
     committed = {item.cell.id: item for item in notebook.collect()}
-    notebook.skip_compare += ("application/vnd.plotly.v1+json", "image/svg+xml")     # as in notebooks/conftest.py
+    notebook.skip_compare += (
+        "application/vnd.plotly.v1+json",
+        "image/svg+xml",
+    )  # as in notebooks/conftest.py
     found = []
     for cell in cells:
         item = committed.get(cell.id)
-        if item is not None and item.options["check"] and not item.compare_outputs(coalesce_streams(cell.outputs),
-                                                                                   coalesce_streams(item.cell.outputs)):
+        if (
+            item is not None
+            and item.options["check"]
+            and not item.compare_outputs(
+                coalesce_streams(cell.outputs), coalesce_streams(item.cell.outputs)
+            )
+        ):
             found.append(f"cell {cell.id} differs:\n" + "\n".join(item.comparison_traceback))
     return found
 
@@ -47,9 +61,17 @@ def test_a_learner_can_run_it_all_and_move_the_sliders(name, lab, chromium, requ
         watched = Watched(page, lab)
         watched.open(f"{lab}/lab/tree/notebooks/{name}?reset")
         cells = watched.run_all()
-        raised = [cell.id for cell in cells if any(o.output_type == "error" for o in cell.get("outputs", []))]
-        assert raised == [cell.id for cell in cells if "raises-exception" in tags(cell)], told(cells, raised)
-        assert not (found := differences(NOTEBOOKS / name, cells, request.session)), "\n".join(found)
+        raised = [
+            cell.id
+            for cell in cells
+            if any(o.output_type == "error" for o in cell.get("outputs", []))
+        ]
+        assert raised == [cell.id for cell in cells if "raises-exception" in tags(cell)], told(
+            cells, raised
+        )
+        assert not (found := differences(NOTEBOOKS / name, cells, request.session)), "\n".join(
+            found
+        )
         sliders = [index for index, cell in enumerate(cells) if "@interact" in cell.source]
         assert sliders, "a notebook has at least one control"
         for index in sliders:
@@ -60,8 +82,12 @@ def test_a_learner_can_run_it_all_and_move_the_sliders(name, lab, chromium, requ
             assert len({still, played, dragged}) == 3, f"the replay of cell {index} did not move"
         page.set_viewport_size({"width": 1100, "height": 1500})
         page.wait_for_timeout(1000)
-        heights = page.evaluate("[...document.querySelectorAll('.jp-Notebook .js-plotly-plot')].map(plot => plot.clientHeight)")
-        assert heights and min(heights) > 100, f"pictures collapse when the window changes its size: {heights} pixels high"
+        heights = page.evaluate(
+            "[...document.querySelectorAll('.jp-Notebook .js-plotly-plot')].map(plot => plot.clientHeight)"
+        )
+        assert heights and min(heights) > 100, (
+            f"pictures collapse when the window changes its size: {heights} pixels high"
+        )
         assert not watched.wrong, "\n".join(watched.wrong)
     finally:
         page.close()

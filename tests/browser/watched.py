@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from nbformat import from_dict
 
 PANEL = "window.jupyterapp.shell.currentWidget"
-SECONDS = 300                           # for a whole notebook; the longest takes a minute where nothing else runs
+SECONDS = 300  # for a whole notebook; the longest takes a minute where nothing else runs
 
 
 class Watched:
@@ -17,39 +17,61 @@ class Watched:
         inside = urlsplit(lab).netloc
 
         def check(url):
-            if urlsplit(url).scheme not in ("data", "blob", "about") and urlsplit(url).netloc != inside:
+            if (
+                urlsplit(url).scheme not in ("data", "blob", "about")
+                and urlsplit(url).netloc != inside
+            ):
                 self.wrong.append(f"request to the outside: {url}")
+
         page.on("request", lambda request: check(request.url))
         page.on("websocket", lambda websocket: check(websocket.url))
         page.on("pageerror", lambda error: self.wrong.append(f"uncaught in the page: {error}"))
-        page.on("console", lambda message: self.wrong.append(f"console: {message.text}") if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: (
+                self.wrong.append(f"console: {message.text}") if message.type == "error" else None
+            ),
+        )
 
     def open(self, address):
         """Load JupyterLab and wait until the notebook's kernel is idle."""
         self.page.goto(address)
-        self.page.wait_for_function(f"window.jupyterapp && {PANEL} && {PANEL}.content && {PANEL}.content.model", timeout=60_000)
+        self.page.wait_for_function(
+            f"window.jupyterapp && {PANEL} && {PANEL}.content && {PANEL}.content.model",
+            timeout=60_000,
+        )
         self.page.wait_for_function(f"{PANEL}.sessionContext.isReady", timeout=60_000)
         self.idle()
-        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
+        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(
+            timeout=60_000
+        )
 
     def run_all(self):
         """Run, Run All Cells, from the menu; return the cells as they are when all have run."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        self.page.wait_for_function(f"{{ const code = {PANEL}.content.model.sharedModel.toJSON().cells.filter(c => c.cell_type == 'code');"
-                                    " code.every(c => c.execution_count) || code.some(c => c.outputs.some(o => o.output_type == 'error')"
-                                    " && !(c.metadata.tags || []).includes('raises-exception')) }", timeout=SECONDS * 1000)
+        self.page.wait_for_function(
+            f"{{ const code = {PANEL}.content.model.sharedModel.toJSON().cells.filter(c => c.cell_type == 'code');"
+            " code.every(c => c.execution_count) || code.some(c => c.outputs.some(o => o.output_type == 'error')"
+            " && !(c.metadata.tags || []).includes('raises-exception')) }",
+            timeout=SECONDS * 1000,
+        )
         self.idle()
         return self.cells()
 
     def idle(self):
         """Wait until the kernel has nothing to do."""
-        self.page.wait_for_function(f"{PANEL}.sessionContext.session?.kernel?.status == 'idle'", timeout=SECONDS * 1000)
+        self.page.wait_for_function(
+            f"{PANEL}.sessionContext.session?.kernel?.status == 'idle'", timeout=SECONDS * 1000
+        )
 
     def move_slider(self, index):
         """Press an arrow key on the first slider of cell `index`; return its output before and after, as HTML."""
-        self.page.evaluate(f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
-                           " await book.scrollToCell(book.widgets[index], 'start'); }", index)
+        self.page.evaluate(
+            f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
+            " await book.scrollToCell(book.widgets[index], 'start'); }",
+            index,
+        )
         handle = self.page.locator(".jp-Cell.jp-mod-active .noUi-handle").first
         drawn = self.page.locator(".jp-Cell.jp-mod-active .jp-OutputArea .widget-output")
         handle.wait_for(timeout=30_000)
@@ -57,18 +79,26 @@ class Watched:
         before = settled(drawn)
         handle.focus()
         self.page.keyboard.press("ArrowRight")
-        self.page.wait_for_function("([node, before]) => node.innerHTML != before && node.querySelector('.jp-OutputArea-child')",
-                                    arg=[drawn.element_handle(), before], timeout=30_000)
+        self.page.wait_for_function(
+            "([node, before]) => node.innerHTML != before && node.querySelector('.jp-OutputArea-child')",
+            arg=[drawn.element_handle(), before],
+            timeout=30_000,
+        )
         self.idle()
         after = settled(drawn)
-        if drawn.locator("[data-mime-type='application/vnd.jupyter.stderr'], [data-mime-type='application/vnd.jupyter.error']").count():
+        if drawn.locator(
+            "[data-mime-type='application/vnd.jupyter.stderr'], [data-mime-type='application/vnd.jupyter.error']"
+        ).count():
             self.wrong.append(f"the slider of cell {index} raised: {drawn.inner_text()[:500]}")
         return before, after
 
     def write(self, index, text):
         """Replace what stands in cell `index`, by keyboard, and run it with Shift+Enter; then wait until the kernel is idle."""
-        self.page.evaluate(f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
-                           " await book.scrollToCell(book.widgets[index], 'start'); }", index)
+        self.page.evaluate(
+            f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
+            " await book.scrollToCell(book.widgets[index], 'start'); }",
+            index,
+        )
         editor = self.page.locator(".jp-Cell.jp-mod-active .cm-content")
         editor.click()
         self.page.keyboard.press("ControlOrMeta+a")
@@ -78,10 +108,16 @@ class Watched:
     def run(self, index):
         """Run cell `index` with Shift+Enter and return its outputs."""
         count = f"{PANEL}.content.widgets[index].model.executionCount"
-        before = self.page.evaluate(f"index => {{ {PANEL}.content.activeCellIndex = index; return {count}; }}", index)
+        before = self.page.evaluate(
+            f"index => {{ {PANEL}.content.activeCellIndex = index; return {count}; }}", index
+        )
         self.page.locator(".jp-Cell.jp-mod-active .cm-content").click()
         self.page.keyboard.press("Shift+Enter")
-        self.page.wait_for_function(f"([index, before]) => {count} != before && {count}", arg=[index, before], timeout=60_000)
+        self.page.wait_for_function(
+            f"([index, before]) => {count} != before && {count}",
+            arg=[index, before],
+            timeout=60_000,
+        )
         self.idle()
         return self.cells()[index].get("outputs", [])
 
@@ -91,8 +127,11 @@ class Watched:
 
     def play_and_drag(self, index):
         """Press Play in the replay of cell `index`, then drag its slider back; return what was drawn before, after and then."""
-        self.page.evaluate(f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
-                           " await book.scrollToCell(book.widgets[index], 'start'); }", index)
+        self.page.evaluate(
+            f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
+            " await book.scrollToCell(book.widgets[index], 'start'); }",
+            index,
+        )
         plot = self.page.locator(".jp-Cell.jp-mod-active .js-plotly-plot")
         plot.locator(".updatemenu-button").first.wait_for(timeout=30_000)
         drawn = plot.locator(".cartesianlayer")
@@ -104,10 +143,15 @@ class Watched:
         self.until_changed(drawn, still)
         plot.locator(".updatemenu-button", has_text="Pause").click()
         played = settled(drawn)
-        grip, rail = plot.locator(".slider-grip-rect").bounding_box(), plot.locator(".slider-rail-rect").bounding_box()
+        grip, rail = (
+            plot.locator(".slider-grip-rect").bounding_box(),
+            plot.locator(".slider-rail-rect").bounding_box(),
+        )
         self.page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
         self.page.mouse.down()
-        self.page.mouse.move(rail["x"] + 0.8 * rail["width"], grip["y"] + grip["height"] / 2, steps=6)
+        self.page.mouse.move(
+            rail["x"] + 0.8 * rail["width"], grip["y"] + grip["height"] / 2, steps=6
+        )
         self.page.mouse.up()
         self.until_changed(drawn, played)
         dragged = settled(drawn)
@@ -117,7 +161,11 @@ class Watched:
 
     def until_changed(self, locator, before):
         """Wait until the node does not look as before."""
-        self.page.wait_for_function("([node, before]) => node.innerHTML != before", arg=[locator.element_handle(), before], timeout=15_000)
+        self.page.wait_for_function(
+            "([node, before]) => node.innerHTML != before",
+            arg=[locator.element_handle(), before],
+            timeout=15_000,
+        )
 
 
 def settled(locator):

@@ -14,8 +14,12 @@ from minidl import Crash, MismatchError, Op, RankDied, RankError, Uniform, Virtu
 
 SIZES = [1, 2, 3, 4, 5, 7, 8]
 COUNTED = [*SIZES, 16]
-SPLIT = ("scatter", "reduce_scatter", "all_to_all")                 # x is the whole: N chunks along the first dimension
-JOINED = ("gather", "all_gather")                                   # x is one chunk
+SPLIT = (
+    "scatter",
+    "reduce_scatter",
+    "all_to_all",
+)  # x is the whole: N chunks along the first dimension
+JOINED = ("gather", "all_gather")  # x is one chunk
 ROOTED = ("broadcast", "reduce", "scatter", "gather")
 REDUCING = ("reduce", "all_reduce", "reduce_scatter")
 
@@ -39,7 +43,9 @@ def inputs(case, n, seed=0):
     made = []
     for rank in range(n):
         generator = torch.Generator().manual_seed(1000 * seed + rank)
-        x = torch.randint(low, high, shape[::-1] if case.strided else shape, generator=generator).to(case.dtype)
+        x = torch.randint(
+            low, high, shape[::-1] if case.strided else shape, generator=generator
+        ).to(case.dtype)
         made.append(x.permute(list(reversed(range(x.dim())))) if case.strided else x)
     return made
 
@@ -53,13 +59,18 @@ def call(case, xs, comm):
     if case.collective in REDUCING:
         keywords["op"] = case.op
     if case.collective == "scatter":
-        keywords["like"] = mine[:len(mine) // comm.world_size]
+        keywords["like"] = mine[: len(mine) // comm.world_size]
         mine = mine if comm.rank == case.root else None
     result = case.fn(comm) if case.collective == "barrier" else case.fn(mine, comm, **keywords)
     assert meta or torch.equal(before, xs[comm.rank]), f"{case}: the input was changed"
     if result is not None and not meta:
-        assert result.untyped_storage().nbytes() == result.nbytes, f"{case}: the result keeps more memory alive than it shows"
-        assert result.untyped_storage().data_ptr() != xs[comm.rank].untyped_storage().data_ptr() or not result.nbytes
+        assert result.untyped_storage().nbytes() == result.nbytes, (
+            f"{case}: the result keeps more memory alive than it shows"
+        )
+        assert (
+            result.untyped_storage().data_ptr() != xs[comm.rank].untyped_storage().data_ptr()
+            or not result.nbytes
+        )
     return result
 
 
@@ -72,7 +83,13 @@ def reduced(xs, op):
     """One tensor of many, in one process."""
     total = xs[0].clone()
     for x in xs[1:]:
-        total = {"sum": torch.add, "mean": torch.add, "max": torch.maximum, "min": torch.minimum, "prod": torch.mul}[op](total, x)
+        total = {
+            "sum": torch.add,
+            "mean": torch.add,
+            "max": torch.maximum,
+            "min": torch.minimum,
+            "prod": torch.mul,
+        }[op](total, x)
     return total / len(xs) if op == "mean" else total
 
 
@@ -113,17 +130,27 @@ def same(got, want, words):
     if want is None:
         assert got is None, words
     else:
-        assert got is not None and got.dtype == want.dtype and got.shape == want.shape and got.is_contiguous() \
-            and torch.equal(got, want), f"{words}: {got} is not {want}"
+        assert (
+            got is not None
+            and got.dtype == want.dtype
+            and got.shape == want.shape
+            and got.is_contiguous()
+            and torch.equal(got, want)
+        ), f"{words}: {got} is not {want}"
 
 
 def variations(fn, collective, n):
     """The cases that each function must pass on n ranks: shapes, empty ones among them, dtypes, roots and ops."""
     if collective == "barrier":
         return [Case(fn, collective)]
-    shapes = [(3,), (0,), (2, 3), (1, 2, 2)] + ([(), (1,), (10,), (5, 7)] if collective not in SPLIT else [(5, 0)])
+    shapes = [(3,), (0,), (2, 3), (1, 2, 2)] + (
+        [(), (1,), (10,), (5, 7)] if collective not in SPLIT else [(5, 0)]
+    )
     cases = [Case(fn, collective, shape) for shape in shapes]
-    cases += [Case(fn, collective, dtype=dtype) for dtype in (torch.float64, torch.bfloat16, torch.int64, torch.uint8)]
+    cases += [
+        Case(fn, collective, dtype=dtype)
+        for dtype in (torch.float64, torch.bfloat16, torch.int64, torch.uint8)
+    ]
     cases += [Case(fn, collective, (4, 6), strided=True)] if collective not in SPLIT else []
     if collective in ROOTED:
         cases += [Case(fn, collective, (2, 2), root=root) for root in range(1, n)]
@@ -140,7 +167,9 @@ def bits(x):
 def adversarial(rank, count=64, seed=0):
     """float32 numbers of very different sizes, so that every other order of adding gives other bits."""
     generator = torch.Generator().manual_seed(1000 * seed + rank)
-    return torch.randn(count, generator=generator) * 10 ** (8 * torch.rand(count, generator=generator) - 4)
+    return torch.randn(count, generator=generator) * 10 ** (
+        8 * torch.rand(count, generator=generator) - 4
+    )
 
 
 def whole_nbytes(case, n):
@@ -169,20 +198,25 @@ def check_death(world, fn, collective):
 
 def check_disagreement(world, fn, collective):
     """Ranks that come with tensors of different sizes are told so, before data moves."""
+
     def differ(comm):
         case = Case(fn, collective, (4 if comm.rank else 8,))
         call(case, inputs(case, comm.world_size), comm)
+
     with pytest.raises(MismatchError, match=r"float32"):
         world.run(differ, timeout=10)
 
 
 def check_refusals(world, fn, collective):
     """What has no meaning is refused in words of the domain."""
+
     def refused(x, words, **keywords):
         def part(comm):
             fn(x if collective != "scatter" or comm.rank == 0 else None, comm, **keywords)
+
         with pytest.raises(RankError, match=words):
             world.run(part, timeout=10)
+
     if collective in SPLIT:
         like = {"like": torch.ones(2)} if collective == "scatter" else {}
         refused(torch.ones(10), "10 elements do not split over 3 ranks", **like)
@@ -192,40 +226,52 @@ def check_refusals(world, fn, collective):
         refused(torch.ones(3), "rank [12] does not know what it will get: give like=")
     if collective in REDUCING:
         refused(torch.arange(3), "the mean of int64 numbers may be a fraction", op="mean")
-        refused(torch.ones(3), "op must be one of sum, mean, max, min, prod, not 'average'", op="average")
+        refused(
+            torch.ones(3),
+            "op must be one of sum, mean, max, min, prod, not 'average'",
+            op="average",
+        )
         refused(torch.ones(3, dtype=torch.complex64), "complex64 numbers have no order", op="max")
 
 
 def check_group(world, fn, collective):
     """Inside a group, numbered backwards, beside another group that does the same."""
+
     def halves(comm):
         members = [r for r in reversed(range(comm.world_size)) if r % 2 == comm.rank % 2]
         group, case = comm.group(members), Case(fn, collective)
         return call(case, inputs(case, group.world_size, seed=comm.rank % 2), group)
+
     run, n = world.run(halves), world.world_size
     for odd in (0, 1):
         members = [r for r in reversed(range(n)) if r % 2 == odd]
-        wanted = expected(Case(fn, collective), inputs(Case(fn, collective), len(members), seed=odd))
+        wanted = expected(
+            Case(fn, collective), inputs(Case(fn, collective), len(members), seed=odd)
+        )
         for rank, want in zip(members, wanted):
             same(run.results[rank], want, f"rank {rank}")
 
 
 def check_barrier(n, barrier):
     """Nobody leaves before the last one has entered."""
+
     def wait(comm):
         comm.compute((comm.rank * 5 % 7) * 1e-3)
         entered = comm.now()
         barrier(comm)
         return entered, comm.now()
+
     entered, left = zip(*VirtualWorld(n).run(wait).results)
     assert max(entered) <= min(left)
 
 
 def check_meta(n, fn, collective):
     """Tensors without data go through the same code: models larger than memory can be tried out."""
+
     def weightless(comm):
         case = Case(fn, collective)
         return call(case, [x.to("meta") for x in inputs(case, comm.world_size)], comm)
+
     results = VirtualWorld(n).run(weightless).results
     wanted = expected(Case(fn, collective), inputs(Case(fn, collective), n))
     assert [r is None or r.shape for r in results] == [w is None or w.shape for w in wanted]
@@ -233,6 +279,8 @@ def check_meta(n, fn, collective):
 
 def bits_of_all(n, fn, xs=None, **keywords):
     """The bits that each of n ranks gets from an all-reduce of adversarial floats, or of xs[rank]."""
+
     def part(comm):
         return fn(adversarial(comm.rank) if xs is None else xs[comm.rank], comm, **keywords)
+
     return [bits(x) for x in VirtualWorld(n).run(part).results]

@@ -4,7 +4,7 @@ import pytest
 
 from minidl import VirtualWorld
 
-REAL = 4                                # two cores carry so many processes; equality beyond is the virtual world's to show
+REAL = 4  # two cores carry so many processes; equality beyond is the virtual world's to show
 
 
 @pytest.fixture

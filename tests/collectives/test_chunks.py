@@ -32,4 +32,6 @@ def test_chunks_are_views_and_results_are_not():
     assert x.tolist() == [2, 3, 4, 5, 6, 7]
     y = chunks.fresh(x.reshape(2, 3).T)
     assert y.is_contiguous() and y.data_ptr() != x.data_ptr()
-    assert chunks.joined(torch.tensor(1), 3).shape == (3,) and chunks.joined(torch.ones(2, 5), 3).shape == (6, 5)
+    assert chunks.joined(torch.tensor(1), 3).shape == (3,) and chunks.joined(
+        torch.ones(2, 5), 3
+    ).shape == (6, 5)

@@ -5,12 +5,30 @@ import torch
 
 from minidl import VirtualWorld, costs
 from minidl.collectives import doubling, tree
-from tests.collectives.cases import (COUNTED, SIZES, Case, bits_of_all, check, check_barrier, check_cost, check_death,
-                                     check_disagreement, check_group, check_meta, check_refusals, variations, whole_nbytes)
+from tests.collectives.cases import (
+    COUNTED,
+    SIZES,
+    Case,
+    bits_of_all,
+    check,
+    check_barrier,
+    check_cost,
+    check_death,
+    check_disagreement,
+    check_group,
+    check_meta,
+    check_refusals,
+    variations,
+    whole_nbytes,
+)
 
-ALL = {"doubling_all_reduce": doubling.all_reduce, "halving_doubling_all_reduce": doubling.halving_doubling_all_reduce,
-       "doubling_reduce_scatter": doubling.reduce_scatter, "doubling_all_gather": doubling.all_gather,
-       "doubling_barrier": doubling.barrier}
+ALL = {
+    "doubling_all_reduce": doubling.all_reduce,
+    "halving_doubling_all_reduce": doubling.halving_doubling_all_reduce,
+    "doubling_reduce_scatter": doubling.reduce_scatter,
+    "doubling_all_gather": doubling.all_gather,
+    "doubling_barrier": doubling.barrier,
+}
 WITH_DATA = [name for name in ALL if name != "doubling_barrier"]
 ALL_REDUCES = [doubling.all_reduce, doubling.halving_doubling_all_reduce]
 
@@ -21,12 +39,23 @@ def collective(name):
 
 def test_who_rests():
     assert [doubling.team_of(n) for n in range(1, 9)] == [
-        [0], [0, 1], [1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [1, 3, 4, 5], [1, 3, 5, 6], [0, 1, 2, 3, 4, 5, 6, 7]]
+        [0],
+        [0, 1],
+        [1, 2],
+        [0, 1, 2, 3],
+        [1, 2, 3, 4],
+        [1, 3, 4, 5],
+        [1, 3, 5, 6],
+        [0, 1, 2, 3, 4, 5, 6, 7],
+    ]
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_every_rank_holds_what_one_process_computes(make_world, n):
-    check(make_world(n), [case for name, fn in ALL.items() for case in variations(fn, collective(name), n)])
+    check(
+        make_world(n),
+        [case for name, fn in ALL.items() for case in variations(fn, collective(name), n)],
+    )
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -35,7 +64,12 @@ def test_gathered_chunks_go_where_they_are_wanted(make_world, n):
         place = torch.full((2 * n, 3), -1.0)
         given = doubling.all_gather(torch.ones(2, 3) * comm.rank, comm, into=place)
         wanted = torch.arange(float(n)).repeat_interleave(2)[:, None].expand(-1, 3)
-        return torch.equal(place, wanted) and torch.equal(given, wanted) and given.data_ptr() == place.data_ptr()
+        return (
+            torch.equal(place, wanted)
+            and torch.equal(given, wanted)
+            and given.data_ptr() == place.data_ptr()
+        )
+
     assert make_world(n).run(kept).results == [True] * n
 
 
@@ -46,8 +80,16 @@ def test_it_costs_the_formula(n):
         for count in (0, 1, 3, 16, 37) if near_equal else (5,):
             case = Case(ALL[name], collective(name), (count,))
             itemsize = {"itemsize": 4} if near_equal else {}
-            check_cost(case, n, lambda alpha, beta: getattr(costs, name)(n, whole_nbytes(case, n), alpha, beta, **itemsize))
-    check_cost(Case(doubling.barrier, "barrier"), n, lambda alpha, beta: costs.doubling_barrier(n, alpha))
+            check_cost(
+                case,
+                n,
+                lambda alpha, beta: getattr(costs, name)(
+                    n, whole_nbytes(case, n), alpha, beta, **itemsize
+                ),
+            )
+    check_cost(
+        Case(doubling.barrier, "barrier"), n, lambda alpha, beta: costs.doubling_barrier(n, alpha)
+    )
 
 
 @pytest.mark.parametrize("n", [*SIZES, 6])
@@ -61,9 +103,13 @@ def test_all_ranks_have_the_same_bits(n):
 
 def test_the_larger_of_two_zeros_is_the_same_on_all_ranks():
     xs = [torch.tensor([0.0, -0.0]), torch.tensor([-0.0, 0.0]), torch.tensor([-0.0, 0.0])]
+
     def unordered(x, comm):
         return torch.maximum(x, comm.exchange(x, to=comm.right, source=comm.left))
-    assert len({str(found) for found in bits_of_all(2, unordered, xs)}) == 2        # why in_rank_order is there
+
+    assert (
+        len({str(found) for found in bits_of_all(2, unordered, xs)}) == 2
+    )  # why in_rank_order is there
     for n in (2, 3):
         for fn in ALL_REDUCES:
             assert len({str(found) for found in bits_of_all(n, fn, xs, op="max")}) == 1

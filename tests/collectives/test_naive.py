@@ -5,13 +5,37 @@ import torch
 
 from minidl import VirtualWorld, costs
 from minidl.collectives import naive
-from tests.collectives.cases import (COUNTED, SIZES, Case, adversarial, bits, bits_of_all, check, check_barrier, check_cost,
-                                     check_death, check_disagreement, check_group, check_meta, check_refusals, reduced,
-                                     variations, whole_nbytes)
+from tests.collectives.cases import (
+    COUNTED,
+    SIZES,
+    Case,
+    adversarial,
+    bits,
+    bits_of_all,
+    check,
+    check_barrier,
+    check_cost,
+    check_death,
+    check_disagreement,
+    check_group,
+    check_meta,
+    check_refusals,
+    reduced,
+    variations,
+    whole_nbytes,
+)
 
-ALL = {"broadcast": naive.broadcast, "reduce": naive.reduce, "all_reduce": naive.all_reduce, "gather": naive.gather,
-       "scatter": naive.scatter, "all_gather": naive.all_gather, "reduce_scatter": naive.reduce_scatter,
-       "all_to_all": naive.all_to_all, "barrier": naive.barrier}
+ALL = {
+    "broadcast": naive.broadcast,
+    "reduce": naive.reduce,
+    "all_reduce": naive.all_reduce,
+    "gather": naive.gather,
+    "scatter": naive.scatter,
+    "all_gather": naive.all_gather,
+    "reduce_scatter": naive.reduce_scatter,
+    "all_to_all": naive.all_to_all,
+    "barrier": naive.barrier,
+}
 WITH_DATA = [name for name in ALL if name != "barrier"]
 
 
@@ -24,13 +48,21 @@ def test_every_rank_holds_what_one_process_computes(make_world, n):
 def test_it_costs_the_formula(n):
     for name, shape in [(name, shape) for name in WITH_DATA for shape in [(5,), (0,)]]:
         case = Case(ALL[name], name, shape)
-        check_cost(case, n, lambda alpha, beta: getattr(costs, f"naive_{name}")(n, whole_nbytes(case, n), alpha, beta))
+        check_cost(
+            case,
+            n,
+            lambda alpha, beta: getattr(costs, f"naive_{name}")(
+                n, whole_nbytes(case, n), alpha, beta
+            ),
+        )
     check_cost(Case(naive.barrier, "barrier"), n, lambda alpha, beta: costs.naive_barrier(n, alpha))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_the_sum_has_the_bits_of_one_process_for_every_root(n):
-    run = VirtualWorld(n).run(lambda comm: [naive.reduce(adversarial(comm.rank), comm, root=root) for root in range(n)])
+    run = VirtualWorld(n).run(
+        lambda comm: [naive.reduce(adversarial(comm.rank), comm, root=root) for root in range(n)]
+    )
     wanted = bits(reduced([adversarial(rank) for rank in range(n)], "sum"))
     assert all(bits(run.results[root][root]) == wanted for root in range(n))
     assert bits_of_all(n, naive.all_reduce) == [wanted] * n
@@ -43,8 +75,11 @@ def test_ranks_that_add_in_different_orders_get_different_bits():
             carry = comm.exchange(carry, to=comm.right, source=comm.left)
             total = total + carry
         return total
+
     assert len({str(found) for found in bits_of_all(5, everyone_adds_as_it_comes)}) == 5
-    assert len({str(found) for found in bits_of_all(2, everyone_adds_as_it_comes)}) == 1       # a + b is b + a
+    assert (
+        len({str(found) for found in bits_of_all(2, everyone_adds_as_it_comes)}) == 1
+    )  # a + b is b + a
 
 
 def test_a_result_is_no_part_of_the_input_and_carries_no_gradient(make_world):
@@ -53,7 +88,11 @@ def test_a_result_is_no_part_of_the_input_and_carries_no_gradient(make_world):
         y = naive.broadcast(x, comm)
         y += 1
         return x.tolist(), y.requires_grad
-    assert make_world(1).run(changed).results + make_world(2).run(changed).results == [([1, 1], False)] * 3
+
+    assert (
+        make_world(1).run(changed).results + make_world(2).run(changed).results
+        == [([1, 1], False)] * 3
+    )
 
 
 @pytest.mark.parametrize("name", ALL)

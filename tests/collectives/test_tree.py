@@ -4,22 +4,46 @@ import pytest
 
 from minidl import RankError, VirtualWorld, costs
 from minidl.collectives import naive, tree
-from tests.collectives.cases import (COUNTED, SIZES, Case, bits_of_all, check, check_barrier, check_cost, check_death,
-                                     check_disagreement, check_group, check_meta, check_refusals, variations, whole_nbytes)
+from tests.collectives.cases import (
+    COUNTED,
+    SIZES,
+    Case,
+    bits_of_all,
+    check,
+    check_barrier,
+    check_cost,
+    check_death,
+    check_disagreement,
+    check_group,
+    check_meta,
+    check_refusals,
+    variations,
+    whole_nbytes,
+)
 
-ALL = {"broadcast": tree.broadcast, "reduce": tree.reduce, "all_reduce": tree.all_reduce, "scatter": tree.scatter,
-       "gather": tree.gather, "barrier": tree.barrier}
+ALL = {
+    "broadcast": tree.broadcast,
+    "reduce": tree.reduce,
+    "all_reduce": tree.all_reduce,
+    "scatter": tree.scatter,
+    "gather": tree.gather,
+    "barrier": tree.barrier,
+}
 WITH_DATA = [name for name in ALL if name != "barrier"]
 
 
 def drawn(position, N, depth=0):
     """The branch that begins here, one line a rank."""
     lines = ["  " * depth + f"{position} speaks for {tree.reach(position, N)}"]
-    return lines + [line for child in tree.children(position, N) for line in drawn(child, N, depth + 1)]
+    return lines + [
+        line for child in tree.children(position, N) for line in drawn(child, N, depth + 1)
+    ]
 
 
 def test_the_tree_of_seven_ranks():
-    assert "\n".join(drawn(0, 7)) == """\
+    assert (
+        "\n".join(drawn(0, 7))
+        == """\
 0 speaks for 7
   4 speaks for 3
     6 speaks for 1
@@ -27,6 +51,7 @@ def test_the_tree_of_seven_ranks():
   2 speaks for 2
     3 speaks for 1
   1 speaks for 1"""
+    )
     for N in range(1, 40):
         assert all(v in tree.children(tree.parent(v), N) for v in range(1, N))
         assert sorted(int(line.split()[0]) for line in drawn(0, N)) == list(range(N))
@@ -42,7 +67,13 @@ def test_it_costs_the_formula_whatever_the_root(n):
     for name in WITH_DATA:
         for root in {0, n // 2, n - 1} if name != "all_reduce" else {0}:
             case = Case(ALL[name], name, (5,), root=root)
-            check_cost(case, n, lambda alpha, beta: getattr(costs, f"tree_{name}")(n, whole_nbytes(case, n), alpha, beta))
+            check_cost(
+                case,
+                n,
+                lambda alpha, beta: getattr(costs, f"tree_{name}")(
+                    n, whole_nbytes(case, n), alpha, beta
+                ),
+            )
     check_cost(Case(tree.barrier, "barrier"), n, lambda alpha, beta: costs.tree_barrier(n, alpha))
 
 
@@ -50,18 +81,24 @@ def test_it_costs_the_formula_whatever_the_root(n):
 def test_all_ranks_have_the_same_bits(n):
     found = bits_of_all(n, tree.all_reduce)
     assert found == [found[0]] * n
-    assert (found[0] == bits_of_all(n, naive.all_reduce)[0]) == (n < 4)     # three are added in the order of ranks
+    assert (found[0] == bits_of_all(n, naive.all_reduce)[0]) == (
+        n < 4
+    )  # three are added in the order of ranks
 
 
 def test_another_root_gives_other_bits():
     from tests.collectives.cases import adversarial, bits
-    run = VirtualWorld(5).run(lambda comm: [tree.reduce(adversarial(comm.rank), comm, root=root) for root in range(5)])
+
+    run = VirtualWorld(5).run(
+        lambda comm: [tree.reduce(adversarial(comm.rank), comm, root=root) for root in range(5)]
+    )
     assert len({str(bits(run.results[root][root])) for root in range(5)}) > 1
 
 
 @pytest.mark.parametrize("name", ["broadcast", "reduce", "scatter", "gather"])
 def test_a_root_that_does_not_exist_is_refused(name):
     from tests.collectives.cases import call, inputs
+
     case = Case(ALL[name], name, root=3)
     with pytest.raises(RankError, match="root 3 is not a rank: ranks go from 0 to 2"):
         VirtualWorld(3).run(lambda comm: call(case, inputs(case, 3), comm))

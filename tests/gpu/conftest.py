@@ -4,16 +4,19 @@ import pytest
 import torch
 
 from minidl import World
-from minidl.runtime.backend import choose, look
+from minidl.runtime.processes.backend import choose, look
 
 
 @pytest.fixture
 def gpus():
     """gpus(n) is a World of n ranks with a GPU each, or the reason why the test is skipped."""
+
     def world(n):
         if choose(n, look()) != "nccl":
             machine = look()
-            pytest.skip(f"needs {n} GPU{'s' * (n != 1)} and a torch with NCCL: this machine has {machine.gpus}, torch is {torch.__version__}")
+            pytest.skip(
+                f"needs {n} GPU{'s' * (n != 1)} and a torch with NCCL: this machine has {machine.gpus}, torch is {torch.__version__}"
+            )
         made.append(World(n))
         return made[-1]
 

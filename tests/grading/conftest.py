@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from minidl.grading import handed_in
-from minidl.grading.score import Course, Grading, Settings
+from minidl_grader.inbox import handed_in
+from minidl_grader.inbox.score import Course, Grading, Settings
 from tests.grading import sample
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
@@ -34,7 +34,15 @@ def grade(tmp_path, inbox):
     solutions, _ = sample.course(tmp_path / "course")
 
     def run(paths=None, **settings):
-        given = {"jobs": 2, "judged_by": STAND_IN, "shown": False, "solutions": solutions, "version": "1"} | settings
-        return Grading(Course(solutions), tmp_path / "out", Settings(**given)).run(handed_in.find(paths or [inbox.folder]))
+        given = {
+            "jobs": 2,
+            "judged_by": STAND_IN,
+            "shown": False,
+            "solutions": solutions,
+            "version": "1",
+        } | settings
+        return Grading(Course(solutions), tmp_path / "out", Settings(**given)).run(
+            handed_in.find(paths or [inbox.folder])
+        )
 
     return run

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import nbformat
 
-from minidl.grading import arena as arenas
-from minidl.grading.book import Book, opened
+from minidl.check import arena as arenas
+from minidl.check.book import Book, opened
 
 SOLUTIONS = Path(__file__).resolve().parent.parent.parent / "solutions"
 SETUP, CHECKS = ("setup", "name"), ("check", "hidden")
@@ -82,16 +82,28 @@ def role(cell):
 
 def tasks(notebook):
     """The ids of all tasks, in order."""
-    return list(dict.fromkeys(role(cell)[1] for cell in notebook.cells if role(cell)[0] == "answer"))
+    return list(
+        dict.fromkeys(role(cell)[1] for cell in notebook.cells if role(cell)[0] == "answer")
+    )
 
 
 def judged(notebook, task, answer=None, learner="Ada"):
     """The reports of one task: of its solution, or of `answer` in its place. Earlier answers are the solutions'."""
     names = {"__name__": "__main__"}
-    with opened(Book()) as book, arenas.use(VirtualArena()), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        opened(Book()) as book,
+        arenas.use(VirtualArena()),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         for number, cell in enumerate(notebook.cells):
             kind, of = role(cell)
-            source = f"learner = {learner!r}" if kind == "name" else answer if kind == "answer" and of == task and answer else cell.source
+            source = (
+                f"learner = {learner!r}"
+                if kind == "name"
+                else answer
+                if kind == "answer" and of == task and answer
+                else cell.source
+            )
             if kind in SETUP or (kind == "answer"):
                 run(source, f"<cell {number} of {task}>", names)
             elif kind in CHECKS and of == task:
@@ -107,9 +119,17 @@ def run(source, file, names):
 
 def lost(reports):
     """The keys of all demands that some report fails."""
-    return frozenset(finding.demand.key for report in reports for finding in report.findings if not finding.passed)
+    return frozenset(
+        finding.demand.key
+        for report in reports
+        for finding in report.findings
+        if not finding.passed
+    )
 
 
 def earned(reports):
     """The points of a task: those of its worst report, as a part of all."""
-    return min(report.earned / report.points if report.points else float(report.passed) for report in reports)
+    return min(
+        report.earned / report.points if report.points else float(report.passed)
+        for report in reports
+    )

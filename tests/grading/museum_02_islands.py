@@ -1,7 +1,7 @@
 """Wrong answers to exercise 02: one cable between two islands, and the open challenge of eight.
 
-    0 1 2 ===cable=== 3 4 5       a ring sends little from each rank and too much through the cable;
-                                  leaders send little through the cable, and too much each
+0 1 2 ===cable=== 3 4 5       a ring sends little from each rank and too much through the cable;
+                              leaders send little through the cable, and too much each
 """
 
 from tests.grading.museum import Mutant
@@ -9,27 +9,31 @@ from tests.grading.museum import Mutant
 CABLE = "02-two-islands"
 FASTEST = "02-fastest"
 
-HEAD = '''
+HEAD = """
 def across_the_cable(x, comm):
     N, M = comm.world_size, comm.world_size // 2
     here, there = ([rank for rank in range(N) if (island(rank, N) == island(comm.rank, N)) is same] for same in (True, False))
     home, place = comm.group(here), here.index(comm.rank)
     twin, chunks = there[place], x.reshape(M, -1).clone()
-'''
-SCATTER = '''
+"""
+SCATTER = """
     for step in range(M - 1):
         came = home.exchange(chunks[(place - step) % M], to=home.right, source=home.left)
         chunks[(place - step - 1) % M] += came
     mine = (place + 1) % M
-'''
-GATHER = '''
+"""
+GATHER = """
     for step in range(M - 1):
         chunks[(place - step) % M] = home.exchange(chunks[(mine - step) % M], to=home.right, source=home.left)
     return chunks.reshape(-1)
-'''
+"""
 
 MUTANTS = [
-    Mutant(CABLE, "one ring over both islands", loses={"link", "steps"}, answer='''
+    Mutant(
+        CABLE,
+        "one ring over both islands",
+        loses={"link", "steps"},
+        answer="""
 def across_the_cable(x, comm):
     N = comm.world_size
     order = sorted(range(N), key=lambda rank: (island(rank, N), rank))          # the ring crosses the cable twice
@@ -40,8 +44,14 @@ def across_the_cable(x, comm):
         came = home.exchange(chunks[(home.rank - step) % N], to=home.right, source=home.left)
         chunks[(home.rank - step - 1) % N] = chunks[(home.rank - step - 1) % N] + came if step < N - 1 else came
     return padded[:len(x)]
-'''),
-    Mutant(CABLE, "leaders speak for all, in whole tensors", loses={"bytes"}, answer=HEAD + '''
+""",
+    ),
+    Mutant(
+        CABLE,
+        "leaders speak for all, in whole tensors",
+        loses={"bytes"},
+        answer=HEAD
+        + """
     leader, total = here[0], x.clone()
     if place > 0:
         comm.send(x, to=leader)
@@ -52,41 +62,85 @@ def across_the_cable(x, comm):
     for rank in here[1:]:
         comm.send(total, to=rank)
     return total
-'''),
-    Mutant(CABLE, "each rank swaps its whole tensor with its twin", loses={"link", "bytes", "steps"}, answer=HEAD + '''
+""",
+    ),
+    Mutant(
+        CABLE,
+        "each rank swaps its whole tensor with its twin",
+        loses={"link", "bytes", "steps"},
+        answer=HEAD
+        + """
     total = give = x + comm.exchange(x, to=twin, source=twin)
     for step in range(N - 1):
         give = home.exchange(give, to=home.right, source=home.left)
         total = total + give if step < M - 1 else total
     return total
-'''),
-    Mutant(CABLE, "whole tensors at home, one chunk over the cable", loses={"bytes"}, answer=HEAD + '''
+""",
+    ),
+    Mutant(
+        CABLE,
+        "whole tensors at home, one chunk over the cable",
+        loses={"bytes"},
+        answer=HEAD
+        + """
     total = give = x
     for step in range(M - 1):
         give = home.exchange(give, to=home.right, source=home.left)
         total = total + give
     chunks, mine = total.reshape(M, -1).clone(), place
     chunks[mine] += comm.exchange(chunks[mine], to=twin, source=twin)
-''' + GATHER.replace("(place - step) % M", "(mine - step - 1) % M")),
-    Mutant(CABLE, "one twin after the other", loses={"steps"}, answer=HEAD + SCATTER + '''
+"""
+        + GATHER.replace("(place - step) % M", "(mine - step - 1) % M"),
+    ),
+    Mutant(
+        CABLE,
+        "one twin after the other",
+        loses={"steps"},
+        answer=HEAD
+        + SCATTER
+        + """
     for turn_of in range(M):
         if turn_of == place:
             chunks[mine] += comm.exchange(chunks[mine], to=twin, source=twin)
         home.barrier()
-''' + GATHER),
-    Mutant(CABLE, "the sum of one's own island only", loses={"values", "real"}, answer=HEAD + SCATTER + GATHER),
-    Mutant(CABLE, "both twins send first: works by buffering only", loses={"deadlock", "real"}, answer=HEAD + SCATTER + '''
+"""
+        + GATHER,
+    ),
+    Mutant(
+        CABLE,
+        "the sum of one's own island only",
+        loses={"values", "real"},
+        answer=HEAD + SCATTER + GATHER,
+    ),
+    Mutant(
+        CABLE,
+        "both twins send first: works by buffering only",
+        loses={"deadlock", "real"},
+        answer=HEAD
+        + SCATTER
+        + """
     comm.send(chunks[mine], to=twin)
     chunks[mine] += comm.recv(chunks[mine], source=twin)
-''' + GATHER),
-    Mutant(CABLE, "minidl's leaders", loses={"own work", "bytes", "steps"}, answer='''
+"""
+        + GATHER,
+    ),
+    Mutant(
+        CABLE,
+        "minidl's leaders",
+        loses={"own work", "bytes", "steps"},
+        answer="""
 from minidl.collectives.hierarchical import all_reduce as led
 
 def across_the_cable(x, comm):
     islands = [[rank for rank in range(comm.world_size) if island(rank, comm.world_size) == side] for side in (0, 1)]
     return led(x, comm, islands=islands)
-'''),
-    Mutant(FASTEST, "a ring over all", loses={"seconds"}, answer='''
+""",
+    ),
+    Mutant(
+        FASTEST,
+        "a ring over all",
+        loses={"seconds"},
+        answer="""
 def fastest(x, comm):
     N = comm.world_size
     padded = torch.cat([x, x.new_zeros(-len(x) % N)])
@@ -95,8 +149,13 @@ def fastest(x, comm):
         came = comm.exchange(chunks[(comm.rank - step) % N], to=comm.right, source=comm.left)
         chunks[(comm.rank - step - 1) % N] = chunks[(comm.rank - step - 1) % N] + came if step < N - 1 else came
     return padded[:len(x)]
-'''),
-    Mutant(FASTEST, "leaders and whole tensors", loses={"seconds"}, answer='''
+""",
+    ),
+    Mutant(
+        FASTEST,
+        "leaders and whole tensors",
+        loses={"seconds"},
+        answer="""
 def fastest(x, comm):
     mine, total = comm.rank // 4 * 4, x.clone()
     if comm.rank > mine:
@@ -111,8 +170,13 @@ def fastest(x, comm):
     for rank in range(mine + 1, mine + 4):
         comm.send(total, to=rank)
     return total
-'''),
-    Mutant(FASTEST, "the sum of one's own island only", loses={"values"}, answer='''
+""",
+    ),
+    Mutant(
+        FASTEST,
+        "the sum of one's own island only",
+        loses={"values"},
+        answer="""
 def fastest(x, comm):
     home = comm.group(range(comm.rank // 4 * 4, comm.rank // 4 * 4 + 4))
     total = give = x
@@ -120,8 +184,13 @@ def fastest(x, comm):
         give = home.exchange(give, to=home.right, source=home.left)
         total = total + give
     return total
-'''),
-    Mutant(FASTEST, "neighbours in a circle send first: works by buffering only", loses={"deadlock", "seconds"}, answer='''
+""",
+    ),
+    Mutant(
+        FASTEST,
+        "neighbours in a circle send first: works by buffering only",
+        loses={"deadlock", "seconds"},
+        answer="""
 def fastest(x, comm):
     total = give = x
     for step in range(comm.world_size - 1):
@@ -129,16 +198,24 @@ def fastest(x, comm):
         give = comm.recv(give, source=comm.left)
         total = total + give
     return total
-'''),
-    Mutant(FASTEST, "the rival, by the name in the check's own cell", loses={"own work"}, answer='''
+""",
+    ),
+    Mutant(
+        FASTEST,
+        "the rival, by the name in the check's own cell",
+        loses={"own work"},
+        answer="""
 def fastest(x, comm):
     return hierarchical.all_reduce(x, comm, islands=[list(range(i, i + 4)) for i in range(0, comm.world_size, 4)],
                                    between=doubling.halving_doubling_all_reduce if comm.world_size < 12 else ring.all_reduce)
-'''),
+""",
+    ),
 ]
 
 NEAREST = {
-    CABLE: [MUTANTS[7].answer, '''
+    CABLE: [
+        MUTANTS[7].answer,
+        """
 def across_the_cable(x, comm):                  # hierarchical.all_reduce with naive inside and pairs between
     N = comm.world_size
     island_of = [rank for rank in range(N) if island(rank, N) == island(comm.rank, N)]
@@ -154,7 +231,8 @@ def across_the_cable(x, comm):                  # hierarchical.all_reduce with n
     for rank in island_of[1:]:
         comm.send(total, to=rank)
     return total
-''', '''
+""",
+        """
 def across_the_cable(x, comm):                  # hierarchical.all_reduce with trees inside, copied
     def tree(x, home, back):
         total, distance = x.clone(), 1
@@ -179,9 +257,13 @@ def across_the_cable(x, comm):                  # hierarchical.all_reduce with t
         other = sides[1 - island(comm.rank, N)][0]
         total += comm.exchange(total, to=other, source=other)
     return tree(total, home, True)
-'''],
-    FASTEST: [MUTANTS[-1].answer, '''
+""",
+    ],
+    FASTEST: [
+        MUTANTS[-1].answer,
+        """
 def fastest(x, comm):
     return doubling.halving_doubling_all_reduce(x, comm)
-'''],
+""",
+    ],
 }

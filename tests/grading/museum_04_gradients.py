@@ -1,7 +1,7 @@
 """Wrong answers to exercise 04: gradients that stay too long, leave twice, or go to everybody; activations kept, or made too often.
 
-    12 whole gradients at the end of a backward pass:  the same values, and the memory of no sharding at all
-    each segment from the very beginning:              the memory of nothing kept, and L / stride times the work
+12 whole gradients at the end of a backward pass:  the same values, and the memory of no sharding at all
+each segment from the very beginning:              the memory of nothing kept, and L / stride times the work
 """
 
 from tests.grading.museum import Mutant
@@ -9,7 +9,7 @@ from tests.grading.museum import Mutant
 GRADIENTS = "04-gradients"
 RECOMPUTE = "04-recompute"
 
-HEAD = '''
+HEAD = """
 def sharded_gradients(weights, x, y, comm):
     N, parameters, shards = comm.world_size, [nn.Parameter(weight) for weight in weights], [0.0] * len(weights)
     layers = [*parameters, parameters[0]]
@@ -17,60 +17,137 @@ def sharded_gradients(weights, x, y, comm):
     def scattered(gradient):
         rows = deal(gradient, N).T[[column(r, N) for r in range(N)]]
         return ring.reduce_scatter(rows.reshape(-1), comm) / (N * len(x))
-'''
-HOOKS = '''
+"""
+HOOKS = """
     for i, parameter in enumerate(parameters):
         parameter.register_post_accumulate_grad_hook(lambda parameter, i=i: leave(i, parameter))
     for batch, wanted in zip(x, y):
         distance(chain(layers, batch), wanted).backward()
     return shards
-'''
-LEAVE = '''
+"""
+LEAVE = """
     def leave(i, parameter):
         shards[i] = shards[i] + scattered(parameter.grad)
         parameter.grad = None
-'''
+"""
 
 MUTANTS = [
-    Mutant(GRADIENTS, "whole gradients until the end", loses={"memory"}, answer=HEAD + '''
+    Mutant(
+        GRADIENTS,
+        "whole gradients until the end",
+        loses={"memory"},
+        answer=HEAD
+        + """
     for batch, wanted in zip(x, y):
         distance(chain(layers, batch), wanted).backward()
     return [scattered(parameter.grad) for parameter in parameters]
-'''),
-    Mutant(GRADIENTS, "whole gradients until the backward pass is over", loses={"memory"}, answer=HEAD + '''
+""",
+    ),
+    Mutant(
+        GRADIENTS,
+        "whole gradients until the backward pass is over",
+        loses={"memory"},
+        answer=HEAD
+        + """
     for batch, wanted in zip(x, y):
         distance(chain(layers, batch), wanted).backward()
         for i, parameter in enumerate(parameters):
             shards[i] = shards[i] + scattered(parameter.grad)
             parameter.grad = None
     return shards
-'''),
-    Mutant(GRADIENTS, "reduced in time, and not forgotten", loses={"memory"}, answer=HEAD + '''
+""",
+    ),
+    Mutant(
+        GRADIENTS,
+        "reduced in time, and not forgotten",
+        loses={"memory"},
+        answer=HEAD
+        + """
     def leave(i, parameter):
         shards[i] = shards[i] + scattered(parameter.grad)
         parameter.grad.zero_()
-''' + HOOKS),
-    Mutant(GRADIENTS, "all-reduce where a reduce-scatter will do", loses={"bytes"}, answer=HEAD + '''
+"""
+        + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "all-reduce where a reduce-scatter will do",
+        loses={"bytes"},
+        answer=HEAD
+        + """
     def leave(i, parameter):
         whole = ring.all_reduce(parameter.grad, comm) / (N * len(x))
         parameter.grad = None
         shards[i] = shards[i] + shard_of(whole, comm.rank, N)
-''' + HOOKS),
-    Mutant(GRADIENTS, "the tied weight leaves twice, once for each use", loses={"bytes"}, answer=HEAD.replace("layers = [*parameters, parameters[0]]",
-           "again = nn.Parameter(weights[0])\n    layers = [*parameters, again]") + LEAVE + '''
+"""
+        + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "the tied weight leaves twice, once for each use",
+        loses={"bytes"},
+        answer=HEAD.replace(
+            "layers = [*parameters, parameters[0]]",
+            "again = nn.Parameter(weights[0])\n    layers = [*parameters, again]",
+        )
+        + LEAVE
+        + """
     again.register_post_accumulate_grad_hook(lambda parameter: leave(0, parameter))
-''' + HOOKS),
-    Mutant(GRADIENTS, "the tied weight counts twice", loses={"values"}, answer=HEAD + LEAVE.replace("shards[i] + scattered", "shards[i] + (1 + (i == 0)) * scattered") + HOOKS),
-    Mutant(GRADIENTS, "not tied: the last layer's part is lost", loses={"values"},
-           answer=HEAD.replace("[*parameters, parameters[0]]", "[*parameters, weights[0]]") + LEAVE + HOOKS),
-    Mutant(GRADIENTS, "the sum for the mean", loses={"values"}, answer=HEAD.replace(" / (N * len(x))", "") + LEAVE + HOOKS),
-    Mutant(GRADIENTS, "the last microbatch only", loses={"values"}, answer=HEAD + LEAVE.replace("shards[i] + ", "") + HOOKS),
-    Mutant(GRADIENTS, "columns in the order of ranks", loses={"values"}, answer=HEAD.replace(".T[[column(r, N) for r in range(N)]]", ".T") + LEAVE + HOOKS),
-    Mutant(GRADIENTS, "ours, sorted afterwards", loses={"own work"}, answer='''
+"""
+        + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "the tied weight counts twice",
+        loses={"values"},
+        answer=HEAD
+        + LEAVE.replace("shards[i] + scattered", "shards[i] + (1 + (i == 0)) * scattered")
+        + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "not tied: the last layer's part is lost",
+        loses={"values"},
+        answer=HEAD.replace("[*parameters, parameters[0]]", "[*parameters, weights[0]]")
+        + LEAVE
+        + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "the sum for the mean",
+        loses={"values"},
+        answer=HEAD.replace(" / (N * len(x))", "") + LEAVE + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "the last microbatch only",
+        loses={"values"},
+        answer=HEAD + LEAVE.replace("shards[i] + ", "") + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "columns in the order of ranks",
+        loses={"values"},
+        answer=HEAD.replace(".T[[column(r, N) for r in range(N)]]", ".T") + LEAVE + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "ours, sorted afterwards",
+        loses={"own work"},
+        answer="""
 from minidl.parallel import zero
-''' + HEAD + LEAVE + HOOKS),
-    Mutant(GRADIENTS, "pairs that both send first: works by buffering only", loses={"deadlock"}, answer=HEAD.replace(
-           "        return ring.reduce_scatter(rows.reshape(-1), comm) / (N * len(x))", '''
+"""
+        + HEAD
+        + LEAVE
+        + HOOKS,
+    ),
+    Mutant(
+        GRADIENTS,
+        "pairs that both send first: works by buffering only",
+        loses={"deadlock"},
+        answer=HEAD.replace(
+            "        return ring.reduce_scatter(rows.reshape(-1), comm) / (N * len(x))",
+            """
         for other in range(N):
             if other != comm.rank:
                 comm.send(rows[other].contiguous(), to=other)
@@ -78,14 +155,27 @@ from minidl.parallel import zero
         for other in range(N):
             if other != comm.rank:
                 mine += comm.recv(mine, source=other)
-        return mine / (N * len(x))''') + LEAVE + HOOKS),
-    Mutant(RECOMPUTE, "keeps all", loses={"memory"}, answer='''
+        return mine / (N * len(x))""",
+        )
+        + LEAVE
+        + HOOKS,
+    ),
+    Mutant(
+        RECOMPUTE,
+        "keeps all",
+        loses={"memory"},
+        answer="""
 def recomputed(weights, x, y):
     parameters = [nn.Parameter(weight) for weight in weights]
     distance(chain(parameters, x), y).backward()
     return [p.grad for p in parameters]
-'''),
-    Mutant(RECOMPUTE, "keeps the input of every layer", loses={"memory"}, answer='''
+""",
+    ),
+    Mutant(
+        RECOMPUTE,
+        "keeps the input of every layer",
+        loses={"memory"},
+        answer="""
 def recomputed(weights, x, y):
     parameters, kept = [nn.Parameter(weight) for weight in weights], []
     with torch.no_grad():
@@ -98,8 +188,13 @@ def recomputed(weights, x, y):
         chain([parameter], start).backward(dx)
         dx = start.grad
     return [p.grad for p in parameters]
-'''),
-    Mutant(RECOMPUTE, "makes all segments again before the first goes back", loses={"memory"}, answer='''
+""",
+    ),
+    Mutant(
+        RECOMPUTE,
+        "makes all segments again before the first goes back",
+        loses={"memory"},
+        answer="""
 def recomputed(weights, x, y):
     parameters, kept = [nn.Parameter(weight) for weight in weights], []
     starts = range(0, len(weights), stride)
@@ -114,8 +209,13 @@ def recomputed(weights, x, y):
         out.backward(dx)
         dx = x.grad
     return [p.grad for p in parameters]
-'''),
-    Mutant(RECOMPUTE, "keeps nothing: each segment from the very beginning", loses={"flops"}, answer='''
+""",
+    ),
+    Mutant(
+        RECOMPUTE,
+        "keeps nothing: each segment from the very beginning",
+        loses={"flops"},
+        answer="""
 def recomputed(weights, x, y):
     parameters = [nn.Parameter(weight) for weight in weights]
     with torch.no_grad():
@@ -128,8 +228,13 @@ def recomputed(weights, x, y):
         chain(parameters[start:start + stride], begin).backward(dx)
         dx = begin.grad
     return [p.grad for p in parameters]
-'''),
-    Mutant(RECOMPUTE, "two passes more than one: the loss is computed once for its value alone", loses={"flops"}, answer='''
+""",
+    ),
+    Mutant(
+        RECOMPUTE,
+        "two passes more than one: the loss is computed once for its value alone",
+        loses={"flops"},
+        answer="""
 def recomputed(weights, x, y):
     with torch.no_grad():
         loss = distance(chain(weights, x), y)
@@ -145,8 +250,13 @@ def recomputed(weights, x, y):
         chain(parameters[start:start + stride], x).backward(dx)
         dx = x.grad
     return [p.grad for p in parameters]
-'''),
-    Mutant(RECOMPUTE, "each segment begins with the same gradient", loses={"values"}, answer='''
+""",
+    ),
+    Mutant(
+        RECOMPUTE,
+        "each segment begins with the same gradient",
+        loses={"values"},
+        answer="""
 def recomputed(weights, x, y):
     parameters, kept = [nn.Parameter(weight) for weight in weights], []
     starts = range(0, len(weights), stride)
@@ -159,8 +269,13 @@ def recomputed(weights, x, y):
         x = kept.pop().requires_grad_()
         chain(parameters[start:start + stride], x).backward(dx)
     return [p.grad for p in parameters]
-'''),
-    Mutant(RECOMPUTE, "PyTorch's checkpoint", loses={"own work"}, answer='''
+""",
+    ),
+    Mutant(
+        RECOMPUTE,
+        "PyTorch's checkpoint",
+        loses={"own work"},
+        answer="""
 from torch.utils.checkpoint import checkpoint
 
 def recomputed(weights, x, y):
@@ -170,11 +285,13 @@ def recomputed(weights, x, y):
         out = checkpoint(chain, parameters[start:start + stride], out, use_reentrant=False)
     distance(out, y).backward()
     return [p.grad for p in parameters]
-'''),
+""",
+    ),
 ]
 
 NEAREST = {
-    GRADIENTS: ['''
+    GRADIENTS: [
+        """
 from minidl.parallel.zero import Zero2
 
 class Chain(nn.Module):
@@ -193,6 +310,13 @@ def sharded_gradients(weights, x, y, comm):
     whole = ring.all_gather(model.shards[0].grad, comm)
     size = weights[0].numel()
     return [shard_of(whole[i * size:(i + 1) * size], comm.rank, comm.world_size) for i in range(len(weights))]
-''', HEAD.replace("rows = deal(gradient, N).T[[column(r, N) for r in range(N)]]", '''rows = torch.cat([gradient.reshape(-1), gradient.new_zeros(-gradient.numel() % N)])  # Zero2's: shards in blocks''') + LEAVE + HOOKS],
+""",
+        HEAD.replace(
+            "rows = deal(gradient, N).T[[column(r, N) for r in range(N)]]",
+            """rows = torch.cat([gradient.reshape(-1), gradient.new_zeros(-gradient.numel() % N)])  # Zero2's: shards in blocks""",
+        )
+        + LEAVE
+        + HOOKS,
+    ],
     RECOMPUTE: [MUTANTS[-1].answer],
 }

@@ -1,6 +1,6 @@
 """Wrong answers to exercise 04's open challenge: everything over the cable, or everything kept.
 
-    0 1 2 3 ===cable=== 4 5 6 7     a weight that has come over the cable can stay on the island, a quarter with each rank
+0 1 2 3 ===cable=== 4 5 6 7     a weight that has come over the cable can stay on the island, a quarter with each rank
 """
 
 from tests.grading.museum import Mutant
@@ -9,7 +9,7 @@ from tests.grading.museum_04_gather import CHAIN, RIGHT
 ISLANDS = "04-islands"
 
 FLAT = RIGHT.replace("gather_on_use", "on_islands")
-HEAD = '''
+HEAD = """
 def on_islands(shards, x, y, comm):
     N, n, m, first = comm.world_size, x.shape[1], len(shards[0]), comm.rank // 4 * 4
     home, twins = comm.group(range(first, first + 4)), comm.group(range(comm.rank % 4, N, 4))
@@ -25,8 +25,8 @@ def on_islands(shards, x, y, comm):
         sums[:, i] = ring.reduce_scatter(rows.transpose(0, 1).reshape(-1), home).reshape(N // 4, m)
 
     kept = []
-'''
-PASSES = '''
+"""
+PASSES = """
     for i in range(LAYERS):
         t = torch.tanh(x @ gathered(i))
         kept.append((x, t))
@@ -37,22 +37,47 @@ PASSES = '''
         dz = dx * (1 - t * t)
         add_up_at_home(i, x.T @ dz)
         dx = dx + dz @ gathered(i).T
-'''
-END = '''
+"""
+END = """
     return list((ring.reduce_scatter(sums.reshape(-1), twins) / N).reshape(LAYERS, m))
-'''
+"""
 
 MUTANTS = [
     Mutant(ISLANDS, "one ring over all", loses={"seconds"}, answer=FLAT),
-    Mutant(ISLANDS, "whole weights kept on every rank", loses={"memory"}, answer=HEAD + '''
+    Mutant(
+        ISLANDS,
+        "whole weights kept on every rank",
+        loses={"memory"},
+        answer=HEAD
+        + """
     weights = [gathered(i) for i in range(LAYERS)]
-''' + PASSES.replace("gathered(i)", "weights[i]") + END),
-    Mutant(ISLANDS, "the sum of one's own island only", loses={"values"}, answer=HEAD + PASSES + '''
+"""
+        + PASSES.replace("gathered(i)", "weights[i]")
+        + END,
+    ),
+    Mutant(
+        ISLANDS,
+        "the sum of one's own island only",
+        loses={"values"},
+        answer=HEAD
+        + PASSES
+        + """
     return list(sums[comm.rank // 4] / 4)
-'''),
-    Mutant(ISLANDS, "the sum for the mean", loses={"values"}, answer=HEAD + PASSES + END.replace(" / N", "")),
-    Mutant(ISLANDS, "twins send before they receive: works by buffering only", loses={"deadlock"}, answer=HEAD.replace(
-           "    quarter = ring.all_gather(torch.cat(shards), twins).reshape(N // 4, LAYERS, m)\n", '''
+""",
+    ),
+    Mutant(
+        ISLANDS,
+        "the sum for the mean",
+        loses={"values"},
+        answer=HEAD + PASSES + END.replace(" / N", ""),
+    ),
+    Mutant(
+        ISLANDS,
+        "twins send before they receive: works by buffering only",
+        loses={"deadlock"},
+        answer=HEAD.replace(
+            "    quarter = ring.all_gather(torch.cat(shards), twins).reshape(N // 4, LAYERS, m)\n",
+            """
     mine, parts = torch.cat(shards), []
     for other in range(N // 4):
         if other != twins.rank:
@@ -60,11 +85,23 @@ MUTANTS = [
     for other in range(N // 4):
         parts.append(mine if other == twins.rank else twins.recv(mine, source=other))
     quarter = torch.stack(parts).reshape(N // 4, LAYERS, m)
-''') + PASSES + END),
-    Mutant(ISLANDS, "names ours", loses={"own work"}, answer="\nimport minidl.parallel.zero\n" + HEAD + PASSES + END),
+""",
+        )
+        + PASSES
+        + END,
+    ),
+    Mutant(
+        ISLANDS,
+        "names ours",
+        loses={"own work"},
+        answer="\nimport minidl.parallel.zero\n" + HEAD + PASSES + END,
+    ),
 ]
 
-NEAREST = {ISLANDS: [CHAIN + '''
+NEAREST = {
+    ISLANDS: [
+        CHAIN
+        + """
 def on_islands(shards, x, y, comm):
     N, n = comm.world_size, x.shape[1]
     rows = [ring.all_gather(shard, comm).reshape(N, -1)[[owner(c, N) for c in range(N)]].T.reshape(-1)[:n * n] for shard in shards]
@@ -72,4 +109,6 @@ def on_islands(shards, x, y, comm):
     distance(model(x), y).backward()
     model.reduce_gradients()
     return [shard_of(ring.all_gather(shard.grad, comm)[:n * n], comm.rank, N) for shard in model.shards]
-''']}
+"""
+    ]
+}

@@ -2,15 +2,20 @@
 
 import ast
 
-from minidl.grading.clues import without_hints
+from minidl.check.clues import without_hints
 
 
 def test_hints_are_taken_out_whole():
-    source = ('oracle = 1\n(check(f, "t").equals(oracle)      # Grüße: a comment\n .read("round 3")\n'
-              ' .hints("one (with a bracket)",\n        "two " "and more", "three").worth(4))\n')
+    source = (
+        'oracle = 1\n(check(f, "t").equals(oracle)      # Grüße: a comment\n .read("round 3")\n'
+        ' .hints("one (with a bracket)",\n        "two " "and more", "three").worth(4))\n'
+    )
     text, clues = without_hints(source)
     assert clues == ["one (with a bracket)", "two and more", "three"]
-    assert text == 'oracle = 1\n(check(f, "t").equals(oracle)      # Grüße: a comment\n .read("round 3").worth(4))\n'
+    assert (
+        text
+        == 'oracle = 1\n(check(f, "t").equals(oracle)      # Grüße: a comment\n .read("round 3").worth(4))\n'
+    )
     ast.parse(text)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from minidl import cli
-from minidl.grading import commands
+from minidl.learner import commands
 from tests.grading import sample
 
 
@@ -19,6 +19,7 @@ def work(tmp_path, monkeypatch):
 
     def hand(notebook):
         (tmp_path / "exercises" / "90_sample.ipynb").write_bytes(sample.data(notebook))
+
     return hand
 
 
@@ -26,7 +27,11 @@ def test_check_says_what_is_missing_and_what_passes(work, capsys, monkeypatch):
     work(sample.submission("Ada", twice=True, shift=sample.WHOLE))
     assert cli.main(["check", "90"]) == 1
     told = capsys.readouterr().out
-    assert "exercises/90_sample.ipynb" in told and "90-shift: 3 of 6 points" in told and "wanted 1, found 2" in told
+    assert (
+        "exercises/90_sample.ipynb" in told
+        and "90-shift: 3 of 6 points" in told
+        and "wanted 1, found 2" in told
+    )
     assert "90-twice" not in told
     assert cli.main(["progress"]) == 0 and "1 of 2  tasks" in capsys.readouterr().out
     assert cli.main(["ask", "90"]) == 0 and "ask_90.md" in capsys.readouterr().out

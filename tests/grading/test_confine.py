@@ -5,18 +5,28 @@ import sys
 
 import pytest
 
-from minidl.grading.confine import Ended, Keepers, Limits, clean_environment
+from minidl_grader.judge.confine import Ended, Keepers, Limits, clean_environment
 from tests import census
 
 
 def kept(tmp_path, code, **limits):
-    return Keepers().run([sys.executable, "-c", code], tmp_path, Limits(**limits), clean_environment(tmp_path))
+    return Keepers().run(
+        [sys.executable, "-c", code], tmp_path, Limits(**limits), clean_environment(tmp_path)
+    )
 
 
-@pytest.mark.parametrize("code, limits, why", [
-    ("while True: pass", {"wall": 0.5}, "time"), ("import os\nwhile True: os.fork()", {"wall": 20}, "processes"),
-    ("b = []\nwhile True: b.append(bytearray(10**7))", {"wall": 20, "together": 10**8}, "memory"),
-])
+@pytest.mark.parametrize(
+    "code, limits, why",
+    [
+        ("while True: pass", {"wall": 0.5}, "time"),
+        ("import os\nwhile True: os.fork()", {"wall": 20}, "processes"),
+        (
+            "b = []\nwhile True: b.append(bytearray(10**7))",
+            {"wall": 20, "together": 10**8},
+            "memory",
+        ),
+    ],
+)
 def test_a_program_that_takes_too_much_is_ended(tmp_path, code, limits, why):
     ended = kept(tmp_path, code, **limits)
     assert (ended.why, ended.left) == (why, 0) and ended.words().startswith("It was ended")
@@ -43,10 +53,18 @@ def test_nobody_is_left_of_a_program_that_hides_its_children(tmp_path):
 def test_the_environment_holds_nothing_of_the_graders(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "1")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    assert kept(tmp_path, "import os; print(sorted(set(os.environ) & {'SECRET_TOKEN', 'PYTHONPATH'}), os.environ['HOME'])").output == f"[] {tmp_path}\n"
+    assert (
+        kept(
+            tmp_path,
+            "import os; print(sorted(set(os.environ) & {'SECRET_TOKEN', 'PYTHONPATH'}), os.environ['HOME'])",
+        ).output
+        == f"[] {tmp_path}\n"
+    )
 
 
 def test_no_program_starts_after_the_end(tmp_path):
     keepers = Keepers()
     keepers.stop()
-    assert keepers.run([sys.executable, "-c", "pass"], tmp_path, Limits(), {}) == Ended(-1, "told to end", 0, "")
+    assert keepers.run([sys.executable, "-c", "pass"], tmp_path, Limits(), {}) == Ended(
+        -1, "told to end", 0, ""
+    )

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from minidl import Device, Uniform
-from minidl.grading import arena as arenas
-from minidl.grading import check
-from minidl.grading.book import Book, opened
-from minidl.grading.cage.arena import CagedArena, Limits, Remote
+from minidl.check import arena as arenas
+from minidl.check import check
+from minidl.check.book import Book, opened
+from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
 from tests.grading.museum import VirtualArena, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is Linux's")
 NETWORK, DEVICE = Uniform(alpha=0.0, beta=1e-6), Device(flops_per_second=1e7)
-CELL = '''
+CELL = """
 import torch
 from torch import nn
 from minidl.collectives import ring
@@ -71,16 +71,16 @@ def waits_at_once(model, batches, comm):
     came = comm.background(passes, model.weight.detach(), comm).wait()
     model(batches[0])
     return came
-'''
+"""
 
 
-CHECK = '''
+CHECK = """
 from torch import nn
 
 class Sample(nn.Linear):
     def __init__(self, n):
         super().__init__(n, n, bias=False)
-'''
+"""
 
 
 @functools.cache
@@ -107,7 +107,9 @@ def expected(inputs, rank, N):
         p.grad = torch.zeros_like(p)
     for own, batches in inputs:
         own(batches[0]).sum().backward()
-    for p, *grads in zip(model.parameters(), *([q.grad for q in own.parameters()] for own, _ in inputs)):
+    for p, *grads in zip(
+        model.parameters(), *([q.grad for q in own.parameters()] for own, _ in inputs)
+    ):
         p.data -= 0.1 * sum(grads) / N
     return [p.detach() for p in model.parameters()]
 
@@ -117,50 +119,80 @@ def judged():
     names = {"__name__": "__main__"}
     run(CELL, "<a cell>", names)
     with CagedArena("Ada", [("answer cell", CELL)], Limits(case_seconds=20)) as caged:
+
         def both(name, sentence):
             reports = []
             for arena, fn in ((VirtualArena(), names[name]), (caged, Remote(name))):
                 with arenas.use(arena), opened(Book()):
                     reports.append(sentence(check(fn, "t")).worth(8))
             return reports
+
         yield both
 
 
 def sharded(asked):
-    return (asked.given(given).over([1, 2], [8]).equals(expected, within=1e-5).holds_at_most("4 * 2 * n * n // N", of="optimizer state")
-            .computes("5 * 2 * 2 * n * n").never_deadlocks())
+    return (
+        asked.given(given)
+        .over([1, 2], [8])
+        .equals(expected, within=1e-5)
+        .holds_at_most("4 * 2 * n * n // N", of="optimizer state")
+        .computes("5 * 2 * 2 * n * n")
+        .never_deadlocks()
+    )
 
 
 def lost(report):
     return {finding.demand.key for finding in report.findings if not finding.passed}
 
 
-@pytest.mark.parametrize("name, loses, earned", [("right", set(), 8), ("shards_nothing", {"memory"}, 4), ("twice_forward", {"flops"}, 4)])
+@pytest.mark.parametrize(
+    "name, loses, earned",
+    [("right", set(), 8), ("shards_nothing", {"memory"}, 4), ("twice_forward", {"flops"}, 4)],
+)
 def test_a_sharded_optimizer(judged, name, loses, earned):
     local, caged = judged(name, sharded)
     assert lost(local) == lost(caged) == loses
     assert local.earned == caged.earned == earned
-    assert [finding.sight for finding in local.findings] == [finding.sight for finding in caged.findings]
+    assert [finding.sight for finding in local.findings] == [
+        finding.sight for finding in caged.findings
+    ]
 
 
-@pytest.mark.parametrize("name, passed, counted", [("overlaps", True, "100%"), ("waits_at_once", False, "0%")])
+@pytest.mark.parametrize(
+    "name, passed, counted", [("overlaps", True, "100%"), ("waits_at_once", False, "0%")]
+)
 def test_overlap_that_waits_at_once(judged, name, passed, counted):
-    for report in judged(name, lambda asked: asked.given(one_layer).over([2, 3], [8]).overlaps(0.9, on=NETWORK, device=DEVICE)):
+    for report in judged(
+        name,
+        lambda asked: (
+            asked.given(one_layer).over([2, 3], [8]).overlaps(0.9, on=NETWORK, device=DEVICE)
+        ),
+    ):
         assert report.passed is passed and counted in report.findings[0].sight.counted
 
 
 def test_what_is_computed_where_no_meter_is_does_not_pass_for_few_flops(judged):
-    for report in judged("multiplies_unseen", lambda asked: asked.given(given).over([2], [8]).computes_at_most("10 ** 6")):
+    for report in judged(
+        "multiplies_unseen",
+        lambda asked: asked.given(given).over([2], [8]).computes_at_most("10 ** 6"),
+    ):
         assert not report.passed and "was not counted" in report.findings[0].sight.counted
 
 
 def test_a_reading_below_what_was_returned_is_refused(judged):
-    for report in judged("hides_what_it_returns", lambda asked: asked.given(given).over([2], [8]).holds_at_most("10 ** 5")):
+    for report in judged(
+        "hides_what_it_returns",
+        lambda asked: asked.given(given).over([2], [8]).holds_at_most("10 ** 5"),
+    ):
         assert not report.passed and "takes 80,000" in report.findings[0].sight.counted
 
 
 def test_a_model_that_is_given_may_be_changed_by_no_run_but_its_own(judged):
-    for report in judged("right", lambda asked: asked.given(given).over([2], [8]).leaves_inputs_alone()):
+    for report in judged(
+        "right", lambda asked: asked.given(given).over([2], [8]).leaves_inputs_alone()
+    ):
         assert lost(report) == {"inputs"}
-    for report in judged("overlaps", lambda asked: asked.given(one_layer).over([2], [8]).leaves_inputs_alone()):
+    for report in judged(
+        "overlaps", lambda asked: asked.given(one_layer).over([2], [8]).leaves_inputs_alone()
+    ):
         assert report.passed

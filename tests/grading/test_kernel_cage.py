@@ -6,11 +6,13 @@ import sys
 
 import pytest
 
-from minidl.grading import in_kernel
-from minidl.grading.confine import Keepers, Limits, clean_environment
+from minidl_grader.judge import in_kernel
+from minidl_grader.judge.confine import Keepers, Limits, clean_environment
 from tests import census
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces and Landlock are Linux's")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="namespaces and Landlock are Linux's"
+)
 
 
 @pytest.fixture
@@ -22,8 +24,12 @@ def caged(tmp_path):
 
     def run(code, *arguments, **limits):
         told = folder.with_name("isolation.json")
-        ended = Keepers().run([*in_kernel.caged(folder, told), sys.executable, "-c", code, *map(str, arguments)], folder, Limits(**{"wall": 30} | limits),
-                              clean_environment(folder))
+        ended = Keepers().run(
+            [*in_kernel.caged(folder, told), sys.executable, "-c", code, *map(str, arguments)],
+            folder,
+            Limits(**{"wall": 30} | limits),
+            clean_environment(folder),
+        )
         return ended.output.strip(), in_kernel.phrases(told)
 
     missing = [word for word in run("pass")[1] if word.startswith("no ")]
@@ -37,7 +43,12 @@ READ = "import sys\ntry: print(open(sys.argv[1]).read()[:20])\nexcept OSError as
 
 def test_no_path_to_solutions_or_to_other_submissions(caged, tmp_path):
     (tmp_path / "other.ipynb").write_text("somebody else's")
-    for path in (in_kernel.__file__.replace("minidl/grading/in_kernel.py", "pyproject.toml"), tmp_path / "other.ipynb", "/etc/shadow", "/etc/passwd"):
+    for path in (
+        in_kernel.__file__.replace("minidl_grader/judge/in_kernel.py", "pyproject.toml"),
+        tmp_path / "other.ipynb",
+        "/etc/shadow",
+        "/etc/passwd",
+    ):
         assert caged(READ, path)[0] in ("FileNotFoundError", "PermissionError")
     assert caged(READ, tmp_path / "submission" / "kernel" / "02.ipynb")[0] == "{}"
 
@@ -78,13 +89,22 @@ for pid in (-1, 1, os.getppid()):
     except OSError as error: print(type(error).__name__)
 print("still here")
 """
-    assert caged(code)[0].splitlines() == ["ProcessLookupError", "PermissionError", "PermissionError", "still here"]
+    assert caged(code)[0].splitlines() == [
+        "ProcessLookupError",
+        "PermissionError",
+        "PermissionError",
+        "still here",
+    ]
 
 
 def test_nobody_is_left_of_what_hides(caged):
     code = "import os, subprocess, sys\nfor _ in range(20): subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', 'hides-in-a-cage'], start_new_session=True)"
     caged(code)
-    assert not [process for process in census.everybody(os.environ[census.TOKEN]) if "hides-in-a-cage" in process.command]
+    assert not [
+        process
+        for process in census.everybody(os.environ[census.TOKEN])
+        if "hides-in-a-cage" in process.command
+    ]
 
 
 def test_it_has_no_rights_and_cannot_get_any(caged):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from minidl.grading import arena as arenas
-from minidl.grading import check
-from minidl.grading.book import Book, opened
+from minidl.check import arena as arenas
+from minidl.check import check
+from minidl.check.book import Book, opened
 from tests.grading.museum import VirtualArena
 
 
@@ -20,7 +20,13 @@ def around(x, comm):
 
 def sentence(nbytes, link, fn=around):
     left = lambda inputs, rank, N: inputs[(rank - 1) % N]
-    return check(fn, "t").equals(left).over([2, 4], [6]).carries_at_most(nbytes, link, "the cable").worth(4)
+    return (
+        check(fn, "t")
+        .equals(left)
+        .over([2, 4], [6])
+        .carries_at_most(nbytes, link, "the cable")
+        .worth(4)
+    )
 
 
 def halves(source, to, N):
@@ -31,8 +37,16 @@ def each_way(source, to, N):
     return (source * 2 // N, to * 2 // N) if halves(source, to, N) else None
 
 
-@pytest.mark.parametrize("nbytes, link, passed", [("8 * n", halves, True), ("8 * n - 1", halves, False), ("4 * n", each_way, True),
-                                                  ("4 * n - 1", each_way, False), (0, lambda source, to, N: None, True)])
+@pytest.mark.parametrize(
+    "nbytes, link, passed",
+    [
+        ("8 * n", halves, True),
+        ("8 * n - 1", halves, False),
+        ("4 * n", each_way, True),
+        ("4 * n - 1", each_way, False),
+        (0, lambda source, to, N: None, True),
+    ],
+)
 def test_a_link_carries_what_all_ranks_send_over_it(nbytes, link, passed):
     assert sentence(nbytes, link).passed is passed
 
@@ -41,10 +55,25 @@ def test_the_message_that_goes_too_far_is_to_blame_and_half_of_the_points_are_le
     report = sentence("4 * n", halves)
     [finding] = [finding for finding in report.findings if not finding.passed]
     sight = finding.sight
-    assert (finding.demand.key, finding.demand.says(), report.earned) == ("link", "the cable carries at most 4 * n bytes", 2)
-    assert (finding.case.N, sight.wanted, sight.counted, (sight.guilty.rank, sight.guilty.peer)) == (2, "at most 24", "48", (1, 0))
+    assert (finding.demand.key, finding.demand.says(), report.earned) == (
+        "link",
+        "the cable carries at most 4 * n bytes",
+        2,
+    )
+    assert (
+        finding.case.N,
+        sight.wanted,
+        sight.counted,
+        (sight.guilty.rank, sight.guilty.peer),
+    ) == (2, "at most 24", "48", (1, 0))
 
 
 def test_a_link_that_nothing_takes_carries_nothing():
-    report = check(lambda x, comm: x, "t").equals(lambda inputs, rank, N: inputs[rank]).over([1, 3], [2]).carries_at_most(0, halves, "it").worth(1)
+    report = (
+        check(lambda x, comm: x, "t")
+        .equals(lambda inputs, rank, N: inputs[rank])
+        .over([1, 3], [2])
+        .carries_at_most(0, halves, "it")
+        .worth(1)
+    )
     assert report.passed and report.findings[-1].sight.counted == "0"

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from minidl import Device, Uniform
-from minidl.grading import arena as arenas
-from minidl.grading import check
-from minidl.grading.book import Book, opened
-from minidl.grading.metered import common, joined
+from minidl.check import arena as arenas
+from minidl.check import check
+from minidl.check.book import Book, opened
+from minidl.check.metered import common, joined
 from tests.grading.museum import VirtualArena
 
 NETWORK, DEVICE = Uniform(alpha=0.0, beta=1e-3), Device(flops_per_second=1e3)
@@ -25,11 +25,12 @@ def sentence(fn):
 
 def momentum_of(share):
     def train(x, comm):
-        mine = torch.nn.Parameter(x[:len(x) // (comm.world_size if share else 1)].clone())
+        mine = torch.nn.Parameter(x[: len(x) // (comm.world_size if share else 1)].clone())
         optimizer = torch.optim.SGD([mine], lr=0.1, momentum=0.9)
-        (mine ** 2).sum().backward()
+        (mine**2).sum().backward()
         optimizer.step()
         return mine.detach()
+
     return train
 
 
@@ -37,7 +38,11 @@ def momentum_of(share):
 def test_an_optimizer_that_shards_nothing_holds_too_much(share, passed):
     report = sentence(momentum_of(share)).holds_at_most("4 * n // N", of="optimizer state").worth(4)
     assert report.passed is passed
-    assert passed or (report.earned, report.findings[0].sight.wanted, report.findings[0].sight.counted) == (2, "at most 16 bytes", "32 bytes")
+    assert passed or (
+        report.earned,
+        report.findings[0].sight.wanted,
+        report.findings[0].sight.counted,
+    ) == (2, "at most 16 bytes", "32 bytes")
 
 
 @pytest.mark.parametrize("nbytes, passed", [("4 * n + 400", True), ("4 * n + 399", False)])
@@ -45,26 +50,40 @@ def test_all_kinds_count_together_and_so_does_what_was_given(nbytes, passed):
     def hold(x, comm):
         y = torch.zeros(100)
         y += 1
+
     assert sentence(hold).holds_at_most(nbytes).worth(4).passed is passed
 
 
-@pytest.mark.parametrize("flops, at_most, passed", [("2 * n * n", True, True), ("2 * n * n", False, True), ("2 * n * n - 1", True, False),
-                                                    ("2 * n * n + 1", True, True), ("2 * n * n + 1", False, False)])
+@pytest.mark.parametrize(
+    "flops, at_most, passed",
+    [
+        ("2 * n * n", True, True),
+        ("2 * n * n", False, True),
+        ("2 * n * n - 1", True, False),
+        ("2 * n * n + 1", True, True),
+        ("2 * n * n + 1", False, False),
+    ],
+)
 def test_flops_are_counted(flops, at_most, passed):
     def outer(x, comm):
         return x.reshape(-1, 1) @ x.reshape(1, -1)
+
     asked = sentence(outer)
-    assert (asked.computes_at_most(flops) if at_most else asked.computes(flops)).worth(4).passed is passed
+    assert (asked.computes_at_most(flops) if at_most else asked.computes(flops)).worth(
+        4
+    ).passed is passed
 
 
 def overlapped(x, comm):
     job = comm.background(lambda x, comm: comm.exchange(x, to=comm.right, source=comm.left), x)
-    x.reshape(-1, 1) @ x[:2].reshape(1, -1)                         # 32 FLOPs, 32 ms, as long as the message
+    x.reshape(-1, 1) @ x[:2].reshape(1, -1)  # 32 FLOPs, 32 ms, as long as the message
     return job.wait()
 
 
 def one_after_the_other(x, comm):
-    came = comm.background(lambda x, comm: comm.exchange(x, to=comm.right, source=comm.left), x).wait()
+    came = comm.background(
+        lambda x, comm: comm.exchange(x, to=comm.right, source=comm.left), x
+    ).wait()
     x.reshape(-1, 1) @ x[:2].reshape(1, -1)
     return came
 
@@ -75,7 +94,15 @@ def half(x, comm):
     return job.wait()
 
 
-@pytest.mark.parametrize("fn, share, passed", [(overlapped, 1.0, True), (one_after_the_other, 0.01, False), (half, 0.5, True), (half, 0.51, False)])
+@pytest.mark.parametrize(
+    "fn, share, passed",
+    [
+        (overlapped, 1.0, True),
+        (one_after_the_other, 0.01, False),
+        (half, 0.5, True),
+        (half, 0.51, False),
+    ],
+)
 def test_overlap_is_a_share_of_the_time_with_messages_under_way(fn, share, passed):
     report = sentence(fn).overlaps(share, on=NETWORK, device=DEVICE).worth(4)
     assert report.passed is passed
@@ -85,7 +112,8 @@ def test_overlap_is_a_share_of_the_time_with_messages_under_way(fn, share, passe
 def test_what_raises_meets_no_metered_demand():
     def fail(x, comm):
         raise ValueError("no")
-    report = sentence(fail).holds_at_most(10 ** 9).overlaps(0.0, on=NETWORK, device=DEVICE).worth(4)
+
+    report = sentence(fail).holds_at_most(10**9).overlaps(0.0, on=NETWORK, device=DEVICE).worth(4)
     assert [finding.passed for finding in report.findings] == [False, False]
 
 
@@ -93,8 +121,16 @@ def test_a_list_of_tensors_is_given_anew_to_each_run():
     def spoil(xs, comm):
         xs[0] += 1
         return xs[0].clone()
-    report = (check(spoil, "t").over([2], [3]).given(lambda rank, N, n, draws: ([torch.zeros(n)],)).equals(lambda inputs, rank, N: torch.ones(3))
-              .holds_at_most(1000).never_deadlocks().worth(4))
+
+    report = (
+        check(spoil, "t")
+        .over([2], [3])
+        .given(lambda rank, N, n, draws: ([torch.zeros(n)],))
+        .equals(lambda inputs, rank, N: torch.ones(3))
+        .holds_at_most(1000)
+        .never_deadlocks()
+        .worth(4)
+    )
     assert report.passed
 
 

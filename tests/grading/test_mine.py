@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 
-from minidl.grading import arena as arenas
-from minidl.grading import check, mine, progress, student
-from minidl.grading.ask import NothingToAsk, ask
-from minidl.grading.book import Book, opened
+from minidl.check import arena as arenas
+from minidl.check import check, student
+from minidl.check.book import Book, opened
+from minidl.learner import mine
+from minidl.learner import notes as progress
+from minidl.learner.ask import NothingToAsk, ask
 from tests.grading.museum import run
 
 
@@ -23,8 +25,13 @@ def work(tmp_path, monkeypatch):
     """A folder as start.py makes it, with one exercise of two tasks; checks run in it as in a notebook."""
     (tmp_path / ".minidl.json").write_text("{}")
     (tmp_path / "exercises").mkdir()
-    cell = lambda task, points: {"metadata": {"minidl": {"role": "check", "task": task}}, "source": [f"check(f, '{task}').worth({points})"]}
-    (tmp_path / "exercises" / "90_sample.ipynb").write_text(json.dumps({"cells": [cell("90-shift", 4), cell("90-other", 6)]}))
+    cell = lambda task, points: {
+        "metadata": {"minidl": {"role": "check", "task": task}},
+        "source": [f"check(f, '{task}').worth({points})"],
+    }
+    (tmp_path / "exercises" / "90_sample.ipynb").write_text(
+        json.dumps({"cells": [cell("90-shift", 4), cell("90-other", 6)]})
+    )
     monkeypatch.setattr(progress, "COURSE", tmp_path / "nowhere")
     monkeypatch.chdir(tmp_path / "exercises")
     with opened(Book()), arenas.use(Notebook()):
@@ -35,8 +42,13 @@ def work(tmp_path, monkeypatch):
 def answer(body):
     """A function `shift` from a cell that takes `offset`, `torch` and `ceil` from other cells."""
     from math import ceil
+
     names = {"torch": torch, "offset": 2, "ceil": ceil}
-    run(f"def shift(x, comm):\n    away = torch.tensor(ceil(offset)).item()\n    {body}\n", "<an answer cell>", names)
+    run(
+        f"def shift(x, comm):\n    away = torch.tensor(ceil(offset)).item()\n    {body}\n",
+        "<an answer cell>",
+        names,
+    )
     return names["shift"]
 
 
@@ -45,7 +57,12 @@ WRONG = "return x"
 
 
 def ask_for(fn, task="90-shift"):
-    return check(fn, task).equals(lambda inputs, rank, N: inputs[(rank - 2) % N]).over([3, 5], [4]).worth(4)
+    return (
+        check(fn, task)
+        .equals(lambda inputs, rank, N: inputs[(rank - 2) % N])
+        .over([3, 5], [4])
+        .worth(4)
+    )
 
 
 def test_a_passed_answer_is_kept_complete_and_taken_later(work, capsys):
@@ -68,7 +85,10 @@ def test_progress_counts_the_best(work):
     ask_for(answer(WRONG))
     [row] = progress.progress().rows()
     assert row == ("90_sample", 1, 2, 4, 10)
-    assert "next in 90_sample: 90-other" in repr(progress.progress()) and "1 of 2" in progress.progress()._repr_html_()
+    assert (
+        "next in 90_sample: 90-other" in repr(progress.progress())
+        and "1 of 2" in progress.progress()._repr_html_()
+    )
 
 
 def test_a_broken_note_is_no_obstacle(work):
@@ -80,9 +100,19 @@ def test_a_broken_note_is_no_obstacle(work):
 def test_a_question_holds_code_seed_error_and_events(work):
     with pytest.raises(NothingToAsk, match="Run the check"):
         ask("90")
-    ask_for(answer("comm.send(x, to=(comm.rank + away) % comm.world_size); return comm.recv(x, source=comm.left)"))
+    ask_for(
+        answer(
+            "comm.send(x, to=(comm.rank + away) % comm.world_size); return comm.recv(x, source=comm.left)"
+        )
+    )
     text = ask("90").read_text()
-    for words in ("168935620816750", "comm.send(x", "Deadlock: rank", "wanted a result on every rank", "| 0 | send |"):
+    for words in (
+        "168935620816750",
+        "comm.send(x",
+        "Deadlock: rank",
+        "wanted a result on every rank",
+        "| 0 | send |",
+    ):
         assert words in text
     ask_for(answer(RIGHT))
     with pytest.raises(NothingToAsk):
@@ -100,5 +130,9 @@ def test_outside_of_a_learners_folder_nothing_is_kept(tmp_path, monkeypatch):
 
 def test_what_cannot_be_written_out_is_not_kept(work):
     names = {"table": torch.ones(3)}
-    run("def shift(x, comm):\n    table\n    " + RIGHT.replace("away", "2") + "\n", "<another cell>", names)
+    run(
+        "def shift(x, comm):\n    table\n    " + RIGHT.replace("away", "2") + "\n",
+        "<another cell>",
+        names,
+    )
     assert ask_for(names["shift"]).passed and not (work / "mine" / "shift.py").exists()

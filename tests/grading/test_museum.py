@@ -9,13 +9,19 @@ import pytest
 from tests.grading.museum import SOLUTIONS, earned, exercise, judged, lost, tasks
 
 NUMBERS = sorted(path.name[:2] for path in SOLUTIONS.glob("*.ipynb"))
-MUSEUM = {number: importlib.import_module(f"tests.grading.museum_{number}").MUTANTS for number in NUMBERS}
+MUSEUM = {
+    number: importlib.import_module(f"tests.grading.museum_{number}").MUTANTS for number in NUMBERS
+}
 NOTEBOOKS = {number: exercise(number) for number in NUMBERS}
-ALL = [pytest.param(number, mutant, id=str(mutant)) for number in NUMBERS for mutant in MUSEUM[number]]
-STUDENTS = ("Ada", "Grace", "Edsger")           # other seeds: other inputs, roots, offsets, directions
+ALL = [
+    pytest.param(number, mutant, id=str(mutant)) for number in NUMBERS for mutant in MUSEUM[number]
+]
+STUDENTS = ("Ada", "Grace", "Edsger")  # other seeds: other inputs, roots, offsets, directions
 
 
-@pytest.mark.parametrize("number, task", [(number, task) for number in NUMBERS for task in tasks(NOTEBOOKS[number])])
+@pytest.mark.parametrize(
+    "number, task", [(number, task) for number in NUMBERS for task in tasks(NOTEBOOKS[number])]
+)
 def test_the_solution_earns_everything(number, task):
     for learner in STUDENTS:
         reports = judged(NOTEBOOKS[number], task, learner=learner)
@@ -35,7 +41,9 @@ def test_every_task_has_four_mutants_and_every_demand_is_failed_by_one(number):
     count = Counter(mutant.task for mutant in mutants)
     for task in tasks(notebook):
         assert count[task] >= 4, f"{task} has {count[task]} mutants"
-        demanded = {finding.demand.key for report in judged(notebook, task) for finding in report.findings}
+        demanded = {
+            finding.demand.key for report in judged(notebook, task) for finding in report.findings
+        }
         failed = {key for mutant in mutants if mutant.task == task for key in mutant.loses}
         assert demanded <= failed, f"{task}: nothing fails {demanded - failed}"
 

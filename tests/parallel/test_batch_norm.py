@@ -6,7 +6,7 @@ import torch
 from minidl import RankError, VirtualWorld
 from minidl.parallel.batch_norm import SyncBatchNorm, synchronised
 
-NEAR = dict(rtol=1e-4, atol=1e-5)       # float32, and sums in another order
+NEAR = dict(rtol=1e-4, atol=1e-5)  # float32, and sums in another order
 
 
 def whole(shape=(12, 3, 2, 2)):
@@ -46,7 +46,10 @@ def test_equal_to_one_process_with_the_whole_batch(N, momentum):
 
 def test_one_collective_in_each_pass():
     trace = VirtualWorld(2).run(passes).trace
-    for span, elements, itemsize in (("forward", 2 * 3 + 1, 8), ("backward", 2 * 3, 4)):       # sums in float64
+    for span, elements, itemsize in (
+        ("forward", 2 * 3 + 1, 8),
+        ("backward", 2 * 3, 4),
+    ):  # sums in float64
         sends = [e for e in trace.where(kind="send", rank=0) if e.span == span]
         assert len(sends) == 2 and sum(e.nbytes for e in sends) == itemsize * elements
 
@@ -62,7 +65,9 @@ def test_a_mean_far_from_zero_leaves_the_variance_right():
     norm, x = torch.nn.BatchNorm2d(3, momentum=1.0), whole() + 3000
     y = norm(x)
     results = VirtualWorld(3).run(far_away).results
-    torch.testing.assert_close(torch.cat([r[0] for r in results]), y.detach(), rtol=0, atol=1e-3)      # 3000 has 2e-4 between floats
+    torch.testing.assert_close(
+        torch.cat([r[0] for r in results]), y.detach(), rtol=0, atol=1e-3
+    )  # 3000 has 2e-4 between floats
     for _, mean, variance in results:
         torch.testing.assert_close(mean, norm.running_mean)
         torch.testing.assert_close(variance, norm.running_var, **NEAR)
@@ -70,7 +75,10 @@ def test_a_mean_far_from_zero_leaves_the_variance_right():
 
 def half(comm):
     """A convolution in bfloat16 before the norm, as autocast makes it."""
-    model, x = synchronised(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)), comm), whole()
+    model, x = (
+        synchronised(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)), comm),
+        whole(),
+    )
     with torch.autocast("cpu", torch.bfloat16):
         y = model(x.tensor_split(comm.world_size)[comm.rank])
     (y.float() ** 3).sum().backward()
@@ -106,13 +114,18 @@ def test_on_real_processes(worlds):
 
 def test_in_eval_mode_nothing_is_sent():
     def evaluate(comm):
-        model = synchronised(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)), comm).eval()
+        model = synchronised(
+            torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)), comm
+        ).eval()
         assert isinstance(model[1], SyncBatchNorm)
         return model(whole()).shape
+
     run = VirtualWorld(2).run(evaluate)
     assert run.results[0] == (12, 3, 2, 2) and sum(run.trace.sent()) == 0
 
 
 def test_one_value_has_no_variance():
     with pytest.raises(RankError, match="more than one value per channel"):
-        VirtualWorld(1).run(lambda comm: SyncBatchNorm(torch.nn.BatchNorm1d(2), comm)(torch.ones(1, 2)))
+        VirtualWorld(1).run(
+            lambda comm: SyncBatchNorm(torch.nn.BatchNorm1d(2), comm)(torch.ones(1, 2))
+        )

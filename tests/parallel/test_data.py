@@ -9,7 +9,7 @@ from minidl.parallel.data import BucketedDataParallel, DataParallel, NaiveDataPa
 from minidl.plans.buckets import buckets
 
 WAYS = (NaiveDataParallel, BucketedDataParallel, DataParallel)
-NEAR = dict(rtol=1e-5, atol=1e-6)       # float32 sums in another order
+NEAR = dict(rtol=1e-5, atol=1e-6)  # float32 sums in another order
 
 
 class Net(torch.nn.Module):
@@ -18,7 +18,11 @@ class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(1)
-        self.first, self.twice, self.last = torch.nn.Linear(6, 5), torch.nn.Linear(5, 5), torch.nn.Linear(5, 3)
+        self.first, self.twice, self.last = (
+            torch.nn.Linear(6, 5),
+            torch.nn.Linear(5, 5),
+            torch.nn.Linear(5, 3),
+        )
         self.never = torch.nn.Linear(2, 2)
         self.first.bias.requires_grad_(False)
         self.register_buffer("scale", torch.ones(5))
@@ -103,7 +107,9 @@ def one_step(way, capacity, comm):
         parallel.synchronise()
 
 
-@pytest.mark.parametrize("way, calls", [(NaiveDataParallel, 4), (BucketedDataParallel, 2), (DataParallel, 2)])
+@pytest.mark.parametrize(
+    "way, calls", [(NaiveDataParallel, 4), (BucketedDataParallel, 2), (DataParallel, 2)]
+)
 def test_it_costs_one_all_reduce_a_parameter_or_a_bucket(way, calls):
     sizes = [4 * n for n in (64, 8, 32, 4)]
     assert len(buckets(sizes, 288)) == 2
@@ -141,8 +147,10 @@ def slow_step(way, comm):
 
 
 def test_communication_hides_behind_the_backward_pass_and_the_gradients_are_the_same():
-    world = VirtualWorld(2, network=Uniform(2e-3, 0.0))          # an all-reduce of two ranks: 2 steps, 4 ms
-    late, soon = (world.run(slow_step, way).results[0] for way in (BucketedDataParallel, DataParallel))
+    world = VirtualWorld(2, network=Uniform(2e-3, 0.0))  # an all-reduce of two ranks: 2 steps, 4 ms
+    late, soon = (
+        world.run(slow_step, way).results[0] for way in (BucketedDataParallel, DataParallel)
+    )
     assert late[0] == pytest.approx(0.040 + 4 * 0.004) and soon[0] == pytest.approx(0.040 + 0.004)
     assert all(torch.equal(a, b) for a, b in zip(late[1], soon[1]))
 
@@ -190,7 +198,9 @@ def test_clipping_by_the_global_norm_needs_no_message():
     norm, gradients = VirtualWorld(3).run(clipped).results[2]
     model, (x, y) = Net(), batch()
     loss_of(model, x, y).backward()
-    torch.testing.assert_close(norm, torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01), **NEAR)
+    torch.testing.assert_close(
+        norm, torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01), **NEAR
+    )
     torch.testing.assert_close(gradients, state_of_gradients(model), **NEAR)
 
 
@@ -198,9 +208,10 @@ def test_gradients_in_bfloat16_halve_the_bytes_and_stay_near():
     def nbytes(**kwargs):
         run = VirtualWorld(2).run(train, DataParallel, steps=1, **kwargs)
         return run.results[0][0], sum(run.trace.sent("nbytes"))
+
     (full, whole), (half, less) = nbytes(), nbytes(wire_dtype=torch.bfloat16)
     state_bytes = sum(t.nbytes for t in (*Net().parameters(), *Net().buffers()))
-    counts = 2 * (2 - 1) * 4                                     # weighted(): an all-reduce of one number
+    counts = 2 * (2 - 1) * 4  # weighted(): an all-reduce of one number
     assert less - state_bytes - counts == (whole - state_bytes - counts) / 2
     assert 0 < (half - full).abs().max() < 1e-2
 
@@ -221,7 +232,9 @@ def test_autocast_keeps_float32_gradients_near_those_of_float32():
     loss_of(model, x, y).backward()
     gradients = VirtualWorld(2).run(mixed).results[0]
     assert gradients.dtype == torch.float32
-    torch.testing.assert_close(gradients, state_of_gradients(model), rtol=0.1, atol=0.02)      # bfloat16 has 8 bits
+    torch.testing.assert_close(
+        gradients, state_of_gradients(model), rtol=0.1, atol=0.02
+    )  # bfloat16 has 8 bits
 
 
 def test_a_parameter_without_a_gradient_is_an_error_that_names_it():
@@ -230,7 +243,11 @@ def test_a_parameter_without_a_gradient_is_an_error_that_names_it():
         parallel = DataParallel(model, comm)
         loss_of(parallel, x, y).backward()
         parallel.synchronise()
-    with pytest.raises(RankError, match=r"never.bias got no gradient on rank 0: if a parameter may be unused, say unused=True"):
+
+    with pytest.raises(
+        RankError,
+        match=r"never.bias got no gradient on rank 0: if a parameter may be unused, say unused=True",
+    ):
         VirtualWorld(2).run(forgotten)
 
 
@@ -241,8 +258,11 @@ def test_a_model_that_is_all_frozen_still_starts_alike_and_sends_no_gradient(way
         with comm.span("step"):
             parallel.synchronise()
         return state(parallel)
+
     run = VirtualWorld(2).run(frozen)
-    assert torch.equal(*run.results) and not [e for e in run.trace.where(kind="send") if e.span == "step"]
+    assert torch.equal(*run.results) and not [
+        e for e in run.trace.where(kind="send") if e.span == "step"
+    ]
 
 
 def test_two_backward_passes_without_no_sync_are_an_error():
@@ -250,6 +270,7 @@ def test_two_backward_passes_without_no_sync_are_an_error():
         parallel = DataParallel(torch.nn.Linear(2, 2), comm)
         for _ in range(2):
             parallel(torch.ones(1, 2)).sum().backward()
+
     with pytest.raises(RankError, match="no_sync"):
         VirtualWorld(2).run(twice)
 
@@ -258,6 +279,7 @@ def test_a_rank_that_dies_in_the_backward_pass_ends_the_run_in_words():
     def spanned(comm):
         with comm.span("training"):
             return train(DataParallel, comm)
+
     with pytest.raises(RankDied, match="Rank 1 was killed by the fault Crash"):
         VirtualWorld(3).run(spanned, faults=[Crash(rank=1, at=Span("training"))])
 
@@ -295,7 +317,9 @@ def ours(comm):
 
 
 def test_the_same_losses_and_weights_as_torchs_ddp(worlds):
-    for (theirs, losses), (mine, own) in zip(worlds(2).run(ddp).results, worlds(2).run(ours).results):
+    for (theirs, losses), (mine, own) in zip(
+        worlds(2).run(ddp).results, worlds(2).run(ours).results
+    ):
         torch.testing.assert_close(mine, theirs, **NEAR)
         assert own == pytest.approx(losses, rel=1e-5)
 

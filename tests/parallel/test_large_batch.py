@@ -8,8 +8,12 @@ from minidl.parallel.large_batch import flat_gradient, noise_scale, scaled_rate
 
 
 def test_the_rate_grows_in_equal_parts_and_stays():
-    assert [scaled_rate(step, 0.1, ranks=4, warmup_steps=3) for step in range(5)] == pytest.approx([0.2, 0.3, 0.4, 0.4, 0.4])
-    assert scaled_rate(0, 0.1, 4, 0) == pytest.approx(0.4) and scaled_rate(9, 0.1, 1, 5) == pytest.approx(0.1)
+    assert [scaled_rate(step, 0.1, ranks=4, warmup_steps=3) for step in range(5)] == pytest.approx(
+        [0.2, 0.3, 0.4, 0.4, 0.4]
+    )
+    assert scaled_rate(0, 0.1, 4, 0) == pytest.approx(0.4) and scaled_rate(
+        9, 0.1, 1, 5
+    ) == pytest.approx(0.1)
 
 
 def estimate(batch, comm):
@@ -25,13 +29,16 @@ def estimate(batch, comm):
 
 def all_of(x, comm):
     from minidl.collectives import ring
+
     return ring.all_gather(x, comm).chunk(comm.world_size)
 
 
 @pytest.mark.parametrize("N, batch", [(2, 4), (3, 2)])
 def test_the_estimate_is_unbiased(N, batch):
     for signal, noise in VirtualWorld(N).run(estimate, batch).results:
-        assert float(signal) == pytest.approx(16, rel=0.1) and float(noise) == pytest.approx(16 * 9, rel=0.1)
+        assert float(signal) == pytest.approx(16, rel=0.1) and float(noise) == pytest.approx(
+            16 * 9, rel=0.1
+        )
 
 
 def test_one_rank_has_nothing_to_compare():

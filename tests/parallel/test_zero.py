@@ -9,7 +9,7 @@ from minidl.parallel.zero import Zero1, Zero2, Zero3, every_child
 from minidl.zoo.models import GPT, next_token_loss
 
 WAYS = (Zero1, Zero2, Zero3)
-NEAR = dict(rtol=1e-5, atol=1e-6)       # float32 sums in another order
+NEAR = dict(rtol=1e-5, atol=1e-6)  # float32 sums in another order
 
 
 class Block(torch.nn.Module):
@@ -90,7 +90,12 @@ def train(way, comm, steps=3, microbatches=1, max_norm=None, prefetch=None, **ho
 def assert_same(found, expected, **near):
     assert set(found) == set(expected)
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name], **(near or NEAR), msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            found[name],
+            expected[name],
+            **(near or NEAR),
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
 
 
 @pytest.mark.parametrize("N", [1, 2, 3, 4, 6])
@@ -111,7 +116,14 @@ def test_prefetching_changes_nothing_but_the_time(prefetch):
     assert_same(VirtualWorld(2).run(train, Zero3, prefetch=prefetch).results[1], alone())
 
 
-@pytest.mark.parametrize("is_unit", [every_child, lambda name, module: False, lambda name, module: isinstance(module, torch.nn.Linear)])
+@pytest.mark.parametrize(
+    "is_unit",
+    [
+        every_child,
+        lambda name, module: False,
+        lambda name, module: isinstance(module, torch.nn.Linear),
+    ],
+)
 def test_any_policy_of_units_will_do(is_unit):
     assert_same(VirtualWorld(2).run(train, Zero3, is_unit=is_unit).results[0], alone())
 
@@ -119,6 +131,7 @@ def test_any_policy_of_units_will_do(is_unit):
 def recomputed(way, comm, early_stop, k):
     """Three steps of a GPT that computes k of its blocks twice; how often a rank gathered a unit, and the weights."""
     from torch.utils.checkpoint import set_checkpoint_early_stop
+
     model, rows = GPT(20, 8, 16, 4, layers=3, recompute=k), torch.arange(64).reshape(8, 8) % 20
     zero = way(model, comm, adam)
     for _ in range(3):
@@ -133,12 +146,19 @@ def recomputed(way, comm, early_stop, k):
 def test_recomputed_blocks_change_nothing_and_are_gathered_no_more_often(way, early_stop):
     plain, twice = (VirtualWorld(2).run(recomputed, way, early_stop, k) for k in (0, 3))
     assert_same(twice.results[1], plain.results[1])
-    assert twice.trace.where(span="step").sent("nbytes") == plain.trace.where(span="step").sent("nbytes")
+    assert twice.trace.where(span="step").sent("nbytes") == plain.trace.where(span="step").sent(
+        "nbytes"
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_clipping_takes_the_norm_over_all_shards(way):
-    assert_same(VirtualWorld(3).run(train, way, max_norm=0.1).results[2], alone(max_norm=0.1), rtol=1e-4, atol=1e-5)
+    assert_same(
+        VirtualWorld(3).run(train, way, max_norm=0.1).results[2],
+        alone(max_norm=0.1),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def clipped_by_sgd(way, comm):
@@ -162,20 +182,44 @@ def test_step_says_the_norm_and_takes_the_clipped_gradient(way):
 
 
 @pytest.mark.parametrize("k", [1, 2])
-@pytest.mark.parametrize("way, times", [(Zero1, lambda k: 2), (Zero2, lambda k: k + 1), (Zero3, lambda k: 3 * k)])
+@pytest.mark.parametrize(
+    "way, times", [(Zero1, lambda k: 2), (Zero2, lambda k: k + 1), (Zero3, lambda k: 3 * k)]
+)
 def test_a_step_sends_what_theory_says(way, times, k):
     N = 3
     run = VirtualWorld(N).run(train, way, steps=2, microbatches=k)
     assert_same(run.results[0], alone(steps=2))
-    units = VirtualWorld(N).run(lambda comm: [(f.shard.requires_grad, f.N * len(f.shard)) for u in units_of(Net(), comm, every_child) for f in u.flats]).results[0]
-    trained, frozen = (sum(length for kind, length in units if kind is wanted) for wanted in (True, False))
-    sent = sum(e.nbytes for e in run.trace.where(kind="send") if e.span == "step") / 2       # of two steps
+    units = (
+        VirtualWorld(N)
+        .run(
+            lambda comm: [
+                (f.shard.requires_grad, f.N * len(f.shard))
+                for u in units_of(Net(), comm, every_child)
+                for f in u.flats
+            ]
+        )
+        .results[0]
+    )
+    trained, frozen = (
+        sum(length for kind, length in units if kind is wanted) for wanted in (True, False)
+    )
+    sent = (
+        sum(e.nbytes for e in run.trace.where(kind="send") if e.span == "step") / 2
+    )  # of two steps
     gathers_of_frozen = 2 * k * frozen if way is Zero3 else 0
     assert sent == (N - 1) * 4 * (times(k) * trained + gathers_of_frozen)
 
 
 def test_the_padded_parameters_are_little_more_than_the_parameters():
-    units = VirtualWorld(3).run(lambda comm: [f.N * len(f.shard) for u in units_of(Net(), comm, every_child) for f in u.flats]).results[0]
+    units = (
+        VirtualWorld(3)
+        .run(
+            lambda comm: [
+                f.N * len(f.shard) for u in units_of(Net(), comm, every_child) for f in u.flats
+            ]
+        )
+        .results[0]
+    )
     count = sum(p.numel() for p in Net().parameters())
     assert count <= sum(units) < count + 3 * len(units)
 
@@ -185,13 +229,19 @@ def held(way, comm):
     model, (x, y) = Net(), tokens()
     zero = way(model, comm, adam)
     most = [0]
+
     def look(*_):
-        most[0] = max(most[0], sum(f.whole.untyped_storage().nbytes() for u in zero.units for f in u.flats))
+        most[0] = max(
+            most[0], sum(f.whole.untyped_storage().nbytes() for u in zero.units for f in u.flats)
+        )
+
     for block in model.blocks:
         block.register_forward_hook(look)
     loss_of(zero, x, y).backward()
     zero.reduce_gradients() if way is not Zero1 else None
-    gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None) + sum(s.grad.nbytes for s in zero.shards if s.grad is not None)
+    gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None) + sum(
+        s.grad.nbytes for s in zero.shards if s.grad is not None
+    )
     zero.step()
     state = sum(t.nbytes for s in zero.optimizer.state.values() for t in s.values() if t.dim())
     parameters = sum(f.whole.untyped_storage().nbytes() for u in zero.units for f in u.flats)
@@ -202,10 +252,16 @@ def test_each_stage_shards_one_thing_more():
     N = 4
     P = 4 * sum(p.numel() for p in Net().parameters())
     trained = 4 * sum(p.numel() for p in Net().parameters() if p.requires_grad)
-    pad = 4 * N * 5                                         # less than one element a rank in each of five vectors
+    pad = 4 * N * 5  # less than one element a rank in each of five vectors
     one, two, three = (VirtualWorld(N).run(held, way).results[1] for way in WAYS)
-    for stage, parameters, gradients in ((one, P, trained), (two, P, trained / N), (three, 0, trained / N)):
-        assert stage[0] == pytest.approx(parameters, abs=pad) and stage[1] == pytest.approx(gradients, abs=pad)
+    for stage, parameters, gradients in (
+        (one, P, trained),
+        (two, P, trained / N),
+        (three, 0, trained / N),
+    ):
+        assert stage[0] == pytest.approx(parameters, abs=pad) and stage[1] == pytest.approx(
+            gradients, abs=pad
+        )
         assert stage[2] == pytest.approx(2 * trained / N, abs=2 * pad)
     largest = 4 * max(sum(p.numel() for p in m.parameters()) for m in Net().blocks) + pad
     assert one[3] == two[3] == pytest.approx(P, abs=pad) and three[3] <= 2 * largest + 4 * 30
@@ -214,7 +270,11 @@ def test_each_stage_shards_one_thing_more():
 def eight_layers(way, comm):
     """Two steps of layers that are computed at once and reduced slowly."""
     torch.manual_seed(0)
-    zero = way(torch.nn.Sequential(*(torch.nn.Linear(64, 64) for _ in range(8))), comm, lambda ps: torch.optim.SGD(ps, lr=0.1))
+    zero = way(
+        torch.nn.Sequential(*(torch.nn.Linear(64, 64) for _ in range(8))),
+        comm,
+        lambda ps: torch.optim.SGD(ps, lr=0.1),
+    )
     for name in ("first", "second"):
         with comm.span(name):
             zero(torch.ones(2, 64)).sum().backward()
@@ -235,7 +295,12 @@ def precise(way, comm):
     out = zero(x[own])
     torch.nn.functional.cross_entropy(out.float(), y[own]).backward()
     zero.step()
-    return out.dtype, {s.dtype for s in zero.shards}, {t.dtype for s in zero.optimizer.state.values() for t in s.values()}, zero.full_state_dict()
+    return (
+        out.dtype,
+        {s.dtype for s in zero.shards},
+        {t.dtype for s in zero.optimizer.state.values() for t in s.values()},
+        zero.full_state_dict(),
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -243,12 +308,23 @@ def test_computing_in_bfloat16_keeps_master_weights_and_state_in_float32(way):
     for out, shards, state, whole in VirtualWorld(2).run(precise, way).results:
         assert (out, shards, state) == (torch.bfloat16, {torch.float32}, {torch.float32})
         assert all(t.dtype == torch.float32 for t in whole.values())
-        expected = alone(steps=1)                            # AdamW's first step has the size of its rate, whatever the gradient
+        expected = alone(
+            steps=1
+        )  # AdamW's first step has the size of its rate, whatever the gradient
         assert sum((whole[n] - expected[n]).abs().mean() for n in expected) / len(expected) < 0.02
 
 
 def test_a_tied_parameter_belongs_to_the_root_and_stays_one():
-    names = VirtualWorld(2).run(lambda comm: [(u.name, len([p for f in u.flats for p in f.parts])) for u in units_of(Net(), comm, every_child)]).results[0]
+    names = (
+        VirtualWorld(2)
+        .run(
+            lambda comm: [
+                (u.name, len([p for f in u.flats for p in f.parts]))
+                for u in units_of(Net(), comm, every_child)
+            ]
+        )
+        .results[0]
+    )
     assert names == [("", 1), ("blocks.0", 4), ("blocks.1", 4), ("blocks.2", 4)]
     found = VirtualWorld(2).run(train, Zero3).results[0]
     assert torch.equal(found["embed.weight"], found["head.weight"])
@@ -288,13 +364,19 @@ def choose(model, x, passes, own=slice(None)):
 @pytest.mark.parametrize("passes", [(0, 0), (0, 1, 2), (2, 0, 1, 2)])
 @pytest.mark.parametrize("way", WAYS)
 def test_microbatches_may_leave_parameters_without_a_gradient(way, passes):
-    x, alone, sgd = torch.randn(8, 5, generator=torch.Generator().manual_seed(6)), Chosen(), lambda ps: torch.optim.SGD(ps, lr=0.1)
+    x, alone, sgd = (
+        torch.randn(8, 5, generator=torch.Generator().manual_seed(6)),
+        Chosen(),
+        lambda ps: torch.optim.SGD(ps, lr=0.1),
+    )
+
     def sharded(comm):
         zero = way(Chosen(), comm, sgd)
         for _ in range(2):
             choose(zero, x, passes, torch.arange(8).chunk(comm.world_size)[comm.rank])
             zero.step()
         return zero.full_state_dict()
+
     optimizer = sgd(alone.parameters())
     for _ in range(2):
         optimizer.zero_grad()
@@ -305,12 +387,20 @@ def test_microbatches_may_leave_parameters_without_a_gradient(way, passes):
 
 @pytest.mark.parametrize("way", [Zero1, Zero2])
 def test_another_layer_on_each_rank_is_the_mean_over_ranks(way):
-    x, alone, sgd = torch.randn(4, 5, generator=torch.Generator().manual_seed(6)), Chosen(), lambda ps: torch.optim.SGD(ps, lr=0.1)
+    x, alone, sgd = (
+        torch.randn(4, 5, generator=torch.Generator().manual_seed(6)),
+        Chosen(),
+        lambda ps: torch.optim.SGD(ps, lr=0.1),
+    )
+
     def sharded(comm):
-        zero = way(Chosen(), comm, sgd, is_unit=lambda name, module: isinstance(module, torch.nn.Linear))
+        zero = way(
+            Chosen(), comm, sgd, is_unit=lambda name, module: isinstance(module, torch.nn.Linear)
+        )
         choose(zero, x, [comm.rank])
         zero.step()
         return zero.full_state_dict()
+
     for which in range(3):
         ((alone(x, which) ** 2).mean() / 3).backward()
     sgd(alone.parameters()).step()
@@ -329,7 +419,11 @@ class Nested(torch.nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(7)
-        self.named, self.rnn, self.head = Named(), torch.nn.LSTM(5, 4, batch_first=True), torch.nn.Linear(4, 6)
+        self.named, self.rnn, self.head = (
+            Named(),
+            torch.nn.LSTM(5, 4, batch_first=True),
+            torch.nn.Linear(4, 6),
+        )
 
     def forward(self, tokens):
         x = torch.nn.functional.one_hot(tokens, 5 + 1)[..., :5].float()
@@ -377,6 +471,7 @@ def fsdp(kind, how, comm):
     """torch's fully_shard with the same units."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
+
     model, (x, y) = Untied(), tokens()
     mesh = init_device_mesh("cpu", (comm.world_size,))
     for block in model.blocks:
@@ -399,7 +494,11 @@ class Untied(torch.nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(4)
-        self.embed, self.blocks, self.head = torch.nn.Embedding(6, 5), torch.nn.ModuleList(Block() for _ in range(3)), torch.nn.Linear(5, 6)
+        self.embed, self.blocks, self.head = (
+            torch.nn.Embedding(6, 5),
+            torch.nn.ModuleList(Block() for _ in range(3)),
+            torch.nn.Linear(5, 6),
+        )
 
     def forward(self, x):
         x = self.embed(x)
@@ -411,6 +510,7 @@ class Untied(torch.nn.Module):
 def zero_optimizer(kind, how, comm):
     """torch's ZeroRedundancyOptimizer under its DDP."""
     from torch.distributed.optim import ZeroRedundancyOptimizer
+
     model, (x, y) = Untied(), tokens()
     wrapped = torch.nn.parallel.DistributedDataParallel(model)
     optimizer, losses = ZeroRedundancyOptimizer(model.parameters(), kind, **how), []
@@ -425,7 +525,11 @@ def zero_optimizer(kind, how, comm):
 
 
 def ours(way, kind, how, comm):
-    zero, (x, y), losses = way(Untied(), comm, lambda parameters: kind(parameters, **how)), tokens(), []
+    zero, (x, y), losses = (
+        way(Untied(), comm, lambda parameters: kind(parameters, **how)),
+        tokens(),
+        [],
+    )
     own = torch.arange(12).chunk(comm.world_size)[comm.rank]
     for _ in range(3):
         loss = loss_of(zero, x[own], y[own])
@@ -435,12 +539,17 @@ def ours(way, kind, how, comm):
     return losses, zero.full_state_dict()
 
 
-@pytest.mark.parametrize("kind, how", [(torch.optim.AdamW, {"lr": 0.05, "weight_decay": 0.1}), (torch.optim.SGD, {"lr": 0.5})])     # SGD sees a gradient's size
+@pytest.mark.parametrize(
+    "kind, how",
+    [(torch.optim.AdamW, {"lr": 0.05, "weight_decay": 0.1}), (torch.optim.SGD, {"lr": 0.5})],
+)  # SGD sees a gradient's size
 @pytest.mark.parametrize("theirs", [fsdp, zero_optimizer])
 def test_the_same_losses_and_weights_as_torchs_own(worlds, theirs, kind, how):
     expected = worlds(2).run(theirs, kind, how).results
     for way in WAYS:
-        for (losses, weights), (their_losses, their_weights) in zip(worlds(2).run(ours, way, kind, how).results, expected):
+        for (losses, weights), (their_losses, their_weights) in zip(
+            worlds(2).run(ours, way, kind, how).results, expected
+        ):
             assert losses == pytest.approx(their_losses, rel=1e-5)
             assert_same(weights, their_weights, rtol=1e-4, atol=1e-5)
 
@@ -451,5 +560,5 @@ def test_an_optimizer_that_looks_at_whole_layers_is_refused(way, name):
     if not hasattr(torch.optim, name):
         pytest.skip(f"this torch has no {name}")
     make = getattr(torch.optim, name)
-    with pytest.raises(RankError, match="each element by itself|2D"):      # Muon itself refuses vectors
+    with pytest.raises(RankError, match="each element by itself|2D"):  # Muon itself refuses vectors
         VirtualWorld(2).run(lambda comm: way(Net(), comm, make) and None)

@@ -19,7 +19,9 @@ def test_every_gradient_once_in_backward_order_and_no_bucket_too_full(sizes, cap
     filled = buckets(sizes, capacity)
     assert [i for bucket in filled for i in bucket] == list(reversed(range(len(sizes))))
     assert all(sum(sizes[i] for i in bucket) <= capacity or len(bucket) == 1 for bucket in filled)
-    assert all(sum(sizes[i] for i in a) + sizes[b[0]] > capacity for a, b in zip(filled, filled[1:]))
+    assert all(
+        sum(sizes[i] for i in a) + sizes[b[0]] > capacity for a, b in zip(filled, filled[1:])
+    )
 
 
 def test_a_bucket_holds_something():

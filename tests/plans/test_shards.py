@@ -15,4 +15,6 @@ def test_ten_elements_over_four_ranks():
 def test_shards_meet_and_padding_is_less_than_one_element_a_rank(count, N):
     bounds = [shard_bounds(count, N, rank) for rank in range(N)]
     assert all(a[1] == b[0] for a, b in zip(bounds, bounds[1:]))
-    assert count <= bounds[-1][1] < count + N and {stop - start for start, stop in bounds} == {shard_length(count, N)}
+    assert count <= bounds[-1][1] < count + N and {stop - start for start, stop in bounds} == {
+        shard_length(count, N)
+    }

@@ -1,6 +1,6 @@
 """A torch.cuda that is none: a queue which is busy for as long as it is told, and events on it.
 
-    cuda.work(0.05)      the "GPU" gets 50 ms of work, and the program goes on at once
+cuda.work(0.05)      the "GPU" gets 50 ms of work, and the program goes on at once
 """
 
 import time
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import torch.distributed as dist
 
-from minidl.runtime.gpu import Gpu
-from minidl.runtime.native import FOREVER
-from minidl.runtime.nccl import Wires
+from minidl.runtime.gpu.gpu_clock import Gpu
+from minidl.runtime.gpu.nccl import Wires
+from minidl.runtime.processes.process_group import FOREVER
 
 
 class FakeCuda:
@@ -69,7 +69,9 @@ class GlooWires(Wires):
 
     def group(self, name, rank, size):
         self.made += 1
-        return dist.ProcessGroupGloo(dist.PrefixStore(f"wire {name}", self.store), rank, size, FOREVER)
+        return dist.ProcessGroupGloo(
+            dist.PrefixStore(f"wire {name}", self.store), rank, size, FOREVER
+        )
 
     def abort(self):
         self.aborted = True
@@ -78,7 +80,7 @@ class GlooWires(Wires):
 def with_fake_gpu(comm):
     """Give this rank a fake GPU until its World connects it again; returns the FakeCuda. For a TracedComm of a World."""
     inner = comm.inner
-    while not hasattr(inner, "node"):                                  # faults are wrapped around it
+    while not hasattr(inner, "node"):  # faults are wrapped around it
         inner = inner.inner
     node = inner.node
     if node.gpu is None:

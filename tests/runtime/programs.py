@@ -52,6 +52,7 @@ def _lines(own, indent):
 
 # ---- making programs -------------------------------------------------------------------------------------------------
 
+
 def random_program(seed, world_size):
     """The program of this seed. Those in which ranks disagree on a collective are left to other tests."""
     for attempt in range(1000):
@@ -69,7 +70,9 @@ def random_program(seed, world_size):
 
 def plan(rng, n):
     """Legal code for n ranks: the same events in one order for all, waited for at once, later, or by the end."""
-    comms = [tuple(range(n))] * 2 + [tuple(rng.sample(range(n), rng.randint(2, n))) for _ in range(rng.randint(0, 2))]
+    comms = [tuple(range(n))] * 2 + [
+        tuple(rng.sample(range(n), rng.randint(2, n))) for _ in range(rng.randint(0, 2))
+    ]
     code, due = [[] for _ in range(n)], [[] for _ in range(n)]
     for event in range(rng.randint(3, 9)):
         members, later = rng.choice(comms), rng.random() < 0.35
@@ -77,15 +80,29 @@ def plan(rng, n):
             bodies = [[] for _ in range(n)]
             for k in range(rng.randint(1, 3)):
                 for rank, ops in random_event(rng, members).items():
-                    bodies[rank] += [("start", f"b{event}{k}", members, ops), ("wait", f"b{event}{k}")]
-            step, later = {rank: ("background", f"w{event}", members, tuple(bodies[rank])) for rank in members}, True
+                    bodies[rank] += [
+                        ("start", f"b{event}{k}", members, ops),
+                        ("wait", f"b{event}{k}"),
+                    ]
+            step, later = (
+                {
+                    rank: ("background", f"w{event}", members, tuple(bodies[rank]))
+                    for rank in members
+                },
+                True,
+            )
         else:
-            step = {rank: ("start", f"w{event}", members, ops) for rank, ops in random_event(rng, members).items()}
+            step = {
+                rank: ("start", f"w{event}", members, ops)
+                for rank, ops in random_event(rng, members).items()
+            }
         for rank, instruction in step.items():
             code[rank].append(instruction)
             due[rank].append(instruction[1])
             while due[rank] and (not later or rng.random() < 0.4):
-                code[rank].append(("wait", due[rank].pop(-1 if not later else rng.randrange(len(due[rank])))))
+                code[rank].append(
+                    ("wait", due[rank].pop(-1 if not later else rng.randrange(len(due[rank]))))
+                )
     for rank in range(n):
         code[rank] += [("wait", handle) for handle in due[rank] if rng.random() < 0.9]
     return code
@@ -93,7 +110,9 @@ def plan(rng, n):
 
 def random_event(rng, members):
     """What the ranks post in one matched event: {rank: ops}."""
-    kind = rng.choice(("message", "message", "pair", "ring", "fan in", "fan out", "native", "native"))
+    kind = rng.choice(
+        ("message", "message", "pair", "ring", "fan in", "fan out", "native", "native")
+    )
     if kind == "native":
         name = rng.choice(NATIVES[:3] * 3 + NATIVES)
         return {rank: (("native", name, 0),) for rank in members}
@@ -101,11 +120,19 @@ def random_event(rng, members):
     if kind == "message":
         return {hub: (("send", others[0], 0),), others[0]: (("recv", hub),)}
     if kind == "pair":
-        return {hub: (("send", others[0], 0), ("recv", others[0])), others[0]: (("send", hub, 0), ("recv", hub))}
+        return {
+            hub: (("send", others[0], 0), ("recv", others[0])),
+            others[0]: (("send", hub, 0), ("recv", hub)),
+        }
     if kind == "ring":
-        return {r: (("recv", members[i - 1]), ("send", members[(i + 1) % len(members)], 0)) for i, r in enumerate(members)}
+        return {
+            r: (("recv", members[i - 1]), ("send", members[(i + 1) % len(members)], 0))
+            for i, r in enumerate(members)
+        }
     one, many = (("recv",), ("send", hub, 0)) if kind == "fan in" else (("send", 0), ("recv", hub))
-    return {hub: tuple((one[0], rank, *one[1:]) for rank in others)} | {rank: (many,) for rank in others}
+    return {hub: tuple((one[0], rank, *one[1:]) for rank in others)} | {
+        rank: (many,) for rank in others
+    }
 
 
 def with_mistake(code, rng):
@@ -114,7 +141,7 @@ def with_mistake(code, rng):
         rank = rng.randrange(len(code))
         changed = mistake(rank, list(code[rank]), rng)
         if changed is not None and _legal(changed):
-            return [*code[:rank], changed, *code[rank + 1:]]
+            return [*code[:rank], changed, *code[rank + 1 :]]
 
 
 def mistake(rank, own, rng):
@@ -125,29 +152,61 @@ def mistake(rank, own, rng):
     what, handle, *rest = own[i]
     if what == "background":
         body = mistake(rank, list(rest[1]), rng)
-        return None if body is None or not _legal(body) else [*own[:i], (what, handle, rest[0], tuple(body)), *own[i + 1:]]
-    kind = rng.choice(("swap", "swap", "move", "move", "delete", "return", "repeat", "retarget", "retarget", "flip", "unbundle", "forget", "stray"))
+        return (
+            None
+            if body is None or not _legal(body)
+            else [*own[:i], (what, handle, rest[0], tuple(body)), *own[i + 1 :]]
+        )
+    kind = rng.choice(
+        (
+            "swap",
+            "swap",
+            "move",
+            "move",
+            "delete",
+            "return",
+            "repeat",
+            "retarget",
+            "retarget",
+            "flip",
+            "unbundle",
+            "forget",
+            "stray",
+        )
+    )
     if kind in ("swap", "move"):
         own.insert((i + 1) % len(own) if kind == "swap" else rng.randrange(len(own)), own.pop(i))
         return own
     if kind == "forget" and what == "wait":
-        return [*own[:i], *own[i + 1:]]
+        return [*own[:i], *own[i + 1 :]]
     if kind == "return" and rng.random() < 0.5:
         return own[:i]
     if what != "start":
         return None
     members, ops = rest
-    if kind == "stray":                                         # posted once more, and nobody waits
+    if kind == "stray":  # posted once more, and nobody waits
         at = rng.choice((i + 1, len(own), len(own)))
         return [*own[:at], (what, handle + "'", members, ops), *own[at:]]
     k = rng.randrange(len(ops))
     if kind == "delete":
         return [x for x in own if x[1] != handle]
     if kind == "repeat":
-        return [*own[:i + 1], (what, handle + "'", members, ops), ("wait", handle + "'"), *own[i + 1:]]
-    if kind == "unbundle" and len(ops) > 1:                     # an exchange becomes a send, then a receive
-        parts = [[(what, f"{handle}.{j}", members, (op,)), ("wait", f"{handle}.{j}")] for j, op in enumerate(ops)]
-        return [*own[:i], *sum(rng.sample(parts, len(parts)), []), *(x for x in own[i + 1:] if x[1] != handle)]
+        return [
+            *own[: i + 1],
+            (what, handle + "'", members, ops),
+            ("wait", handle + "'"),
+            *own[i + 1 :],
+        ]
+    if kind == "unbundle" and len(ops) > 1:  # an exchange becomes a send, then a receive
+        parts = [
+            [(what, f"{handle}.{j}", members, (op,)), ("wait", f"{handle}.{j}")]
+            for j, op in enumerate(ops)
+        ]
+        return [
+            *own[:i],
+            *sum(rng.sample(parts, len(parts)), []),
+            *(x for x in own[i + 1 :] if x[1] != handle),
+        ]
     if ops[k][0] == "native":
         return None
     if kind == "retarget":
@@ -157,7 +216,7 @@ def mistake(rank, own, rng):
         changed = ("recv", ops[k][1]) if ops[k][0] == "send" else ("send", ops[k][1], 0)
     else:
         return None
-    return [*own[:i], (what, handle, members, (*ops[:k], changed, *ops[k + 1:])), *own[i + 1:]]
+    return [*own[:i], (what, handle, members, (*ops[:k], changed, *ops[k + 1 :])), *own[i + 1 :]]
 
 
 def _legal(own):
@@ -176,17 +235,21 @@ def finished(code, rng):
 
     def finish(own):
         for what, handle, *rest in own:
-            if rng.random() < 0.2:                              # 80 ms is longer than one look of the detector
+            if rng.random() < 0.2:  # 80 ms is longer than one look of the detector
                 yield "spin", rng.choice((20, 200, 200, 1000, 1000, 4000) * 3 + (20_000, 80_000))
             if what == "start":
-                rest[1] = tuple(op if op[0] == "recv" else (*op[:2], next(values)) for op in rest[1])
+                rest[1] = tuple(
+                    op if op[0] == "recv" else (*op[:2], next(values)) for op in rest[1]
+                )
             elif what == "background":
                 rest[1] = tuple(finish(rest[1]))
             yield (what, handle, *rest)
+
     return tuple(tuple(finish(own)) for own in code)
 
 
 # ---- the model -------------------------------------------------------------------------------------------------------
+
 
 class Outcome(NamedTuple):
     """How a program ends.
@@ -204,16 +267,29 @@ class Outcome(NamedTuple):
 
     def supported(self, ranks, leftovers_only=False):
         """The threads of `ranks` that are stuck even if all others could still move: (rank, thread) pairs."""
-        stuck = {(r, t) for r in ranks for t, (left, _) in self.threads.get(r, {}).items() if left or not leftovers_only}
+        stuck = {
+            (r, t)
+            for r in ranks
+            for t, (left, _) in self.threads.get(r, {}).items()
+            if left or not leftovers_only
+        }
         while True:
-            free = {(r, t) for r, t in stuck if not any(self._dead(need, r, stuck) for need in self.threads[r][t][1])}
+            free = {
+                (r, t)
+                for r, t in stuck
+                if not any(self._dead(need, r, stuck) for need in self.threads[r][t][1])
+            }
             if not free:
                 return stuck
             stuck -= free
 
     def _dead(self, need, rank, stuck):
         what, name = need
-        return (rank, name) in stuck if what == "thread" else all((name, t) in stuck for t in self.threads.get(name, {}))
+        return (
+            (rank, name) in stuck
+            if what == "thread"
+            else all((name, t) in stuck for t in self.threads.get(name, {}))
+        )
 
 
 def model(program):
@@ -226,9 +302,13 @@ class _Net:
 
     def __init__(self, program):
         self.program = program
-        self.posted = defaultdict(list)             # (comm, from, to, "send" or "recv") or (comm, rank) -> values
+        self.posted = defaultdict(
+            list
+        )  # (comm, from, to, "send" or "recv") or (comm, rank) -> values
         self.results = [{} for _ in program.code]
-        self.queues = [{} for _ in program.code]    # rank -> lane -> jobs not begun; a lane is a communicator's members
+        self.queues = [
+            {} for _ in program.code
+        ]  # rank -> lane -> jobs not begun; a lane is a communicator's members
         self.outstanding = [[] for _ in program.code]
         self.moves, self.mismatch = 0, False
 
@@ -278,7 +358,12 @@ class _Net:
                 handles[handle] = [self.post(rank, (rest[0], twin), op) for op in rest[1]]
                 self.outstanding[rank] += handles[handle]
             elif what == "background":
-                job = handles[handle] = {"body": rest[1], "results": {}, "over": False, "lane": rest[0]}
+                job = handles[handle] = {
+                    "body": rest[1],
+                    "results": {},
+                    "over": False,
+                    "lane": rest[0],
+                }
                 self.queues[rank].setdefault(rest[0], []).append(job)
             elif what == "wait" and isinstance(handles[handle], dict):
                 yield from self.job_ends(handles[handle])
@@ -286,7 +371,9 @@ class _Net:
             elif what == "wait":
                 for part in handles[handle]:
                     yield from self.part_ends(part)
-                results[handle] = [value for part in handles[handle] for value in self.received(part)]
+                results[handle] = [
+                    value for part in handles[handle] for value in self.received(part)
+                ]
 
     def post(self, rank, comm, op):
         if op[0] == "native":
@@ -296,7 +383,7 @@ class _Net:
         self.posted[entry].append(op)
         number = len(self.posted[entry]) - 1
         if op[0] == "native":
-            others = [self.posted[comm, r][number:number + 1] for r in comm[0]]
+            others = [self.posted[comm, r][number : number + 1] for r in comm[0]]
             self.mismatch |= any(other and other[0][1] != op[1] for other in others)
         return (rank, comm, op, number)
 
@@ -319,7 +406,11 @@ class _Net:
         self.moves += 1
 
     def needs(self, waited):
-        return [("thread", waited["lane"])] if isinstance(waited, dict) else [("rank", r) for r in self.missing(waited)]
+        return (
+            [("thread", waited["lane"])]
+            if isinstance(waited, dict)
+            else [("rank", r) for r in self.missing(waited)]
+        )
 
     def received(self, part):
         """What a wait for this op returns: a list of tensors, as lists of numbers."""
@@ -329,7 +420,9 @@ class _Net:
             return []
         if op[0] == "recv":
             return [numbers(self.posted[comm, op[1], rank, "send"][number][2], width)]
-        inputs = [numbers(self.posted[comm, r][number][2], native_rows(op[1], n) * width) for r in members]
+        inputs = [
+            numbers(self.posted[comm, r][number][2], native_rows(op[1], n) * width) for r in members
+        ]
         mine = slice(members.index(rank) * width, (members.index(rank) + 1) * width)
         if op[1] == "all_gather":
             return [sum(inputs, [])]

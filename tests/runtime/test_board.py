@@ -2,7 +2,7 @@
 
 import pytest
 
-from minidl.runtime.board import CHANNELS, DEPTH, Board
+from minidl.runtime.processes.board import CHANNELS, DEPTH, Board
 
 
 @pytest.fixture
@@ -21,7 +21,16 @@ def test_a_descriptor_is_read_by_the_other_side(boards):
         writer.open(1, 77).post(number, (code, 1, 2, 3, 4), 9)
     channel = reader.find(1, 77)
     assert reader.count(1, 77) == channel.count() == 2
-    assert channel.read(0) == (1, 5, 1, 2, 3, 4, 9, 0) and channel.read(1) == (2, 6, 1, 2, 3, 4, 9, 0)
+    assert channel.read(0) == (1, 5, 1, 2, 3, 4, 9, 0) and channel.read(1) == (
+        2,
+        6,
+        1,
+        2,
+        3,
+        4,
+        9,
+        0,
+    )
     assert channel.read(2) is None and reader.find(2, 77) is None and reader.find(1, 78) is None
 
 
@@ -32,7 +41,7 @@ def test_channels_are_apart_and_old_descriptors_are_given_up(boards):
         writer.open(0, 1).post(number, (number, 0, 0, 0, 0), 0)
     writer.open(0, 2).post(0, (-1, 0, 0, 0, 0), 0)
     one, two = reader.find(0, 1), reader.find(0, 2)
-    assert one.read(2) is None                                # overwritten
+    assert one.read(2) is None  # overwritten
     assert one.read(3)[1] == 3 and one.read(DEPTH + 2)[1] == DEPTH + 2
     assert two.read(0)[1] == -1
 
@@ -51,7 +60,11 @@ def test_a_new_run_forgets_the_old_one(boards):
 def test_the_version_never_repeats(boards):
     writer, reader = boards
     seen = [reader.version(1)]
-    for act in (lambda: writer.bump(1), lambda: writer.open(1, 1).post(0, (0,) * 5, 0), lambda: writer.bump(1)):
+    for act in (
+        lambda: writer.bump(1),
+        lambda: writer.open(1, 1).post(0, (0,) * 5, 0),
+        lambda: writer.bump(1),
+    ):
         act()
         seen.append(reader.version(1))
     assert len(set(seen)) == 4 and reader.version(0) == 0
@@ -62,7 +75,9 @@ def test_file_names_travel(boards):
     index = writer.file_index(2, "/tmp/ipykernel/ünï.py")
     assert reader.file_name(2, index) == "/tmp/ipykernel/ünï.py"
     assert writer.file_index(2, "/tmp/ipykernel/ünï.py") == index
-    assert all(writer.file_index(2, f"{i}.py") is not None for i in range(200))      # more than there is room for
+    assert all(
+        writer.file_index(2, f"{i}.py") is not None for i in range(200)
+    )  # more than there is room for
 
 
 def test_too_many_channels_is_an_error_in_words(boards):

@@ -61,8 +61,19 @@ class Script:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self.log = open(folder / "log", "w+")
         self.process = subprocess.Popen(
-            [sys.executable, *arguments, str(file)], cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            env={**os.environ, census.TOKEN: self.token, "TMPDIR": str(self.folder), "PYTHONPATH": path, **environment})
+            [sys.executable, *arguments, str(file)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env={
+                **os.environ,
+                census.TOKEN: self.token,
+                "TMPDIR": str(self.folder),
+                "PYTHONPATH": path,
+                **environment,
+            },
+        )
 
     def words(self):
         """What it wrote to its output."""
@@ -71,10 +82,14 @@ class Script:
 
     def hears(self, word, seconds=60):
         """Wait until the script says this word."""
+
         def said():
-            assert self.process.poll() is None, f"the script ended before it said {word!r}:\n{self.words()}"
+            assert self.process.poll() is None, (
+                f"the script ended before it said {word!r}:\n{self.words()}"
+            )
             ready, _, _ = select.select([self.pipe], [], [], 0.05)
             return ready and os.read(self.pipe, 1000)
+
         said_words = census.eventually(said, seconds, f"the script says {word!r}")
         assert said_words.decode().strip() == word, said_words
 
@@ -103,6 +118,7 @@ def script(tmp_path):
     def start(code, *arguments, **environment):
         started.append(Script(tmp_path, code, *arguments, **environment))
         return started[-1]
+
     yield start
     for one in started:
         one.close()
@@ -147,27 +163,40 @@ def test_an_interrupted_script_leaves_nothing(script):
 
 
 ENDINGS = {
-    "exception, many worlds, none closed": ("""
+    "exception, many worlds, none closed": (
+        """
 for n in (1, 2, 3, 2, 1):
     world = World(n)
     assert world.run(rank).results == list(range(n))
-1 / 0""", 1),
-    "sys.exit during a run": ("""
+1 / 0""",
+        1,
+    ),
+    "sys.exit during a run": (
+        """
 world, at_work = World(2), threading.Event()
 threading.Thread(target=world.run, args=(endless,), daemon=True).start()
 during(world, at_work.set)
 assert at_work.wait(30)
-sys.exit(3)""", 3),
-    "os._exit during a run": ("world = World(2)\nduring(world, os._exit, 5)\nworld.run(endless)", 5),
-    "a fork that ends first": ("""
+sys.exit(3)""",
+        3,
+    ),
+    "os._exit during a run": (
+        "world = World(2)\nduring(world, os._exit, 5)\nworld.run(endless)",
+        5,
+    ),
+    "a fork that ends first": (
+        """
 world = World(2)
 child = os.fork()
 if child == 0:
     sys.exit(7)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 assert world.run(rank).results == [0, 1]         # the child's exit closed nothing of its parent's
-""", 0),
-    "the zygote killed": ("""
+""",
+        0,
+    ),
+    "the zygote killed": (
+        """
 world = World(2)
 os.kill(world._launcher.process.pid, signal.SIGKILL)
 try:
@@ -176,10 +205,15 @@ except MinidlError as error:
     assert "Make a new World" in str(error), error
 else:
     raise AssertionError("no error")
-assert World(2).run(rank).results == [0, 1]""", 0),
-    "spawned": ("""
+assert World(2).run(rank).results == [0, 1]""",
+        0,
+    ),
+    "spawned": (
+        """
 world = World(2, start="spawn")
-assert world.run(rank).results == [0, 1]""", 0),
+assert world.run(rank).results == [0, 1]""",
+        0,
+    ),
 }
 
 
@@ -209,11 +243,17 @@ subprocess.Popen([sys.executable, "-c", "import time; name = 'minidl.runtime'; t
 say("ready")
 threading.Event().wait(60)""")
     running.hears("ready")
-    (process,) = census.eventually(lambda: census.processes(running.token), 10, "the process is seen")
+    (process,) = census.eventually(
+        lambda: census.processes(running.token), 10, "the process is seen"
+    )
     assert not census.strays(running.token), "its parent lives"
     running.process.kill()
     running.process.wait(10)
-    census.eventually(lambda: any("orphan" in line for line in census.strays(running.token)), 3, "it is an orphan now")
+    census.eventually(
+        lambda: any("orphan" in line for line in census.strays(running.token)),
+        3,
+        "it is an orphan now",
+    )
     os.kill(process.pid, signal.SIGKILL)
     census.gone(running.token)
     (running.folder / "minidl-x" / "world-y").mkdir(parents=True)

@@ -16,6 +16,7 @@ SIZES = [1, 2, 3, 4, 7]
 def test_exchange_moves_around_the_ring(either, n):
     def shift(comm):
         return comm.exchange(torch.tensor([float(comm.rank)]), to=comm.right, source=comm.left)
+
     run = either(n).run(shift)
     assert [int(x) for x in run.results] == [(r - 1) % n for r in range(n)]
     assert run.trace.sent() == ([1] * n if n > 1 else [0])
@@ -30,6 +31,7 @@ def test_barrier_costs_log2_messages_and_holds_everybody(either, n):
             before = comm.now()
         comm.barrier()
         return before, comm.now()
+
     run = either(n).run(wait)
     assert run.trace.sent() == [math.ceil(math.log2(n))] * n and run.trace.sent("nbytes") == [0] * n
     entered, left = zip(*run.results)
@@ -43,16 +45,30 @@ def test_messages_between_two_ranks_keep_their_order(either):
             return [work.wait() for work in works] and None
         works = [comm.start([Recv(torch.tensor([0]), source=0)]) for _ in range(50)]
         return [int(work.wait()[0]) for work in reversed(works)][::-1]
+
     assert either(2).run(stream).results[1] == list(range(50))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8,
-                                   torch.bool, torch.complex64])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        torch.float64,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.uint8,
+        torch.bool,
+        torch.complex64,
+    ],
+)
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3, 1), (1, 2, 1, 2, 1, 2)])
 def test_every_dtype_and_shape_travels(either, dtype, shape):
     x = (torch.arange(math.prod(shape)).reshape(shape) % 2).to(dtype)
+
     def pair(x, comm):
         return comm.exchange(x, to=comm.right, source=comm.left)
+
     for y in either(2).run(pair, x).results:
         assert y.dtype == dtype and y.shape == shape and torch.equal(x, y)
 
@@ -62,6 +78,7 @@ def test_a_strided_tensor_and_one_with_gradient_travel(either):
         x = torch.arange(6.0, requires_grad=True).reshape(2, 3).T
         y = comm.exchange(x, to=comm.right, source=comm.left)
         return torch.equal(x, y) and not y.requires_grad
+
     assert either(2).run(transposed).results == [True, True]
 
 
@@ -72,6 +89,7 @@ def test_recv_into_a_buffer_of_ones_own(either):
         buffer = torch.zeros(2, 4)
         (got,) = comm.start([Recv(torch.empty(4), 0, into=buffer[1])]).wait()
         return got.data_ptr() == buffer[1].data_ptr() and buffer.tolist()
+
     assert either(2).run(into).results[1] == [[0, 0, 0, 0], [0, 1, 2, 3]]
 
 
@@ -79,6 +97,7 @@ def test_waiting_twice_returns_the_same(either):
     def twice(comm):
         work = comm.start([Send(torch.ones(1), comm.right), Recv(torch.ones(1), comm.left)])
         return work.wait()[0] is work.wait()[0]
+
     assert either(2).run(twice).results == [True, True]
 
 
@@ -88,10 +107,13 @@ def test_groups_number_their_own_ranks_and_keep_messages_apart(either):
         back = comm.group(list(reversed(range(comm.world_size))))
         x = torch.tensor([comm.rank])
         works = [c.start([Send(x, c.right), Recv(x, c.left)]) for c in (comm, even, back)]
-        got = [int(work.wait()[0]) for work in reversed(works)][::-1]           # waited for in another order
+        got = [int(work.wait()[0]) for work in reversed(works)][::-1]  # waited for in another order
         return even.rank, even.world_size, back.rank, got
+
     run = either(4).run(halves)
-    assert run.results == [(r // 2, 2, 3 - r, [(r - 1) % 4, (r + 2) % 4, (r + 1) % 4]) for r in range(4)]
+    assert run.results == [
+        (r // 2, 2, 3 - r, [(r - 1) % 4, (r + 2) % 4, (r + 1) % 4]) for r in range(4)
+    ]
     assert set(run.trace.columns["comm"]) == {"world", "0,2", "1,3", "3,2,1,0"}
 
 
@@ -100,7 +122,12 @@ def test_a_group_of_a_group(either):
         if comm.rank == 0:
             return None
         inner = comm.group([3, 2, 1]).group([2, 0]) if comm.rank != 2 else None
-        return inner and (inner.rank, inner.members, int(inner.exchange(torch.tensor([comm.rank]), inner.right, inner.left)))
+        return inner and (
+            inner.rank,
+            inner.members,
+            int(inner.exchange(torch.tensor([comm.rank]), inner.right, inner.left)),
+        )
+
     assert either(4).run(nested).results == [None, (0, (1, 3), 3), None, (1, (1, 3), 1)]
 
 
@@ -109,6 +136,7 @@ def test_split_groups_by_color_in_the_order_of_key(either, n):
     def parity(comm):
         group = comm.split(color=comm.rank % 2, key=-comm.rank)
         return group.rank, group.members
+
     run = either(n).run(parity)
     for r, (rank, members) in enumerate(run.results):
         alike = [i for i in reversed(range(n)) if i % 2 == r % 2]
@@ -116,22 +144,33 @@ def test_split_groups_by_color_in_the_order_of_key(either, n):
     assert run.trace.sent() == [n - 1] * n and run.trace.sent("nbytes") == [16 * (n - 1)] * n
 
 
-@pytest.mark.parametrize("wrong, words", [([0, 0, 1], "distinct"), ([0, 9], "between 0 and 3"), ([0, 1], "not in group")])
+@pytest.mark.parametrize(
+    "wrong, words", [([0, 0, 1], "distinct"), ([0, 9], "between 0 and 3"), ([0, 1], "not in group")]
+)
 def test_wrong_groups_are_refused(either, wrong, words):
     def ask(comm):
         return comm.group(wrong) if comm.rank == 3 else None
+
     with pytest.raises(RankError, match=words) as error:
         either(4).run(ask)
     assert error.value.ranks == (3,)
 
 
-@pytest.mark.parametrize("op, words", [(Send(torch.ones(1), 0), "cannot send to itself"), (Recv(torch.ones(1), 5), "0 to 1"),
-                                       (Send(torch.ones(1), -1), "0 to 1"), ("hello", "takes Send, Recv and Native"),
-                                       (Recv(torch.ones(2), 1, into=torch.ones(3)), "into has shape")])
+@pytest.mark.parametrize(
+    "op, words",
+    [
+        (Send(torch.ones(1), 0), "cannot send to itself"),
+        (Recv(torch.ones(1), 5), "0 to 1"),
+        (Send(torch.ones(1), -1), "0 to 1"),
+        ("hello", "takes Send, Recv and Native"),
+        (Recv(torch.ones(2), 1, into=torch.ones(3)), "into has shape"),
+    ],
+)
 def test_wrong_ops_are_refused(either, op, words):
     def wrong(comm):
         if comm.rank == 0:
             comm.start([op])
+
     with pytest.raises(RankError, match=words):
         either(2).run(wrong)
 
@@ -141,32 +180,42 @@ def test_background_work_runs_beside_on_messages_of_its_own(either):
         for _ in range(comm.world_size - 1):
             x = comm.exchange(x, comm.right, comm.left)
         return x
+
     def both(comm):
         x = torch.tensor([comm.rank])
         jobs = [comm.background(ring, x + 10 * i) for i in range(3)]
         mine = ring(x, comm)
         return int(mine), [int(job.wait()) for job in jobs]
+
     run = either(3).run(both)
-    assert run.results == [((r + 1) % 3, [(r + 1) % 3 + 10 * i for i in range(3)]) for r in range(3)]
-    assert set(run.trace.columns["comm"]) == {"world", "world+1"} and set(run.trace.columns["thread"]) == {0, 1}
+    assert run.results == [
+        ((r + 1) % 3, [(r + 1) % 3 + 10 * i for i in range(3)]) for r in range(3)
+    ]
+    assert set(run.trace.columns["comm"]) == {"world", "world+1"} and set(
+        run.trace.columns["thread"]
+    ) == {0, 1}
 
 
 def test_what_background_work_returned_is_kept_by_who_waited_alone(either):
     def gone(comm):
         seen = []
+
         def make(comm):
             made = torch.ones(3)
             seen.append(weakref.ref(made))
             return made
-        for _ in range(2):                          # the second, so that no thread still has the first in hand
+
+        for _ in range(2):  # the second, so that no thread still has the first in hand
             comm.background(make).wait()
         return seen[0]() is None
+
     assert either(2).run(gone).results == [True, True]
 
 
 def test_an_error_in_the_background_is_told_even_if_nobody_waits(either):
     def fail(comm):
         comm.background(lambda: 1 / 0)
+
     with pytest.raises(RankError, match="ZeroDivisionError"):
         either(2).run(fail)
 
@@ -174,22 +223,34 @@ def test_an_error_in_the_background_is_told_even_if_nobody_waits(either):
 def test_native_collectives_equal_torch(worlds):
     def natives(comm):
         x = torch.arange(4.0) + comm.rank
+
         def native(*args, **kwargs):
             return comm.start([Native(*args, **kwargs)]).wait()
-        summed, = native("all_reduce", x.clone())
-        largest, = native("all_reduce", x.clone(), op="max")
-        gathered, = native("all_gather", x)
-        scattered, = native("reduce_scatter", x)
-        swapped, = native("all_to_all", x)
-        rooted, = native("broadcast", x.clone(), root=1)
+
+        (summed,) = native("all_reduce", x.clone())
+        (largest,) = native("all_reduce", x.clone(), op="max")
+        (gathered,) = native("all_gather", x)
+        (scattered,) = native("reduce_scatter", x)
+        (swapped,) = native("all_to_all", x)
+        (rooted,) = native("broadcast", x.clone(), root=1)
         reduced = native("reduce", x.clone(), root=0)
         parts = native("gather", x, root=1)
-        part, = native("scatter", torch.stack([x, -x]) if comm.rank == 0 else None, output=torch.empty(4), root=0)
+        (part,) = native(
+            "scatter",
+            torch.stack([x, -x]) if comm.rank == 0 else None,
+            output=torch.empty(4),
+            root=0,
+        )
         native("barrier")
         wanted = x.clone()
         dist.all_reduce(wanted)
-        return torch.equal(wanted, summed), [t.tolist() for t in (summed, largest, gathered, scattered, swapped, rooted, part)], \
-            reduced[0].tolist() if comm.rank == 0 else None, [p.tolist() for p in parts]
+        return (
+            torch.equal(wanted, summed),
+            [t.tolist() for t in (summed, largest, gathered, scattered, swapped, rooted, part)],
+            reduced[0].tolist() if comm.rank == 0 else None,
+            [p.tolist() for p in parts],
+        )
+
     zero, one = worlds(2).run(natives).results
     assert zero[0] and one[0]
     common = [[1, 3, 5, 7], [1, 2, 3, 4], [0, 1, 2, 3, 1, 2, 3, 4]]
@@ -202,9 +263,12 @@ def test_native_collectives_of_groups_run_side_by_side(worlds):
     def pairs(comm):
         group = comm.group([comm.rank // 2 * 2, comm.rank // 2 * 2 + 1])
         x = torch.ones(2) * comm.rank
-        job = comm.background(lambda x, comm: comm.start([Native("all_reduce", x)]).wait()[0], torch.ones(3))
+        job = comm.background(
+            lambda x, comm: comm.start([Native("all_reduce", x)]).wait()[0], torch.ones(3)
+        )
         group.start([Native("all_reduce", x)]).wait()
         return x.tolist(), job.wait().tolist()
+
     run = worlds(4).run(pairs)
     assert run.results == [([1, 1], [4, 4, 4])] * 2 + [([5, 5], [4, 4, 4])] * 2
     assert run.trace.collectives() == {"all_reduce": 8}
@@ -216,15 +280,19 @@ def test_a_send_that_nobody_receives_is_told(either):
             comm.start([Send(torch.zeros(3), to=1)])
         if comm.rank == 2:
             comm.start([Recv(torch.zeros(2), source=1)])
+
     with pytest.raises(LeftoverError) as error:
         either(3).run(leave)
     assert error.value.ranks == (0, 2)
-    assert "message 0, (3,) float32, to rank 1" in str(error.value) and "asked rank 1" in str(error.value)
+    assert "message 0, (3,) float32, to rank 1" in str(error.value) and "asked rank 1" in str(
+        error.value
+    )
 
 
 def test_a_work_nobody_waited_for_is_finished_at_the_end(either):
     def forget(comm):
         comm.start([Send(torch.ones(1), comm.right), Recv(torch.ones(1), comm.left)])
+
     run = either(3).run(forget)
     assert all(event.fate == "delivered" for event in run.trace) or len(run.trace) == 6
 
@@ -232,22 +300,44 @@ def test_a_work_nobody_waited_for_is_finished_at_the_end(either):
 def test_per_rank_arguments(either):
     def give(x, y, comm, *, scale):
         return x * scale + y
+
     run = either(3).run(give, PerRank([1, 2, 3]), 10, scale=PerRank([1, 10, 100]))
     assert run.results == [11, 30, 310]
     with pytest.raises(ValueError, match="2 entries, the world has 3"):
         either(3).run(give, PerRank([1, 2]), 1, scale=1)
 
 
-@pytest.mark.parametrize("wrong, error, words", [
-    (lambda comm: comm.send([1, 2], comm.right), TypeError, r"a message is a tensor, not a list: send torch.tensor\(x\) instead"),
-    (lambda comm: comm.recv(3, comm.left), TypeError, "a message is a tensor, not a int: receive like"),
-    (lambda comm: comm.start([Send(torch.ones(1), comm.right), Send(None, comm.left)]), TypeError, "not a NoneType"),
-    (lambda comm: comm.compute(-1), ValueError, "a number of seconds that is not negative, not -1"),
-    (lambda comm: comm.compute(float("nan")), ValueError, "not nan")])
+@pytest.mark.parametrize(
+    "wrong, error, words",
+    [
+        (
+            lambda comm: comm.send([1, 2], comm.right),
+            TypeError,
+            r"a message is a tensor, not a list: send torch.tensor\(x\) instead",
+        ),
+        (
+            lambda comm: comm.recv(3, comm.left),
+            TypeError,
+            "a message is a tensor, not a int: receive like",
+        ),
+        (
+            lambda comm: comm.start([Send(torch.ones(1), comm.right), Send(None, comm.left)]),
+            TypeError,
+            "not a NoneType",
+        ),
+        (
+            lambda comm: comm.compute(-1),
+            ValueError,
+            "a number of seconds that is not negative, not -1",
+        ),
+        (lambda comm: comm.compute(float("nan")), ValueError, "not nan"),
+    ],
+)
 def test_what_is_no_message_and_no_time_is_refused(either, wrong, error, words):
     def after_a_first_one(comm):
         comm.exchange(torch.ones(1), comm.right, comm.left)
         wrong(comm)
+
     with pytest.raises(RankError, match=words) as caught:
         either(3).run(after_a_first_one)
     assert f"raised {error.__name__}" in str(caught.value) and sum(caught.value.trace.sent()) == 3

@@ -12,7 +12,7 @@ from minidl import RankDied, RankTimeout, World
 from tests import census
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers fork")
-POLL = 2                        # seconds within which the workers must be gone
+POLL = 2  # seconds within which the workers must be gone
 
 
 class Squares(Dataset):
@@ -74,9 +74,12 @@ def test_a_dataset_from_within_a_function_needs_no_main_guard(world):
 
     def load(dataset, comm):
         return [int(x) for x in DataLoader(dataset, batch_size=None, num_workers=2)]
+
     run = world.run(load, Local())
     assert run.results == [list(range(6))] * 2
-    assert {f"{rank}| loading {i}" for rank in range(2) for i in range(6)} <= set(run.output.splitlines()), "workers may print"
+    assert {f"{rank}| loading {i}" for rank in range(2) for i in range(6)} <= set(
+        run.output.splitlines()
+    ), "workers may print"
     census.eventually(lambda: not workers(world), POLL, "the workers end with their loader")
 
 
@@ -95,7 +98,9 @@ def killed_while_loading(path, comm):
 def test_workers_die_with_a_killed_rank_and_with_one_that_is_stopped(world, tmp_path):
     with pytest.raises(RankDied, match="Rank 1 died of SIGKILL"):
         world.run(killed_while_loading, str(tmp_path / "pids"))
-    pids = [[int(pid) for pid in (tmp_path / f"pids.{rank}").read_text().split()] for rank in range(2)]
+    pids = [
+        [int(pid) for pid in (tmp_path / f"pids.{rank}").read_text().split()] for rank in range(2)
+    ]
     assert [len(own) for own in pids] == [2, 2]
     census.eventually(lambda: all_gone(pids[1]), POLL, "the workers of the killed rank are gone")
     census.eventually(lambda: all_gone(pids[0]), POLL, "the workers of the stopped rank are gone")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.runtime.deadlock import Need, cycle, doomed
+from minidl.runtime.words.deadlock import Need, cycle, doomed
 
 
 def waits(*ranks):
@@ -49,16 +49,25 @@ def test_waiting_for_a_thread_of_ones_own():
 
 def test_a_deadlock_apart_from_those_who_go_on():
     # 0 <-> 1; 2 runs; 3 -> 2
-    assert doomed({0: {1: waits(1)}, 1: {1: waits(0)}, 2: {1: None}, 3: {1: waits(2)}}) == {(0, 1), (1, 1)}
+    assert doomed({0: {1: waits(1)}, 1: {1: waits(0)}, 2: {1: None}, 3: {1: waits(2)}}) == {
+        (0, 1),
+        (1, 1),
+    }
 
 
-@given(st.lists(st.one_of(st.none(), st.sets(st.integers(0, 6), min_size=1)), min_size=7, max_size=7))
+@given(
+    st.lists(st.one_of(st.none(), st.sets(st.integers(0, 6), min_size=1)), min_size=7, max_size=7)
+)
 def test_the_verdict_equals_reachability(needs):
     """With one thread a rank: saved are exactly the ranks all of whose needs lead to saved ranks, from below."""
-    threads = {rank: {0: None if need is None else waits(*sorted(need))} for rank, need in enumerate(needs)}
+    threads = {
+        rank: {0: None if need is None else waits(*sorted(need))} for rank, need in enumerate(needs)
+    }
     alive = {rank for rank, need in enumerate(needs) if need is None}
     while True:
-        more = {rank for rank, need in enumerate(needs) if need is not None and need <= alive} | alive
+        more = {
+            rank for rank, need in enumerate(needs) if need is not None and need <= alive
+        } | alive
         if more == alive:
             break
         alive = more

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minidl.runtime import echo
+from minidl.runtime.words import echo
 
 
 class Screen:
@@ -45,7 +45,7 @@ def test_where_no_one_watches_lines_are_sorted_by_rank_at_the_end(monkeypatch, c
 def test_the_bar_shows_the_slowest_rank_and_goes_away(screen):
     shown = echo.Echo(2)
     shown.progress(0, 50, 100)
-    assert "slowest rank:   0%" in screen.getvalue()           # rank 1 has not said anything yet
+    assert "slowest rank:   0%" in screen.getvalue()  # rank 1 has not said anything yet
     shown.progress(1, 25, 100)
     shown.bar.refresh()
     assert "slowest rank:  25%" in screen.getvalue() and "25/100" in screen.getvalue()
@@ -58,7 +58,10 @@ def test_a_flood_of_lines_is_cut_on_the_screen_only(screen):
     shown = echo.Echo(1)
     for _ in range(30):
         shown.lines(0, ["x"] * 100)
-    assert screen.getvalue().count("0| x\n") == echo.MOST_LINES and screen.getvalue().count("run.output") == 1
+    assert (
+        screen.getvalue().count("0| x\n") == echo.MOST_LINES
+        and screen.getvalue().count("run.output") == 1
+    )
 
 
 def test_progress_of_a_real_run_reaches_the_screen(screen, worlds):
@@ -66,5 +69,6 @@ def test_progress_of_a_real_run_reaches_the_screen(screen, worlds):
         for i in range(3):
             comm.progress(i + 1, 3)
             comm.barrier()
+
     worlds(2).run(steps)
     assert "slowest rank" in screen.getvalue()

@@ -6,7 +6,7 @@ import torch
 from minidl import Device, RankError, Uniform, VirtualWorld
 from minidl.collectives import doubling, ring
 from minidl.parallel.zero import Zero1, Zero2, Zero3
-from minidl.runtime.imagined import Imagined
+from minidl.runtime.comms.imagined import Imagined
 from minidl.zoo.models import GPT, next_token_loss
 
 LINK = Uniform(1e-6, 1e-10)
@@ -17,9 +17,18 @@ def step(way, collectives, comm, N=None):
     """A step of a small GPT on meta tensors. N: imagine so many ranks."""
     comm = comm if N is None else Imagined(comm, N, LINK.alpha, LINK.beta)
     with torch.device("meta"):
-        model, tokens = GPT(64, 32, 64, 4, layers=3, recompute=1), torch.zeros(2, 33, dtype=torch.int64)
-    zero = way(model, comm, torch.optim.Adam, compute_dtype=torch.bfloat16, all_gather=COLLECTIVES[collectives].all_gather,
-               reduce_scatter=COLLECTIVES[collectives].reduce_scatter)
+        model, tokens = (
+            GPT(64, 32, 64, 4, layers=3, recompute=1),
+            torch.zeros(2, 33, dtype=torch.int64),
+        )
+    zero = way(
+        model,
+        comm,
+        torch.optim.Adam,
+        compute_dtype=torch.bfloat16,
+        all_gather=COLLECTIVES[collectives].all_gather,
+        reduce_scatter=COLLECTIVES[collectives].reduce_scatter,
+    )
     comm.barrier()
     began = comm.now()
     before = list(comm.sent) if N else None
@@ -33,7 +42,9 @@ def step(way, collectives, comm, N=None):
 @pytest.mark.parametrize("way", [Zero1, Zero2, Zero3])
 @pytest.mark.parametrize("N", [1, 2, 8])
 def test_it_is_as_among_ranks_that_exist(way, collectives, N):
-    full = VirtualWorld(N, device=Device(1e12), network=LINK).run(step, way, collectives, meter=True)
+    full = VirtualWorld(N, device=Device(1e12), network=LINK).run(
+        step, way, collectives, meter=True
+    )
     alone = VirtualWorld(1, device=Device(1e12)).run(step, way, collectives, N, meter=True)
     seconds, (messages, nbytes) = alone.results[0]
     inside = full.trace.where(kind="send", rank=0)
@@ -43,7 +54,9 @@ def test_it_is_as_among_ranks_that_exist(way, collectives, N):
     assert alone.trace.flops[0] == full.trace.flops[0]
     ours, theirs = alone.trace.memory_kinds(0, "step"), full.trace.memory_kinds(0, "step")
     for kind in theirs:
-        assert ours[kind] == pytest.approx(theirs[kind], rel=0.15), kind       # a received message may live a moment longer
+        assert ours[kind] == pytest.approx(theirs[kind], rel=0.15), (
+            kind
+        )  # a received message may live a moment longer
     assert [ours[kind] for kind in list(ours)[:3]] == [theirs[kind] for kind in list(theirs)[:3]]
 
 

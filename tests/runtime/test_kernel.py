@@ -25,7 +25,9 @@ class Notebook:
     def __init__(self, folder):
         self.folder, self.token = folder, census.new_token()
         (folder / "tmp").mkdir()
-        env = {k: v for k, v in os.environ.items() if k not in ("PYTEST_CURRENT_TEST", "MINIDL_OUTPUT")}
+        env = {
+            k: v for k, v in os.environ.items() if k not in ("PYTEST_CURRENT_TEST", "MINIDL_OUTPUT")
+        }
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         env |= {census.TOKEN: self.token, "TMPDIR": str(self.temporary), "PYTHONPATH": path}
         self.manager = KernelManager(kernel_name="python3")
@@ -42,7 +44,9 @@ class Notebook:
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
-        self.cell("import os, signal, threading, time\nimport torch\nimport minidl\nfrom minidl import *\nworld = World(3)")
+        self.cell(
+            "import os, signal, threading, time\nimport torch\nimport minidl\nfrom minidl import *\nworld = World(3)"
+        )
 
     def restart(self):
         """Restart as JupyterLab does, without waiting for a cell that runs."""
@@ -90,7 +94,10 @@ class Notebook:
 
     def pids(self):
         """The ranks' process numbers."""
-        return [int(word) for word in self.cell("print(*[rank.pid for rank in world._ranks.values()])").split()]
+        return [
+            int(word)
+            for word in self.cell("print(*[rank.pid for rank in world._ranks.values()])").split()
+        ]
 
     def mark(self, name):
         """A file by which a rank tells that it has come somewhere."""
@@ -175,12 +182,14 @@ kept = 10 * rank
 def test_stop_ends_an_endless_cell_within_two_seconds_and_names_live_on(what, notebook):
     notebook.cell(HELPERS)
     pids, mark = notebook.pids(), notebook.mark("here")
-    number = notebook.begin(f"%%ranks\nif rank == 2: open({str(mark)!r}, 'w').close()\n{ENDLESS[what]}")
+    number = notebook.begin(
+        f"%%ranks\nif rank == 2: open({str(mark)!r}, 'w').close()\n{ENDLESS[what]}"
+    )
     seconds, text, error = notebook.interrupt(number, mark)
     assert error.startswith("KeyboardInterrupt"), f"{error}\n{text}"
     assert seconds < 2, f"it took {seconds:.1f} s"
     works(notebook)
-    if what != "a lock":                                  # nothing wakes a thread from a lock: those ranks are new
+    if what != "a lock":  # nothing wakes a thread from a lock: those ranks are new
         assert notebook.pids() == pids
         assert notebook.cell('world.pull("kept")') == "[0, 10, 20]\n"
 
@@ -239,32 +248,46 @@ def test_stop_at_a_bad_moment(where, notebook):
 
 # ---- ranks that die --------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("how, words", [
-    ("os._exit(3)", "Rank 1 ended by itself with exit code 3"),
-    ("os.kill(os.getpid(), signal.SIGKILL)", "Rank 1 died of SIGKILL"),
-])
+
+@pytest.mark.parametrize(
+    "how, words",
+    [
+        ("os._exit(3)", "Rank 1 ended by itself with exit code 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "Rank 1 died of SIGKILL"),
+    ],
+)
 def test_a_rank_that_dies_is_told_and_replaced(how, words, notebook):
-    text = notebook.cell(f"""
+    text = notebook.cell(
+        f"""
 def one_dies(comm):
     import os, signal
     if comm.rank == 1:
         print("last words")
         {how}
     comm.barrier()
-world.run(one_dies)""", fails="RankDied")
+world.run(one_dies)""",
+        fails="RankDied",
+    )
     assert words in text and "last words" in text and "A new process now runs as rank 1" in text
-    assert re.search(r"rank [02] waits for rank \d to (send|receive) message", text) and "comm.barrier()" in text
+    assert (
+        re.search(r"rank [02] waits for rank \d to (send|receive) message", text)
+        and "comm.barrier()" in text
+    )
     works(notebook)
 
 
 # ---- what cannot travel ----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("argument, words", [
-    ("threading.Lock()", "argument 0 (lock)"),
-    ("(i for i in range(3))", "argument 0 (generator)"),
-    ("open('notes.txt', 'w')", "argument 0 (TextIOWrapper)"),
-    ("x=threading.Lock()", "argument x (lock)"),
-])
+
+@pytest.mark.parametrize(
+    "argument, words",
+    [
+        ("threading.Lock()", "argument 0 (lock)"),
+        ("(i for i in range(3))", "argument 0 (generator)"),
+        ("open('notes.txt', 'w')", "argument 0 (TextIOWrapper)"),
+        ("x=threading.Lock()", "argument x (lock)"),
+    ],
+)
 def test_an_argument_that_cannot_travel_is_named(argument, words, notebook):
     text = notebook.cell(f"world.run(lambda *args, **kwargs: None, {argument})", fails="TypeError")
     assert words in text and "cannot travel" in text
@@ -272,44 +295,69 @@ def test_an_argument_that_cannot_travel_is_named(argument, words, notebook):
 
 
 def test_a_variable_that_cannot_travel_is_named(notebook):
-    text = notebook.cell("my_lock = threading.Lock()\ndef use(comm):\n    return my_lock\nworld.run(use)", fails="TypeError")
+    text = notebook.cell(
+        "my_lock = threading.Lock()\ndef use(comm):\n    return my_lock\nworld.run(use)",
+        fails="TypeError",
+    )
     assert "the variable my_lock (lock) named in use" in text
 
 
 def test_a_captured_world_gets_the_sentence(notebook):
-    text = notebook.cell("def confused(comm):\n    return world.world_size\nworld.run(confused)", fails="TypeError")
-    assert "a World cannot travel to its ranks" in text and "use `comm` there, not the world" in text
+    text = notebook.cell(
+        "def confused(comm):\n    return world.world_size\nworld.run(confused)", fails="TypeError"
+    )
+    assert (
+        "a World cannot travel to its ranks" in text and "use `comm` there, not the world" in text
+    )
     works(notebook)
 
 
 def test_a_result_that_cannot_travel_is_told(notebook):
-    text = notebook.cell("def give(comm):\n    import threading\n    return threading.Lock()\nworld.run(give)", fails="RankError")
+    text = notebook.cell(
+        "def give(comm):\n    import threading\n    return threading.Lock()\nworld.run(give)",
+        fails="RankError",
+    )
     assert "the result, a lock, cannot travel back" in text
     works(notebook)
 
 
 # ---- %%ranks ---------------------------------------------------------------------------------------------------------
 
+
 def test_classes_of_a_cell_can_be_pulled(notebook):
-    notebook.cell("%%ranks\nclass Point:\n    def __init__(self, x):\n        self.x = x\n    def double(self):\n        return 2 * self.x\n"
-                  "point = Point(rank)")
+    notebook.cell(
+        "%%ranks\nclass Point:\n    def __init__(self, x):\n        self.x = x\n    def double(self):\n        return 2 * self.x\n"
+        "point = Point(rank)"
+    )
     assert notebook.cell('[p.double() for p in world.pull("point")]') == "[0, 2, 4]\n"
-    assert notebook.cell('world.push(ranks=[1], point=None)\nworld.pull("point", ranks=[1])') == "[None]\n"
+    assert (
+        notebook.cell('world.push(ranks=[1], point=None)\nworld.pull("point", ranks=[1])')
+        == "[None]\n"
+    )
 
 
 def test_pulling_a_name_that_is_not_there(notebook):
-    assert "name 'nothing' is not defined" in notebook.cell('world.pull("nothing")', fails="RankError")
+    assert "name 'nothing' is not defined" in notebook.cell(
+        'world.pull("nothing")', fails="RankError"
+    )
 
 
 def test_a_cell_on_some_ranks_must_not_talk_to_others(notebook):
-    text = notebook.cell("%%ranks 0,2\nimport torch\ncomm.send(torch.zeros(1), to=1)", fails="NotInCell")
-    assert "rank 1 is not in this cell: it runs on ranks 0, 2 only" in text and "comm.send(torch.zeros(1), to=1)" in text
+    text = notebook.cell(
+        "%%ranks 0,2\nimport torch\ncomm.send(torch.zeros(1), to=1)", fails="NotInCell"
+    )
+    assert (
+        "rank 1 is not in this cell: it runs on ranks 0, 2 only" in text
+        and "comm.send(torch.zeros(1), to=1)" in text
+    )
     works(notebook)
 
 
 def test_a_syntax_error_in_a_cell_is_pythons_own(notebook):
     text = plain(notebook.cell("%%ranks\nx = 1\nif x\n    y = 2", fails="SyntaxError"))
-    assert re.search(r"File In \[\d+\](:|, line )3\n\s+if x\n\s+\^\nSyntaxError", text), "counted as the learner counts, the magic's line included"
+    assert re.search(r"File In \[\d+\](:|, line )3\n\s+if x\n\s+\^\nSyntaxError", text), (
+        "counted as the learner counts, the magic's line included"
+    )
     works(notebook)
 
 
@@ -352,12 +400,17 @@ run.output""")
 
 # ---- the lives of a kernel -------------------------------------------------------------------------------------------
 
+
 def test_a_second_world_replaces_the_first(notebook):
     before = notebook.pids()
     folders = census.folders(notebook.temporary)
     notebook.cell("old, world = world, World(3)")
     assert notebook.cell("old.closed, world.closed") == "(True, False)\n"
-    census.eventually(lambda: not {p.pid for p in notebook.processes()} & set(before), 2, "the first world's processes are gone")
+    census.eventually(
+        lambda: not {p.pid for p in notebook.processes()} & set(before),
+        2,
+        "the first world's processes are gone",
+    )
     assert len(notebook.processes()) == 4, "the zygote and three ranks"
     assert len(census.folders(notebook.temporary)) == len(folders) == 2
     assert "closed" in notebook.cell("old.run(print)", fails="MinidlError")
@@ -378,8 +431,14 @@ def test_restart_leaves_nothing(notebook):
     old, addresses = {p.pid for p in notebook.processes()}, at_work(notebook)
     folders = census.folders(notebook.temporary)
     notebook.restart()
-    census.eventually(lambda: not old & {p.pid for p in notebook.processes()}, 3, "the processes are gone")
-    census.eventually(lambda: not set(folders) & set(census.folders(notebook.temporary)), 3, "the folders are gone")
+    census.eventually(
+        lambda: not old & {p.pid for p in notebook.processes()}, 3, "the processes are gone"
+    )
+    census.eventually(
+        lambda: not set(folders) & set(census.folders(notebook.temporary)),
+        3,
+        "the folders are gone",
+    )
     census.eventually(lambda: not census.still_open(addresses), 3, "the ports are closed")
     works(notebook)
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from minidl import Device, RankError, Slow, VirtualWorld
-from minidl.runtime.meter import KINDS, Meter
+from minidl.runtime.metering.meter import KINDS, Meter
 
 CLOCK = itertools.count()
 
@@ -44,12 +44,14 @@ def test_a_training_step_holds_parameters_gradients_state_and_activations():
         loss = net(x).square().sum()
         parameters, gradients, state, activations = ours.held()
         assert (parameters, gradients, state) == (P, 0, 0)
-        assert activations >= 4 * 16 * (64 + 128 + 32)          # inputs of both layers, and what square() keeps
+        assert activations >= 4 * 16 * (
+            64 + 128 + 32
+        )  # inputs of both layers, and what square() keeps
         loss.backward()
         del loss
         assert ours.held()[:2] == [P, P]
         optimizer.step()
-        steps = 4 * 4                                           # AdamW counts its steps in a tensor for each parameter
+        steps = 4 * 4  # AdamW counts its steps in a tensor for each parameter
         assert ours.held()[2] == 2 * P + steps
         optimizer.zero_grad()
         assert ours.held()[1] == 0
@@ -67,7 +69,7 @@ def test_what_is_let_go_is_no_longer_held():
         kept, dropped = torch.zeros(100), torch.zeros(1000)
         view = dropped[:10]
         del dropped
-        assert ours.held()[-1] == 4400                          # the view keeps the whole storage
+        assert ours.held()[-1] == 4400  # the view keeps the whole storage
         del view
         assert ours.held()[-1] == 400 == kept.nbytes
 
@@ -80,7 +82,7 @@ def test_a_storage_that_is_emptied_and_filled_again_is_noticed():
         part * 1
         assert ours.held()[0] == 4000
         whole.untyped_storage().resize_(0)
-        assert ours.held()[0] == 0                              # at once, though no operation came after it
+        assert ours.held()[0] == 0  # at once, though no operation came after it
         whole.untyped_storage().resize_(4000)
         assert ours.held()[0] == 4000
 
@@ -113,7 +115,9 @@ def test_meta_tensors_count_without_memory():
         net = torch.nn.Linear(10_000, 10_000)
         net(torch.empty(1000, 10_000)).sum().backward()
     assert ours.held()[:2] == [4 * 100_010_000] * 2
-    assert ours.flops == 2 * 2 * 1000 * 10_000**2               # forward and the weight's gradient; the input needs none
+    assert (
+        ours.flops == 2 * 2 * 1000 * 10_000**2
+    )  # forward and the weight's gradient; the input needs none
 
 
 def test_two_meters_in_two_threads_do_not_mix():
@@ -127,6 +131,7 @@ def test_two_meters_in_two_threads_do_not_mix():
             net(torch.ones(1, n)).sum().backward()
             optimizer.step()
             found[n] = mine.flops, mine.held()[:3]
+
     threads = [threading.Thread(target=work, args=(n,)) for n in (3, 50)]
     for thread in threads:
         thread.start()
@@ -157,8 +162,12 @@ def test_hooks_are_taken_off():
 def trained(comm):
     """A step of data parallel training of a layer of 100 x 100 numbers; gradients travel in the background."""
     from minidl.parallel.data import DataParallel
+
     layer = torch.nn.Linear(100, 100)
-    parallel, optimizer = DataParallel(layer, comm), torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    parallel, optimizer = (
+        DataParallel(layer, comm),
+        torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9),
+    )
     parallel(torch.ones(8, 100)).square().sum().backward()
     parallel.synchronise()
     optimizer.step()
@@ -179,6 +188,7 @@ def test_a_rank_that_fails_is_metered_up_to_its_failure(worlds):
     def fails(comm):
         kept = torch.zeros(1000)
         raise ValueError(kept.shape)
+
     try:
         worlds(2).run(fails, meter=True)
     except Exception as error:
@@ -199,8 +209,14 @@ def test_a_device_charges_what_is_computed_to_the_virtual_clock():
     def multiply(comm):
         torch.ones(10, 20) @ torch.ones(20, 30)
         return comm.now()
+
     assert VirtualWorld(2, device=Device(1e6)).run(multiply).results == [2 * 10 * 20 * 30 / 1e6] * 2
-    assert VirtualWorld(2, device=Device(1e6)).run(multiply, faults=[Slow(rank=1, factor=3)]).results[1] == 3 * 0.012
+    assert (
+        VirtualWorld(2, device=Device(1e6))
+        .run(multiply, faults=[Slow(rank=1, factor=3)])
+        .results[1]
+        == 3 * 0.012
+    )
     assert VirtualWorld(2).run(multiply).results == [0.0, 0.0]
 
 
@@ -211,12 +227,14 @@ def test_background_work_is_charged_to_its_own_lane():
         before = comm.now()
         job.wait()
         return before, comm.now()
+
     assert VirtualWorld(1, device=Device(2000.0)).run(beside).results == [(1.0, 1.0)]
 
 
 def sharded(comm):
     """A step of ZeRO-3 on meta tensors: a model of 4 blocks of 3000 x 3000 numbers."""
     from minidl.parallel.zero import Zero3
+
     with torch.device("meta"):
         model = torch.nn.Sequential(*(torch.nn.Linear(3000, 3000, bias=False) for _ in range(4)))
         x = torch.empty(16, 3000)
@@ -232,14 +250,29 @@ def test_a_model_of_meta_tensors_needs_no_memory_and_its_shards_are_counted():
     assert abs(kinds["optimizer state"] - 2 * P / 8) < 1000 and kinds["gradients"] <= P / 4 + P / 8
     moments, over_time = trace.memory_over_time(5)
     assert over_time["parameters"][-1] == P / 8
-    assert trace.flops[5] == 4 * 2 * 16 * 3000 * 3000 * 3 - 2 * 16 * 3000 * 3000         # the first input needs no gradient
+    assert (
+        trace.flops[5] == 4 * 2 * 16 * 3000 * 3000 * 3 - 2 * 16 * 3000 * 3000
+    )  # the first input needs no gradient
     assert trace.sent("nbytes")[5] == 3 * P * 7 / 8
 
 
-@pytest.mark.parametrize("ask", [lambda x: x.sum().item(), lambda x: x.sum() > 0 or None, torch.Tensor.tolist, torch.Tensor.numpy,
-                                 lambda x: x[x > 0], torch.nonzero, torch.unique, torch.Tensor.cpu])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x.sum() > 0 or None,
+        torch.Tensor.tolist,
+        torch.Tensor.numpy,
+        lambda x: x[x > 0],
+        torch.nonzero,
+        torch.unique,
+        torch.Tensor.cpu,
+    ],
+)
 def test_asking_a_meta_tensor_for_a_value_is_an_error_in_words(ask):
-    with pytest.raises(RankError, match="a meta tensor has a shape and no values, and this line asks for one"):
+    with pytest.raises(
+        RankError, match="a meta tensor has a shape and no values, and this line asks for one"
+    ):
         VirtualWorld(1).run(lambda comm: ask(torch.ones(2, device="meta")))
 
 
@@ -256,6 +289,11 @@ def test_a_sparse_tensor_counts_by_its_indices_and_values():
         eye = torch.eye(3).to_sparse()
         compressed = eye.to_sparse_csr()
         table(torch.tensor([1, 2, 3])).sum().backward()
-    assert table.weight.grad.is_sparse and ours.held()[KINDS.index("gradients")] == 3 * 8 + 3 * 4 * 4
+    assert (
+        table.weight.grad.is_sparse and ours.held()[KINDS.index("gradients")] == 3 * 8 + 3 * 4 * 4
+    )
     assert ours.held()[KINDS.index("parameters")] == 4 * 1000 * 4
-    assert ours.held()[KINDS.index("activations")] == 3 * (2 * 8 + 4) + 4 * 8 and compressed.is_sparse_csr     # columns and values are shared
+    assert (
+        ours.held()[KINDS.index("activations")] == 3 * (2 * 8 + 4) + 4 * 8
+        and compressed.is_sparse_csr
+    )  # columns and values are shared

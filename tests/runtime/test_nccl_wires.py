@@ -9,8 +9,9 @@ import torch
 
 from minidl import Crash, DeadlockError, Native, Op, RankDied, RankError, Recv, Send, World
 from minidl.collectives import native, ring, tree
-from minidl.runtime import nccl, parcel
-from minidl.runtime.guard import description, spell
+from minidl.runtime.gpu import nccl
+from minidl.runtime.processes import parcel
+from minidl.runtime.processes.guard import description, spell
 from tests.runtime.fake_cuda import with_fake_gpu
 
 
@@ -26,20 +27,38 @@ def everything(comm):
     with_fake_gpu(comm)
     far = torch.arange(7, dtype=torch.float64) + comm.rank
     job = comm.background(ring.all_reduce, far, comm)
-    sums = [ring.all_reduce(far, comm), tree.all_reduce(far, comm), native.all_reduce(far, comm), ring.all_reduce(far.float(), comm), job.wait()]
+    sums = [
+        ring.all_reduce(far, comm),
+        tree.all_reduce(far, comm),
+        native.all_reduce(far, comm),
+        ring.all_reduce(far.float(), comm),
+        job.wait(),
+    ]
     gathered = native.all_gather(far[:1], comm)
     comm.barrier()
     pair = comm.split(color=comm.rank == 2)
-    return sums, gathered, ring.all_reduce(far, pair), native.all_reduce(far, pair), sorted(comm.inner.node.wires.wires)
+    return (
+        sums,
+        gathered,
+        ring.all_reduce(far, pair),
+        native.all_reduce(far, pair),
+        sorted(comm.inner.node.wires.wires),
+    )
 
 
 def test_all_ways_of_sending_work_on_wires_and_beside_them(world):
-    for rank, (sums, gathered, in_pair, natively, wires) in enumerate(world.run(everything).results):
+    for rank, (sums, gathered, in_pair, natively, wires) in enumerate(
+        world.run(everything).results
+    ):
         assert all(torch.equal(total.double(), 3 * torch.arange(7).double() + 3) for total in sums)
         assert gathered.tolist() == [0, 1, 2]
         mine = 2 * torch.arange(7) + 1 if rank < 2 else torch.arange(7) + 2
         assert in_pair.tolist() == natively.tolist() == mine.tolist()
-        assert f"{rank} to {(rank + 1) % 3} of world" in wires and "all of world" in wires and f"{rank} to {(rank + 1) % 3} of world+1" in wires
+        assert (
+            f"{rank} to {(rank + 1) % 3} of world" in wires
+            and "all of world" in wires
+            and f"{rank} to {(rank + 1) % 3} of world+1" in wires
+        )
 
 
 def test_later_runs_use_the_same_wires(world):
@@ -52,7 +71,9 @@ def test_later_runs_use_the_same_wires(world):
         return total.tolist(), comm.inner.node.wires.made
 
     world.run(first)
-    assert world.run(again).results == [([6.0] * 5, 2)] * 3            # one wire to the right, one from the left
+    assert (
+        world.run(again).results == [([6.0] * 5, 2)] * 3
+    )  # one wire to the right, one from the left
 
 
 def not_yet(comm):
@@ -60,7 +81,7 @@ def not_yet(comm):
     wires, far = comm.inner.node.wires, torch.ones(3, dtype=torch.float64)
     work = comm.start([Send(far, 1)]) if comm.rank == 0 else None
     for _ in range(50):
-        native.barrier(comm)                                           # in memory, and no message from 0 to 1
+        native.barrier(comm)  # in memory, and no message from 0 to 1
     made = wires.made
     native.barrier(comm)
     got = comm.recv(far, source=0).tolist() if comm.rank == 1 else work and work.wait()
@@ -83,7 +104,9 @@ def test_a_deadlock_is_found_in_words_and_the_ranks_live_on(world):
     with pytest.raises(DeadlockError, match=r"waits for rank 2 to send message 0, \(3,\) float64"):
         world.run(all_receive_first)
     assert world.run(wires_left).results == [[]] * 3
-    assert all(torch.equal(result[1], torch.arange(3.0)) for result in world.run(everything).results)
+    assert all(
+        torch.equal(result[1], torch.arange(3.0)) for result in world.run(everything).results
+    )
 
 
 def wires_left():
@@ -119,7 +142,9 @@ def test_an_error_or_a_death_ends_the_waits_of_the_others(world):
         world.run(fails_while_others_wait, "raise")
     with pytest.raises(RankDied, match="rank 1"):
         world.run(fails_while_others_wait, "die", faults=[Crash(rank=1, at=Op(6))])
-    assert all(torch.equal(result[1], torch.arange(3.0)) for result in world.run(everything).results)
+    assert all(
+        torch.equal(result[1], torch.arange(3.0)) for result in world.run(everything).results
+    )
 
 
 def waits_for_its_gpu(comm):
@@ -146,7 +171,7 @@ def timed(comm):
     cuda = with_fake_gpu(comm)
     far = torch.ones(3, dtype=torch.float64)
     with comm.span("forward"):
-        cuda.work(0.05)                                                # handed over, and the program goes on
+        cuda.work(0.05)  # handed over, and the program goes on
     began = comm.now()
     work = comm.start([Recv(far, comm.left), Send(far, comm.right)])
     asked = comm.now()
@@ -159,11 +184,13 @@ def timed(comm):
 def test_spans_and_messages_have_the_times_of_the_gpu(world):
     run = world.run(timed)
     for rank, (began, asked, after, behind) in enumerate(run.results):
-        assert behind                                                  # what was sent had been computed by then
+        assert behind  # what was sent had been computed by then
         (span,) = run.trace.where(rank=rank, kind="span")
         assert 0.049 <= span.done - span.posted < 0.2 and asked - began < 0.2
         (send,) = run.trace.where(rank=rank, kind="send")
-        assert send.posted >= span.done - 1e-3 > began                 # the GPU came to it when it was through with forward
+        assert (
+            send.posted >= span.done - 1e-3 > began
+        )  # the GPU came to it when it was through with forward
         assert send.posted <= send.waited <= send.done <= after
 
 
@@ -175,17 +202,22 @@ def test_every_thread_of_a_rank_takes_its_gpu(world):
         comm.exchange(torch.ones(1, dtype=torch.float64), comm.right, comm.left)
         return cuda.threads - before
 
-    assert world.run(threads).results == [3] * 3                       # one beside the computation, and two wires
+    assert world.run(threads).results == [3] * 3  # one beside the computation, and two wires
 
 
 def test_a_gpu_that_fails_or_is_still_at_work_leaves_the_time_at_which_the_program_asked():
-    from minidl.runtime.gpu import Gpu
+    from minidl.runtime.gpu.gpu_clock import Gpu
     from tests.runtime.fake_cuda import FakeCuda
+
     cuda, clock = FakeCuda(), iter(range(100))
     gpu = Gpu(0, lambda: float(next(clock)), cuda)
     cuda.work(30)
     moment = gpu.mark()
-    assert gpu.seconds(moment) == moment.asked and gpu.seconds(0.5) == 0.5 and gpu.seconds(None) is None
+    assert (
+        gpu.seconds(moment) == moment.asked
+        and gpu.seconds(0.5) == 0.5
+        and gpu.seconds(None) is None
+    )
     moment.event.query = lambda: (_ for _ in ()).throw(RuntimeError("CUDA error"))
     assert gpu.seconds(moment) == moment.asked
 
@@ -202,7 +234,9 @@ class OnGpu:
 
 
 def test_a_tensor_on_a_wrong_gpu_is_refused_with_the_remedy():
-    with pytest.raises(ValueError, match=r"on cuda:1, but the ranks .* no GPUs .* x.to\(comm.device\)"):
+    with pytest.raises(
+        ValueError, match=r"on cuda:1, but the ranks .* no GPUs .* x.to\(comm.device\)"
+    ):
         nccl.NoWires().carries(OnGpu())
     assert not nccl.NoWires().carries(torch.ones(1)) and not nccl.NoWires().carries(None)
     own = type("Gpu", (), {"device": torch.device("cuda", 0)})
@@ -219,10 +253,18 @@ def test_what_a_rank_returns_comes_back_in_memory():
             return AllAway.asked <= 2
 
     import pickle
+
     weight = torch.nn.Parameter(torch.arange(3.0), requires_grad=False)
-    back, weight_back = pickle.loads(parcel.homeward([torch.arange(4.0).requires_grad_(), weight], AllAway))
+    back, weight_back = pickle.loads(
+        parcel.homeward([torch.arange(4.0).requires_grad_(), weight], AllAway)
+    )
     assert AllAway.asked >= 2
-    assert back.tolist() == [0, 1, 2, 3] and back.requires_grad and type(weight_back) is torch.nn.Parameter and not weight_back.requires_grad
+    assert (
+        back.tolist() == [0, 1, 2, 3]
+        and back.requires_grad
+        and type(weight_back) is torch.nn.Parameter
+        and not weight_back.requires_grad
+    )
 
 
 def test_without_nccl_there_is_no_group_of_its_to_abort(world):

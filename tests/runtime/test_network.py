@@ -3,7 +3,7 @@
 import pytest
 
 from minidl import Islands, Link, OneSlowLink, Uniform
-from minidl.runtime.network import Fabric, Posting, Ticket
+from minidl.runtime.virtual.network import Fabric, Posting, Ticket
 
 
 def side(fabric, sends, source, to, nbytes, time, signature="same"):
@@ -26,20 +26,20 @@ def meet(fabric, source, to, nbytes, sent, received):
 def test_a_message_takes_alpha_plus_beta_times_bytes_from_when_both_are_there():
     for sent, received in ((0, 3), (3, 0), (3, 3)):
         fabric = Fabric(Uniform(alpha=2, beta=0.5), 2)
-        assert meet(fabric, 0, 1, 10, sent, received) == (10, 10)            # 3 + 2 + 5
+        assert meet(fabric, 0, 1, 10, sent, received) == (10, 10)  # 3 + 2 + 5
 
 
 def test_buffered_sends_are_over_at_once_and_travel_meanwhile():
     fabric = Fabric(Uniform(alpha=2, beta=0.5), 2, buffered=True)
-    assert meet(fabric, 0, 1, 10, 0, 3) == (0, 7)                            # under way since 0
-    assert meet(fabric, 0, 1, 10, 20, 40) == (20, 40)                        # there before it is asked for
+    assert meet(fabric, 0, 1, 10, 0, 3) == (0, 7)  # under way since 0
+    assert meet(fabric, 0, 1, 10, 20, 40) == (20, 40)  # there before it is asked for
 
 
 def test_a_buffered_message_leaves_when_it_is_sent_and_not_when_it_is_asked_for():
     fabric = Fabric(Uniform(alpha=0, beta=1), 3, buffered=True)
     early = side(fabric, True, 0, 1, 10, 0)
     assert fabric.post(early) is None and early.done == 0
-    assert meet(fabric, 0, 2, 1000, 100, 100) == (100, 1100)               # sent later, received first
+    assert meet(fabric, 0, 2, 1000, 100, 100) == (100, 1100)  # sent later, received first
     late = side(fabric, False, 0, 1, 10, 500)
     assert fabric.post(late) is early and late.done == 500
 
@@ -47,9 +47,9 @@ def test_a_buffered_message_leaves_when_it_is_sent_and_not_when_it_is_asked_for(
 def test_a_rank_sends_one_message_at_a_time_and_receives_one_at_a_time():
     fabric = Fabric(Uniform(alpha=1, beta=1), 3)
     assert meet(fabric, 0, 1, 10, 0, 0) == (11, 11)
-    assert meet(fabric, 0, 2, 10, 0, 0) == (21, 21)                          # the port out of 0 is busy until 10
-    assert meet(fabric, 1, 2, 10, 0, 0) == (31, 31)                          # the port into 2 is busy until 20
-    assert meet(fabric, 1, 0, 10, 0, 30) == (41, 41)                         # 1 receives and sends at once
+    assert meet(fabric, 0, 2, 10, 0, 0) == (21, 21)  # the port out of 0 is busy until 10
+    assert meet(fabric, 1, 2, 10, 0, 0) == (31, 31)  # the port into 2 is busy until 20
+    assert meet(fabric, 1, 0, 10, 0, 30) == (41, 41)  # 1 receives and sends at once
 
 
 def test_islands_are_fast_inside_and_slow_between():
@@ -70,7 +70,12 @@ def test_messages_that_leave_an_island_share_its_link_if_wanted(contention, ends
 
 def test_one_slow_link_is_slow_both_ways():
     network = OneSlowLink(1, 2, slow=Link(9, 0), others=Link(1, 0))
-    assert [network.between(*pair)[0].alpha for pair in ((1, 2), (2, 1), (0, 1), (2, 0))] == [9, 9, 1, 1]
+    assert [network.between(*pair)[0].alpha for pair in ((1, 2), (2, 1), (0, 1), (2, 0))] == [
+        9,
+        9,
+        1,
+        1,
+    ]
 
 
 def test_delays_add_to_a_link():
@@ -94,8 +99,15 @@ def test_a_link_is_never_faster_than_light():
         Uniform(beta=float("nan"))
 
 
-@pytest.mark.parametrize("make, words", [(lambda: Islands(0), "1 rank or more, not 0"), (lambda: Islands(2.5), "1 rank or more"),
-                                         (lambda: OneSlowLink(1, 1), "two different ranks"), (lambda: OneSlowLink(-1, 0), "counted from 0")])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: Islands(0), "1 rank or more, not 0"),
+        (lambda: Islands(2.5), "1 rank or more"),
+        (lambda: OneSlowLink(1, 1), "two different ranks"),
+        (lambda: OneSlowLink(-1, 0), "counted from 0"),
+    ],
+)
 def test_a_network_that_cannot_be_is_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()

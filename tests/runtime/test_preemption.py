@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from minidl import Native
-from minidl.runtime.preemption import interrupt_nobody, loop_threads
+from minidl.runtime.processes.preemption import interrupt_nobody, loop_threads
 
 LINUX = sys.platform == "linux"
 
 
 def policies(comm):
     """(the main thread's scheduling policy, those of the loop threads)"""
-    return os.sched_getscheduler(threading.main_thread().native_id), [os.sched_getscheduler(t) for t in loop_threads()]
+    return os.sched_getscheduler(threading.main_thread().native_id), [
+        os.sched_getscheduler(t) for t in loop_threads()
+    ]
 
 
 def policies_with_a_group(comm):
@@ -47,6 +49,7 @@ def test_a_process_without_gloo_is_left_as_it_is():
 def test_a_system_that_refuses_is_no_error(monkeypatch):
     def refuse(*args):
         raise PermissionError
-    monkeypatch.setattr("minidl.runtime.preemption.loop_threads", lambda: [1])
+
+    monkeypatch.setattr("minidl.runtime.processes.preemption.loop_threads", lambda: [1])
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     assert interrupt_nobody() == []

@@ -2,7 +2,7 @@
 
 import threading
 
-from minidl.runtime.stacks import all_stacks
+from minidl.runtime.words.stacks import all_stacks
 
 
 def spin(stop, depth):
@@ -23,7 +23,9 @@ def test_running_threads_are_read_without_harm():
             stacks = all_stacks()
             for thread in threads:
                 functions = [function for _, _, function in stacks[thread.ident]]
-                assert functions[:4] == ["spin"] * 4 and all(file == __file__ for file, _, _ in stacks[thread.ident])
+                assert functions[:4] == ["spin"] * 4 and all(
+                    file == __file__ for file, _, _ in stacks[thread.ident]
+                )
     finally:
         stop.set()
         for thread in threads:

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from minidl import VirtualWorld
-from minidl.runtime.strands import core_of_this_thread
+from minidl.runtime.virtual.strands import core_of_this_thread
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs a choice of cores")
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs a choice of cores",
+)
 def test_strands_stay_where_the_system_has_put_this_thread(monkeypatch):
     allowed = os.sched_getaffinity(0)
     try:
@@ -32,13 +35,16 @@ def test_the_record_of_a_run_is_never_looked_through_as_young_garbage():
     def chat(x, comm):
         for _ in range(200):
             comm.exchange(x, to=comm.right, source=comm.left)
+
     gc.collect()
     seen = []
-    count = lambda phase, info: seen.append(len(gc.get_objects(info["generation"]))) if phase == "start" else None
+    count = lambda phase, info: (
+        seen.append(len(gc.get_objects(info["generation"]))) if phase == "start" else None
+    )
     gc.callbacks.append(count)
     try:
         run = VirtualWorld(8).run(chat, torch.ones(1))
-        [[] for _ in range(2000)]                       # enough for a collection of the youngest
+        [[] for _ in range(2000)]  # enough for a collection of the youngest
     finally:
         gc.callbacks.remove(count)
     assert len(run.trace) == 3200 and seen and max(seen) < 3200

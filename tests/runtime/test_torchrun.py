@@ -26,25 +26,57 @@ def torchrun(tmp_path, source, n):
     """Run a script on n ranks; returns the finished process."""
     path = tmp_path / "script.py"
     path.write_text(source)
-    return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
-                           "--nproc-per-node", str(n), str(path)], capture_output=True, text=True, timeout=90)
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--local-addr",
+            "127.0.0.1",
+            "--nproc-per-node",
+            str(n),
+            str(path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
 
 
 def test_a_script_gets_the_same_comm(tmp_path):
     done = torchrun(tmp_path, SCRIPT, 3)
     assert done.returncode == 0, done.stderr
-    lines = sorted(re.findall(r"RANK \d [\d.]+ \d \[[\d, ]+\]", done.stdout))           # ranks may share a line of the terminal
-    assert lines == ["RANK 0 18.0 2 [2, 0, 0]", "RANK 1 18.0 1 [0, 2, 0]", "RANK 2 18.0 2 [0, 0, 2]"]
+    lines = sorted(
+        re.findall(r"RANK \d [\d.]+ \d \[[\d, ]+\]", done.stdout)
+    )  # ranks may share a line of the terminal
+    assert lines == [
+        "RANK 0 18.0 2 [2, 0, 0]",
+        "RANK 1 18.0 1 [0, 2, 0]",
+        "RANK 2 18.0 2 [0, 0, 2]",
+    ]
     assert "step 1 of 1" in done.stdout
 
 
 def test_a_wait_that_cannot_end_gives_up_with_rank_and_line(tmp_path):
-    done = torchrun(tmp_path, "import torch, minidl\ncomm = minidl.init(timeout=2)\ncomm.recv(torch.ones(1), comm.left)\n", 2)
+    done = torchrun(
+        tmp_path,
+        "import torch, minidl\ncomm = minidl.init(timeout=2)\ncomm.recv(torch.ones(1), comm.left)\n",
+        2,
+    )
     assert done.returncode != 0
-    assert "waits for rank 1 to send message 0, (1,) float32" in done.stderr or "waits for rank 0 to send message 0" in done.stderr
+    assert (
+        "waits for rank 1 to send message 0, (1,) float32" in done.stderr
+        or "waits for rank 0 to send message 0" in done.stderr
+    )
     assert "comm.recv(torch.ones(1), comm.left)" in done.stderr
 
 
 def test_outside_of_torchrun_the_error_says_what_to_do():
-    done = subprocess.run([sys.executable, "-c", "import minidl; minidl.init()"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", "import minidl; minidl.init()"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode != 0 and "torchrun --nproc-per-node 4" in done.stderr

@@ -3,8 +3,21 @@
 import pytest
 import torch
 
-from minidl import Crash, DeadlockError, Delay, Native, Op, RankDied, RankError, Recv, Seconds, Send, Slow, Span
-from minidl.viz.intervals import waited
+from minidl import (
+    Crash,
+    DeadlockError,
+    Delay,
+    Native,
+    Op,
+    RankDied,
+    RankError,
+    Recv,
+    Seconds,
+    Send,
+    Slow,
+    Span,
+)
+from minidl.viz.reading.intervals import waited
 
 
 def test_every_field_of_a_message(either):
@@ -16,11 +29,24 @@ def test_every_field_of_a_message(either):
             else:
                 comm.recv(torch.zeros(2, 3), source=0)
                 comm.recv(torch.zeros(5, dtype=torch.int16), source=0)
+
     trace = either(2).run(talk).trace
     first, second = trace.where(kind="send")
-    assert (first.rank, first.peer, first.number, first.shape, first.dtype, first.nbytes) == (0, 1, 0, (2, 3), "float32", 24)
+    assert (first.rank, first.peer, first.number, first.shape, first.dtype, first.nbytes) == (
+        0,
+        1,
+        0,
+        (2, 3),
+        "float32",
+        24,
+    )
     assert (second.number, second.shape, second.dtype, second.nbytes) == (1, (5,), "int16", 10)
-    assert first.span == "outer/inner" and first.comm == "world" and first.thread == 0 and first.fate == "delivered"
+    assert (
+        first.span == "outer/inner"
+        and first.comm == "world"
+        and first.thread == 0
+        and first.fate == "delivered"
+    )
     assert first.line.startswith("test_traced.py, line ") and first.line != second.line
     for event in trace:
         assert 0 <= event.posted <= event.waited <= event.done
@@ -34,8 +60,11 @@ def test_clocks_of_two_ranks_agree(worlds):
     def ping(comm):
         for _ in range(20):
             comm.send(torch.ones(1), 1) if comm.rank == 0 else comm.recv(torch.ones(1), 0)
+
     for send, recv in worlds(2).run(ping).trace.messages():
-        assert send.posted < recv.done and recv.posted < send.done      # neither ends before the other begins
+        assert (
+            send.posted < recv.done and recv.posted < send.done
+        )  # neither ends before the other begins
 
 
 def test_compute_and_natives_and_errors_are_recorded(worlds):
@@ -44,6 +73,7 @@ def test_compute_and_natives_and_errors_are_recorded(worlds):
         comm.start([Native("all_reduce", torch.ones(3))]).wait()
         with comm.span("bad/name"):
             pass
+
     with pytest.raises(RankError, match="slash") as error:
         worlds(2).run(work)
     trace = error.value.trace
@@ -57,6 +87,7 @@ def test_background_work_inherits_the_span(either):
         with comm.span("step"):
             job = comm.background(lambda comm: comm.exchange(torch.ones(1), comm.right, comm.left))
         job.wait()
+
     assert {e.span for e in either(2).run(work).trace.where(kind="send")} == {"step"}
 
 
@@ -71,7 +102,10 @@ def test_a_delayed_link_is_slow_and_only_that_link(either):
     trace = either(3).run(ping, faults=[Delay(source=0, to=1, seconds=0.05)]).trace
     for send, recv in trace.messages():
         if (send.rank, send.peer) == (0, 1):
-            assert recv.done - max(send.posted, recv.posted) >= 0.05 and recv.fate == send.fate == "delayed"
+            assert (
+                recv.done - max(send.posted, recv.posted) >= 0.05
+                and recv.fate == send.fate == "delayed"
+            )
         else:
             assert send.fate == "delivered"
 
@@ -80,26 +114,41 @@ def test_a_slow_rank_computes_longer(either):
     def work(comm):
         comm.compute(0.02)
         comm.barrier()
+
     trace = either(2).run(work, faults=[Slow(rank=1, factor=4)]).trace
     quick, slow = trace.where(kind="compute")
     assert slow.done - slow.posted >= 0.08 > quick.done - quick.posted
-    assert {(e.rank, e.fate) for e in trace if e.kind in ("send", "recv")} == {(0, "delivered"), (1, "slowed")}
+    assert {(e.rank, e.fate) for e in trace if e.kind in ("send", "recv")} == {
+        (0, "delivered"),
+        (1, "slowed"),
+    }
 
 
 def test_a_crash_happens_at_the_moment_asked_for(either):
-    with pytest.raises(RankDied, match=r"Rank 1 was killed by the fault Crash, at Span\(name='step', k=2\)") as error:
+    with pytest.raises(
+        RankDied, match=r"Rank 1 was killed by the fault Crash, at Span\(name='step', k=2\)"
+    ) as error:
         either(3).run(ping, faults=[Crash(rank=1, at=Span("step", 2))])
-    assert len(error.value.trace.where(rank=1, kind="send")) == 2      # its record is kept
+    assert len(error.value.trace.where(rank=1, kind="send")) == 2  # its record is kept
     with pytest.raises(RankDied, match=r"Op\(n=3\)") as error:
         either(3).run(ping, faults=[Crash(rank=2, at=Op(3))])
     assert len([e for e in error.value.trace.where(rank=2) if e.kind in ("send", "recv")]) == 2
     assert either(3).run(ping).trace.sent() == [3, 3, 3]
 
 
-@pytest.mark.parametrize("wrong, error, words", [
-    (Crash(5, Op(0)), ValueError, "0 to 1"), (Crash(0, 3), TypeError, "Op"), (Slow(0, 0.5), ValueError, "1 or more"),
-    (Slow(0, float("nan")), ValueError, "1 or more"), (Crash(0, Seconds(-1)), ValueError, "not negative"),
-    (Delay(0, 1, float("nan")), ValueError, "not negative"), (Delay(0, 0, 1), ValueError, "two different"), ("crash", TypeError, "Delay, Slow or Crash")])
+@pytest.mark.parametrize(
+    "wrong, error, words",
+    [
+        (Crash(5, Op(0)), ValueError, "0 to 1"),
+        (Crash(0, 3), TypeError, "Op"),
+        (Slow(0, 0.5), ValueError, "1 or more"),
+        (Slow(0, float("nan")), ValueError, "1 or more"),
+        (Crash(0, Seconds(-1)), ValueError, "not negative"),
+        (Delay(0, 1, float("nan")), ValueError, "not negative"),
+        (Delay(0, 0, 1), ValueError, "two different"),
+        ("crash", TypeError, "Delay, Slow or Crash"),
+    ],
+)
 def test_impossible_faults_are_refused(either, wrong, error, words):
     with pytest.raises(error, match=words):
         either(2).run(ping, faults=[wrong])
@@ -107,10 +156,22 @@ def test_impossible_faults_are_refused(either, wrong, error, words):
 
 def test_a_wait_that_never_ends_is_seen_from_its_beginning(either):
     def half(comm):
-        comm.start([Recv(torch.ones(1), comm.left), Send(torch.ones(1), comm.right), Recv(torch.ones(2), comm.left)]).wait()
+        comm.start(
+            [
+                Recv(torch.ones(1), comm.left),
+                Send(torch.ones(1), comm.right),
+                Recv(torch.ones(2), comm.left),
+            ]
+        ).wait()
+
     with pytest.raises(DeadlockError) as error:
         either(2).run(half)
     trace = error.value.trace
-    assert [(e.kind, e.waited is not None, e.done is not None, e.fate) for e in trace.where(rank=0)] == [
-        ("recv", True, True, "delivered"), ("send", True, True, "delivered"), ("recv", True, False, "unfinished")]
-    assert min(waited(trace)) > 0                       # pictures hatch it
+    assert [
+        (e.kind, e.waited is not None, e.done is not None, e.fate) for e in trace.where(rank=0)
+    ] == [
+        ("recv", True, True, "delivered"),
+        ("send", True, True, "delivered"),
+        ("recv", True, False, "unfinished"),
+    ]
+    assert min(waited(trace)) > 0  # pictures hatch it

@@ -11,14 +11,27 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from minidl import (DeadlockError, MismatchError, MinidlError, Native, NotInCell, RankDied, RankError, RankTimeout, Send, World)
-from minidl.runtime.backend import choose, look
+from minidl import (
+    DeadlockError,
+    MinidlError,
+    MismatchError,
+    Native,
+    NotInCell,
+    RankDied,
+    RankError,
+    RankTimeout,
+    Send,
+    World,
+)
+from minidl.runtime.processes.backend import choose, look
 
 
 def usable(world):
     """Does the world still compute the right thing?"""
+
     def total(comm):
         return int(comm.start([Native("all_reduce", torch.ones(1))]).wait()[0])
+
     return world.run(total).results == [world.world_size] * world.world_size
 
 
@@ -28,23 +41,33 @@ def test_results_output_and_repr(worlds):
         print("no newline", end="")
         os.write(1, b"from below\n")
         return comm.exchange(x + comm.rank, comm.right, comm.left)
+
     run = worlds(3).run(ring, torch.arange(2.0))
     assert [x.tolist() for x in run.results] == [[2, 3], [0, 1], [1, 2]]
-    assert run.output.split("\n") == [f"{r}| {line}" for r in range(3) for line in (f"hello {r}", "no newline", "from below")]
-    assert repr(run) == "Run(3 ranks, 3 messages, 8 B sent per rank)" and repr(worlds(3)) == f"World(3 ranks, {choose(3, look())})"
+    assert run.output.split("\n") == [
+        f"{r}| {line}" for r in range(3) for line in (f"hello {r}", "no newline", "from below")
+    ]
+    assert (
+        repr(run) == "Run(3 ranks, 3 messages, 8 B sent per rank)"
+        and repr(worlds(3)) == f"World(3 ranks, {choose(3, look())})"
+    )
     assert worlds(3).last is run
 
 
 def test_comm_is_passed_by_name_wherever_it_stands(either):
     def first(comm, x):
         return comm.rank, x
+
     def last(x, *, comm):
         return comm.rank, x
+
     def none(x):
         return x
+
     class Callable:
         def __call__(self, x, comm, y=3):
             return comm.rank, x + y
+
     world = either(2)
     assert world.run(first, 7).results == [(0, 7), (1, 7)]
     assert world.run(last, 7).results == [(0, 7), (1, 7)]
@@ -55,6 +78,7 @@ def test_comm_is_passed_by_name_wherever_it_stands(either):
 def test_each_rank_has_a_seed_of_its_own(either):
     def draw():
         return float(torch.rand(1)), float(numpy.random.rand()), random.random()
+
     world = either(3)
     first, again, other = (world.run(draw, seed=seed).results for seed in (0, 0, 1))
     assert first == again and len(set(first)) == 3 and not set(first) & set(other)
@@ -71,11 +95,19 @@ def test_an_error_names_rank_line_and_what_the_others_did(either):
         if comm.rank == 2:
             {}["missing"]
         comm.recv(torch.ones(1), source=2)
+
     with pytest.raises(RankError) as error:
         either(3).run(boom)
     text = str(error.value)
-    assert text.startswith("Rank 2 raised KeyError: 'missing'") and '{}["missing"]' in text and "test_world.py, line" in text
-    assert "rank 0 waits for rank 2 to send message 0, (1,) float32" in text and "comm.recv(torch.ones(1), source=2)" in text
+    assert (
+        text.startswith("Rank 2 raised KeyError: 'missing'")
+        and '{}["missing"]' in text
+        and "test_world.py, line" in text
+    )
+    assert (
+        "rank 0 waits for rank 2 to send message 0, (1,) float32" in text
+        and "comm.recv(torch.ones(1), source=2)" in text
+    )
     assert error.value.ranks == (2,) and isinstance(error.value.causes[2], KeyError)
     assert len(error.value.trace.where(fate="unfinished")) == 2
 
@@ -83,13 +115,17 @@ def test_an_error_names_rank_line_and_what_the_others_did(either):
 def test_the_same_error_on_all_ranks_is_told_once(either):
     def boom(comm):
         raise ValueError("no")
+
     with pytest.raises(RankError, match="^All ranks raised ValueError: no") as error:
         either(4).run(boom)
     assert str(error.value).count("raised") == 1
 
 
 def test_the_same_error_in_different_words_is_told_once_too(either):
-    with pytest.raises(RankError, match="^All ranks raised ValueError, on rank 0: rank 0 cannot send to rank 0: a rank cannot") as error:
+    with pytest.raises(
+        RankError,
+        match="^All ranks raised ValueError, on rank 0: rank 0 cannot send to rank 0: a rank cannot",
+    ) as error:
         either(4).run(lambda comm: comm.send(torch.ones(1), to=comm.rank))
     assert str(error.value).count("raised") == 1
 
@@ -98,13 +134,21 @@ def test_deadlock_names_the_cycle_and_both_lines(worlds):
     def stuck(comm):
         if comm.rank < 2:
             comm.send(torch.ones(4), to=1 - comm.rank)
+
     with pytest.raises(DeadlockError) as error:
         worlds(3).run(stuck)
     text = str(error.value)
     assert text.startswith("Deadlock: rank 0 waits for rank 1, which waits for rank 0.")
-    assert text.count("comm.send(torch.ones(4), to=1 - comm.rank)") == 2 and "rank 2 has finished" in text and "comm.exchange" in text
+    assert (
+        text.count("comm.send(torch.ones(4), to=1 - comm.rank)") == 2
+        and "rank 2 has finished" in text
+        and "comm.exchange" in text
+    )
     assert error.value.ranks == (0, 1)
-    assert [(w.rank, w.peer, w.awaits) for w in error.value.trace.waits] == [(0, 1, "recv"), (1, 0, "recv")]
+    assert [(w.rank, w.peer, w.awaits) for w in error.value.trace.waits] == [
+        (0, 1, "recv"),
+        (1, 0, "recv"),
+    ]
     assert usable(worlds(3))
 
 
@@ -112,6 +156,7 @@ def test_a_rank_that_skips_a_collective(worlds):
     def skip(comm):
         if comm.rank != 1:
             comm.start([Native("all_reduce", torch.ones(2))]).wait()
+
     with pytest.raises(DeadlockError, match="wait for rank 1, which has finished") as error:
         worlds(3).run(skip)
     assert error.value.ranks == (0, 2) and usable(worlds(3))
@@ -120,12 +165,16 @@ def test_a_rank_that_skips_a_collective(worlds):
 def test_waiting_in_the_background_is_seen(either):
     def stuck(comm):
         comm.background(lambda comm: comm.recv(torch.ones(1), comm.left)).wait()
+
     with pytest.raises(DeadlockError, match="in the background") as error:
         either(2).run(stuck)
     assert error.value.ranks == (0, 1)
 
 
-@pytest.mark.parametrize("theirs", [torch.zeros(5), torch.zeros(3), torch.zeros(4, dtype=torch.float64), torch.zeros(2, 2)])
+@pytest.mark.parametrize(
+    "theirs",
+    [torch.zeros(5), torch.zeros(3), torch.zeros(4, dtype=torch.float64), torch.zeros(2, 2)],
+)
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_mismatch_is_found_before_data_moves(either, theirs, first):
     def differ(comm):
@@ -136,6 +185,7 @@ def test_a_mismatch_is_found_before_data_moves(either, theirs, first):
             comm.send(torch.zeros(4), to=1)
         else:
             comm.recv(theirs, source=0)
+
     with pytest.raises(MismatchError) as error:
         either(2).run(differ)
     text = str(error.value)
@@ -143,11 +193,19 @@ def test_a_mismatch_is_found_before_data_moves(either, theirs, first):
     assert "comm.send(torch.zeros(4), to=1)" in text and "comm.recv(theirs, source=0)" in text
 
 
-@pytest.mark.parametrize("other", [Native("barrier"), Native("all_reduce", torch.ones(3)), Native("all_reduce", torch.ones(2), op="max"),
-                                   Native("broadcast", torch.ones(2), root=0)])
+@pytest.mark.parametrize(
+    "other",
+    [
+        Native("barrier"),
+        Native("all_reduce", torch.ones(3)),
+        Native("all_reduce", torch.ones(2), op="max"),
+        Native("broadcast", torch.ones(2), root=0),
+    ],
+)
 def test_different_collectives_are_a_mismatch(worlds, other):
     def differ(comm):
         comm.start([Native("all_reduce", torch.ones(2)) if comm.rank == 0 else other]).wait()
+
     with pytest.raises(MismatchError, match=r"all_reduce\(\(2,\) float32, sum\)"):
         worlds(2).run(differ)
     assert usable(worlds(2))
@@ -160,6 +218,7 @@ def test_a_caught_mismatch_still_ends_the_run(worlds):
         except MismatchError:
             pass
         comm.barrier()
+
     pids = worlds(2).run(os.getpid).results
     for _ in range(5):
         with pytest.raises(MismatchError):
@@ -173,10 +232,15 @@ def test_a_killed_rank_is_told_and_replaced(worlds):
         if comm.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         comm.barrier()
+
     with pytest.raises(RankDied, match="Rank 1 died of SIGKILL") as error:
         worlds(3).run(die)
     text = str(error.value)
-    assert "its last words: last words" in text and "rank 0 waits for rank" in text and "A new process now runs as rank 1" in text
+    assert (
+        "its last words: last words" in text
+        and "rank 0 waits for rank" in text
+        and "A new process now runs as rank 1" in text
+    )
     assert error.value.ranks == (1,) and usable(worlds(3))
     assert {wait.rank for wait in error.value.trace.waits} == {0, 2}
 
@@ -185,6 +249,7 @@ def test_a_rank_that_exits_by_itself(worlds):
     def leave(comm):
         if comm.rank == 0:
             os._exit(3)
+
     with pytest.raises(RankDied, match="Rank 0 ended by itself with exit code 3"):
         worlds(2).run(leave)
     assert usable(worlds(2))
@@ -193,6 +258,7 @@ def test_a_rank_that_exits_by_itself(worlds):
 def test_sys_exit_is_an_error_and_not_an_exit(worlds):
     def leave(comm):
         raise SystemExit(1)
+
     pids = worlds(2).run(os.getpid).results
     with pytest.raises(RankError, match="SystemExit"):
         worlds(2).run(leave)
@@ -203,11 +269,13 @@ def test_sys_exit_is_an_error_and_not_an_exit(worlds):
 def test_what_cannot_be_proved_ends_by_timeout_with_its_line(worlds, how):
     def endless(comm):
         if how == "spins":
-            while True: sum(range(100))
+            while True:
+                sum(range(100))
         elif how == "sleeps":
             threading.Event().wait(60)
         elif comm.rank == 0:
             dist.recv(torch.ones(1), 1)
+
     pids = worlds(2).run(os.getpid).results
     with pytest.raises(RankTimeout, match="within 0.3 seconds") as error:
         worlds(2).run(endless, timeout=0.3)
@@ -240,9 +308,15 @@ def test_cells_push_and_pull(worlds):
 
 def test_a_cell_on_some_ranks_cannot_call_the_others(worlds):
     with pytest.raises(NotInCell, match="rank 1 is not in this cell: it runs on ranks 0, 2 only"):
-        worlds(3).cell("import torch\ncomm.send(torch.ones(1), to=1) if rank == 0 else None", ranks=[0, 2])
-    assert worlds(3).cell("import torch\ncomm.exchange(torch.tensor([rank]), 2 - rank, 2 - rank)", ranks=[0, 2]).output \
+        worlds(3).cell(
+            "import torch\ncomm.send(torch.ones(1), to=1) if rank == 0 else None", ranks=[0, 2]
+        )
+    assert (
+        worlds(3)
+        .cell("import torch\ncomm.exchange(torch.tensor([rank]), 2 - rank, 2 - rank)", ranks=[0, 2])
+        .output
         == "0| tensor([2])\n2| tensor([0])"
+    )
     assert usable(worlds(3))
 
 
@@ -257,8 +331,10 @@ def test_what_cannot_travel_is_named(worlds):
     with pytest.raises(TypeError, match=r"argument 0 \(lock\) of run\(\) cannot travel"):
         worlds(2).run(print, lock)
     with pytest.raises(TypeError, match=r"variable lock \(lock\) named in captures"):
+
         def captures():
             return lock
+
         worlds(2).run(captures)
     with pytest.raises(RankError, match="generator.*cannot travel back"):
         worlds(2).run(lambda: (i for i in range(3)))
@@ -267,8 +343,10 @@ def test_what_cannot_travel_is_named(worlds):
 
 def test_a_captured_world_is_told_in_words(worlds):
     world = worlds(2)
+
     def wrong(comm):
         return world.world_size
+
     with pytest.raises(TypeError, match="use `comm` there, not the world"):
         world.run(wrong)
 
@@ -303,16 +381,26 @@ def test_ranks_by_spawn_do_the_same():
 def test_ranks_listen_on_the_loopback_only(worlds):
     psutil = pytest.importorskip("psutil")
     pids = worlds(2).run(os.getpid).results
-    listening = [c for pid in pids for c in psutil.Process(pid).net_connections() if c.status == psutil.CONN_LISTEN]
+    listening = [
+        c
+        for pid in pids
+        for c in psutil.Process(pid).net_connections()
+        if c.status == psutil.CONN_LISTEN
+    ]
     assert listening and all(c.laddr.ip in ("127.0.0.1", "::1") for c in listening)
 
 
 def test_a_large_captured_tensor_is_mentioned(worlds, capsys):
     big = torch.zeros(1 << 19)
+
     def uses():
         return big.numel()
+
     worlds(2).run(uses)
-    assert "note: the tensor 'big' is named in uses and copied to every rank on each call (2.0 MiB)" in capsys.readouterr().out
+    assert (
+        "note: the tensor 'big' is named in uses and copied to every rank on each call (2.0 MiB)"
+        in capsys.readouterr().out
+    )
 
 
 def test_one_run_at_a_time(worlds):
@@ -333,6 +421,7 @@ def test_sixty_four_messages_in_flight_both_ways(worlds):
         for work in works:
             work.wait()
         return got
+
     assert worlds(3).run(flood).results == [list(range(64))] * 3
 
 
@@ -343,6 +432,7 @@ def test_too_many_messages_in_flight_is_an_error_in_words(worlds):
                 comm.start([Send(torch.tensor([i]), 1)])
         elif comm.rank == 2:
             comm.recv(torch.ones(1), source=0)
+
     world = worlds(3)
     with pytest.raises(RankError, match="511 messages are under way to rank 1"):
         world.run(flood)
@@ -352,9 +442,11 @@ def test_too_many_messages_in_flight_is_an_error_in_words(worlds):
 def test_a_crash_in_c_code_is_told_with_its_python_lines(worlds):
     def crash(comm):
         import ctypes
+
         if comm.rank == 1:
             ctypes.string_at(0)
         comm.barrier()
+
     with pytest.raises(RankDied, match="Rank 1 died of SIGSEGV") as error:
         worlds(2).run(crash)
     assert "Fatal Python error: Segmentation fault" in str(error.value)
@@ -365,5 +457,6 @@ def test_a_crash_in_c_code_is_told_with_its_python_lines(worlds):
 def test_the_garbage_collector_leaves_torch_alone(worlds):
     def looked_through(comm):
         return len(gc.get_objects()), gc.get_freeze_count()
+
     for own, torchs in worlds(2).run(looked_through).results:
         assert own < torchs / 2

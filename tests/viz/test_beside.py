@@ -4,8 +4,8 @@ import torch
 
 from minidl import Uniform, VirtualWorld
 from minidl.collectives import naive, ring
-from minidl.viz.beside import beside
-from minidl.viz.scene import Arrow, Dot
+from minidl.viz.drawing.scene import Arrow, Dot
+from minidl.viz.pictures.beside import beside
 
 WORLD = VirtualWorld(3, network=Uniform(1.0, 0.0))
 
@@ -31,7 +31,10 @@ def test_the_guilty_message_is_thick_and_has_a_cross():
     guilty = own.messages()[2].send
     picture = beside(own, trace_of(ring.all_reduce), guilty)
     [marked] = layer(picture, "to blame").shapes
-    assert marked.width == 4 and (marked.x0, marked.y0) == (picture.scene.shapes(Dot)[0].x, picture.scene.shapes(Dot)[0].y)
+    assert marked.width == 4 and (marked.x0, marked.y0) == (
+        picture.scene.shapes(Dot)[0].x,
+        picture.scene.shapes(Dot)[0].y,
+    )
     assert len(layer(picture, "message").shapes) == 15 and "cross" in picture.caption
 
 
@@ -44,6 +47,7 @@ def test_a_message_that_nobody_received_is_broken():
     def lost(x, comm):
         if comm.rank == 0:
             comm.send(x, to=1)
+
     try:
         trace_of(lost)
     except Exception as error:

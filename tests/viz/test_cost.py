@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minidl import Uniform, VirtualWorld
-from minidl.viz.cost import cost, parts_of
+from minidl.viz.pictures.cost import cost, parts_of
 from tests.viz.samples import Maker
 
 
@@ -24,8 +24,13 @@ def test_every_second_is_computing_or_the_link_or_a_late_rank():
 
 
 def test_the_title_says_which_of_the_two_takes_more():
-    assert cost(two_ranks()).title == "Compute-bound: the ranks spend 29 % of their time on messages"
-    assert cost(two_ranks(late=0.0, link=3.0)).title == "Communication-bound: the ranks spend 75 % of their time on messages"
+    assert (
+        cost(two_ranks()).title == "Compute-bound: the ranks spend 29 % of their time on messages"
+    )
+    assert (
+        cost(two_ranks(late=0.0, link=3.0)).title
+        == "Communication-bound: the ranks spend 75 % of their time on messages"
+    )
 
 
 def test_the_caption_says_where_the_two_would_be_equal():
@@ -64,5 +69,6 @@ def test_a_send_and_a_receive_at_the_same_time_count_once():
     def work(comm):
         comm.compute(2.0)
         comm.exchange(torch.zeros(1), comm.right, comm.left)
+
     trace = VirtualWorld(3, network=Uniform(alpha=1.0, beta=0)).run(work).trace
     assert parts_of(trace) == [(2.0, 1.0, 0.0)] * 3

@@ -5,10 +5,15 @@ from collections import defaultdict
 
 import pytest
 
-from minidl.viz.export import to_perfetto
+from minidl.viz.pictures.export import to_perfetto
 from tests.viz import samples
 
-TRACES = {"ring": samples.ring(), "background": samples.background(), "unfinished": samples.unfinished(), "crowd": samples.crowd(16, 4000)}
+TRACES = {
+    "ring": samples.ring(),
+    "background": samples.background(),
+    "unfinished": samples.unfinished(),
+    "crowd": samples.crowd(16, 4000),
+}
 
 
 @pytest.fixture(params=TRACES)
@@ -27,12 +32,18 @@ def of(events, phase):
 def test_every_event_is_a_slice_with_its_arguments(exported):
     trace, events = exported
     slices = of(events, "X")
-    assert len(slices) == len(trace) and all(piece["dur"] >= 0 and piece["ts"] >= 0 for piece in slices)
+    assert len(slices) == len(trace) and all(
+        piece["dur"] >= 0 and piece["ts"] >= 0 for piece in slices
+    )
     for piece, event in zip(slices, trace):
-        assert piece["pid"] == event.rank and piece["ts"] == pytest.approx(event.posted * 1e6, abs=1e-3)
+        assert piece["pid"] == event.rank and piece["ts"] == pytest.approx(
+            event.posted * 1e6, abs=1e-3
+        )
         assert piece["args"]["line"] == event.line and piece["args"]["fate"] == event.fate
         if event.kind in ("send", "recv"):
-            assert piece["args"]["nbytes"] == event.nbytes and piece["args"]["shape"] == list(event.shape)
+            assert piece["args"]["nbytes"] == event.nbytes and piece["args"]["shape"] == list(
+                event.shape
+            )
         if event.done is not None:
             assert piece["dur"] == pytest.approx((event.done - event.posted) * 1e6, abs=2e-3)
 
@@ -40,7 +51,9 @@ def test_every_event_is_a_slice_with_its_arguments(exported):
 def test_slices_of_a_track_nest(exported):
     tracks = defaultdict(list)
     for piece in of(exported[1], "X"):
-        tracks[piece["pid"], piece["tid"]].append((piece["ts"], piece["ts"] + piece["dur"], piece["cat"]))
+        tracks[piece["pid"], piece["tid"]].append(
+            (piece["ts"], piece["ts"] + piece["dur"], piece["cat"])
+        )
     for pieces in tracks.values():
         open_ends = []
         for start, end, _ in sorted(pieces, key=lambda piece: (piece[0], -piece[1])):
@@ -48,7 +61,9 @@ def test_slices_of_a_track_nest(exported):
                 open_ends.pop()
             assert not open_ends or end <= open_ends[-1] + 1e-6
             open_ends.append(end)
-        assert len({cat in ("span", "compute") for *_, cat in pieces}) == 1          # messages have tracks of their own
+        assert (
+            len({cat in ("span", "compute") for *_, cat in pieces}) == 1
+        )  # messages have tracks of their own
 
 
 def test_every_flow_starts_in_a_send_and_ends_in_its_receive(exported):
@@ -59,24 +74,36 @@ def test_every_flow_starts_in_a_send_and_ends_in_its_receive(exported):
     by_track = defaultdict(list)
     for piece in of(events, "X"):
         by_track[piece["pid"], piece["tid"]].append(piece)
-    inside = lambda flow: next(p for p in by_track[flow["pid"], flow["tid"]] if p["ts"] <= flow["ts"] < p["ts"] + p["dur"])
+    inside = lambda flow: next(
+        p for p in by_track[flow["pid"], flow["tid"]] if p["ts"] <= flow["ts"] < p["ts"] + p["dur"]
+    )
     for number, start in starts.items():
         end = ends[number]
         send, recv = inside(start), inside(end)
         assert end["bp"] == "e" and start["ts"] <= end["ts"]
-        assert (send["cat"], recv["cat"]) == ("send", "recv") and send["args"]["number"] == recv["args"]["number"]
-        assert send["name"] == f"send to {recv['pid']}" and recv["name"] == f"recv from {send['pid']}"
+        assert (send["cat"], recv["cat"]) == ("send", "recv") and send["args"]["number"] == recv[
+            "args"
+        ]["number"]
+        assert (
+            send["name"] == f"send to {recv['pid']}" and recv["name"] == f"recv from {send['pid']}"
+        )
 
 
 def test_ranks_and_tracks_have_names(exported):
     trace, events = exported
-    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in of(events, "M") if e["name"] == "thread_name"}
+    names = {
+        (e["pid"], e["tid"]): e["args"]["name"]
+        for e in of(events, "M")
+        if e["name"] == "thread_name"
+    }
     ranks = [e["args"]["name"] for e in of(events, "M") if e["name"] == "process_name"]
     assert ranks == [f"rank {rank}" for rank in range(trace.world_size)]
     assert {(e["pid"], e["tid"]) for e in of(events, "X")} == set(names)
 
 
 def test_a_message_that_never_ended_lasts_to_the_end(tmp_path):
-    events = json.loads(to_perfetto(samples.unfinished(), str(tmp_path / "x.json")).read_text(encoding="utf-8"))["traceEvents"]
+    events = json.loads(
+        to_perfetto(samples.unfinished(), str(tmp_path / "x.json")).read_text(encoding="utf-8")
+    )["traceEvents"]
     (lost,) = [piece for piece in of(events, "X") if piece["args"]["fate"] == "unfinished"]
     assert lost["name"] == "send to 0" and lost["ts"] + lost["dur"] == pytest.approx(3850)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minidl.viz.guesses import Guesses
+from minidl.viz.pictures.guesses import Guesses
 
 
 def verdicts(guesses, truth):
@@ -15,14 +15,30 @@ def test_open_guesses_are_not_judged():
     guess = Guesses()
     guess["messages"] = ...
     assert [tuple(row) for row in guess.beside({"messages": 12, "hangs": "one"})] == [
-        ("messages", "not guessed", "12", ""), ("hangs", "not guessed", "one", "")]
+        ("messages", "not guessed", "12", ""),
+        ("hangs", "not guessed", "one", ""),
+    ]
     assert repr(guess) == "Guesses(0 of 1 made)"
 
 
-@pytest.mark.parametrize("guess, happened, verdict", [
-    (12, 12, "right"), ("One ", "one", "right"), (0.3, 0.3, "right"), (6, 12, "2 times too low"), (24, 12, "2 times too high"),
-    (11, 12, "1.09 times too low"), (0.29, 0.3, "close"), (3, 0, "too high"), (0, 3, "too low"), ("two", "one", "not this time"),
-    ("two", 2, "not this time"), (True, 1, "right"), (-1, 5, "too low")])
+@pytest.mark.parametrize(
+    "guess, happened, verdict",
+    [
+        (12, 12, "right"),
+        ("One ", "one", "right"),
+        (0.3, 0.3, "right"),
+        (6, 12, "2 times too low"),
+        (24, 12, "2 times too high"),
+        (11, 12, "1.09 times too low"),
+        (0.29, 0.3, "close"),
+        (3, 0, "too high"),
+        (0, 3, "too low"),
+        ("two", "one", "not this time"),
+        ("two", 2, "not this time"),
+        (True, 1, "right"),
+        (-1, 5, "too low"),
+    ],
+)
 def test_a_guess_is_set_beside_what_happened(guess, happened, verdict):
     assert verdicts({"q": guess}, {"q": happened}) == [verdict]
 

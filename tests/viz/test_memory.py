@@ -3,8 +3,8 @@
 import pytest
 
 from minidl.trace import Event, Trace
-from minidl.viz.memory import memory
-from minidl.viz.scene import Box
+from minidl.viz.drawing.scene import Box
+from minidl.viz.pictures.memory import memory
 
 KIB = 1024
 
@@ -12,7 +12,15 @@ KIB = 1024
 def trace(seconds=(0.0, 1.0, 2.0, 3.0)):
     made = Trace(1)
     a, b, c, d = seconds
-    made.held = {0: [(1, a, 0, 4 * KIB), (2, b, 3, 8 * KIB), (3, c, 1, 4 * KIB), (3, c, 3, -6 * KIB), (4, d, 3, -2 * KIB)]}
+    made.held = {
+        0: [
+            (1, a, 0, 4 * KIB),
+            (2, b, 3, 8 * KIB),
+            (3, c, 1, 4 * KIB),
+            (3, c, 3, -6 * KIB),
+            (4, d, 3, -2 * KIB),
+        ]
+    }
     made.flops = [1234]
     return made
 
@@ -20,12 +28,24 @@ def trace(seconds=(0.0, 1.0, 2.0, 3.0)):
 def test_what_is_held_adds_up_over_time():
     moments, kinds = trace().memory_over_time(0)
     assert moments == [(1, 0.0), (2, 1.0), (3, 2.0), (4, 3.0)]
-    assert kinds["activations"] == [0, 8 * KIB, 2 * KIB, 0] and kinds["gradients"] == [0, 0, 4 * KIB, 4 * KIB]
-    assert trace().memory_kinds(0) == {"parameters": 4 * KIB, "gradients": 4 * KIB, "optimizer state": 0, "activations": 8 * KIB}
+    assert kinds["activations"] == [0, 8 * KIB, 2 * KIB, 0] and kinds["gradients"] == [
+        0,
+        0,
+        4 * KIB,
+        4 * KIB,
+    ]
+    assert trace().memory_kinds(0) == {
+        "parameters": 4 * KIB,
+        "gradients": 4 * KIB,
+        "optimizer state": 0,
+        "activations": 8 * KIB,
+    }
 
 
 def spanned(begin, end):
-    event = Event(0, 0, 0, "span", "world", -1, 0, (), "", 0, begin, begin, end, "run/step", "", "delivered")
+    event = Event(
+        0, 0, 0, "span", "world", -1, 0, (), "", 0, begin, begin, end, "run/step", "", "delivered"
+    )
     made = Trace(1, [event])
     made.held = trace().held
     return made
@@ -36,7 +56,7 @@ def test_a_span_shows_its_own_time_and_what_was_held_when_it_began():
     assert moments == [(2, 1.5), (3, 2.0)]
     assert kinds["activations"] == [8 * KIB, 2 * KIB] and kinds["parameters"] == [4 * KIB] * 2
     assert spanned(2.5, 9.0).memory_kinds(0, "step")["activations"] == 2 * KIB
-    assert spanned(4.0, 5.0).memory_over_time(0, "step")[0] == [(4, 4.0)]                  # nothing changes in it
+    assert spanned(4.0, 5.0).memory_over_time(0, "step")[0] == [(4, 4.0)]  # nothing changes in it
     assert "10 KiB" in spanned(2.5, 9.0).memory(0, span="step").title
     with pytest.raises(ValueError, match="rank 0 has no span 'stop'"):
         spanned(1.0, 2.0).memory(0, span="stop")

@@ -9,20 +9,27 @@ import xml.etree.ElementTree as ElementTree
 import plotly.graph_objects as go
 import pytest
 
-from minidl.viz.fit import fit
-from minidl.viz.lamport import lamport
-from minidl.viz.picture import Table
-from minidl.viz.scene import Arrow, Box, Dot
-from minidl.viz.timeline import timeline
-from minidl.viz.traffic import traffic
-from minidl.viz.wait_for import wait_for
 from minidl.trace import Trace
+from minidl.viz.drawing.picture import Table
+from minidl.viz.drawing.scene import Arrow, Box, Dot
+from minidl.viz.pictures.fit import fit
+from minidl.viz.pictures.lamport import lamport
+from minidl.viz.pictures.timeline import timeline
+from minidl.viz.pictures.traffic import traffic
+from minidl.viz.pictures.wait_for import wait_for
 from tests.viz import samples
 
 SVG = "{http://www.w3.org/2000/svg}"
 PICTURES = (lamport, timeline, traffic, wait_for)
-TRACES = {"ring": samples.ring(), "eight": samples.ring(8), "deadlock": samples.deadlock(4), "unfinished": samples.unfinished(),
-          "background": samples.background(), "empty": Trace(3), "one rank": Trace(1)}
+TRACES = {
+    "ring": samples.ring(),
+    "eight": samples.ring(8),
+    "deadlock": samples.deadlock(4),
+    "unfinished": samples.unfinished(),
+    "background": samples.background(),
+    "empty": Trace(3),
+    "one rank": Trace(1),
+}
 CROWD = samples.crowd()
 
 
@@ -41,7 +48,7 @@ ALL = dict(drawn())
 def test_plotly_accepts_the_figure(name):
     figure = ALL[name].plotly()
     config = figure.pop("config")
-    go.Figure(figure)                                                  # raises on an unknown key or a wrong value
+    go.Figure(figure)  # raises on an unknown key or a wrong value
     assert "template" not in figure["layout"] and not config["displaylogo"]
     texts = [note["text"].replace("<br>", " ") for note in figure["layout"]["annotations"]]
     assert texts == [f"<b>{ALL[name].title}</b>", ALL[name].caption]
@@ -76,7 +83,9 @@ def test_a_picture_carries_three_forms():
     bundle = lamport(samples.ring())._repr_mimebundle_()
     assert set(bundle) == {"application/vnd.plotly.v1+json", "image/svg+xml", "text/plain"}
     assert bundle["text/plain"] == "Picture(lamport: 4 ranks, 24 messages)"
-    assert len(json.dumps(bundle["application/vnd.plotly.v1+json"]) + bundle["image/svg+xml"]) < 30_000
+    assert (
+        len(json.dumps(bundle["application/vnd.plotly.v1+json"]) + bundle["image/svg+xml"]) < 30_000
+    )
 
 
 @pytest.mark.parametrize("draw", PICTURES)
@@ -88,7 +97,7 @@ def test_the_text_is_the_same_in_every_run(draw):
 def test_a_crowd_is_quick_and_small(draw):
     start = time.process_time()
     bundle = draw(CROWD)._repr_mimebundle_()
-    assert time.process_time() - start < 2                             # about 0.4 s
+    assert time.process_time() - start < 2  # about 0.4 s
     assert len(json.dumps(bundle["application/vnd.plotly.v1+json"])) < 500_000
     assert len(bundle["image/svg+xml"]) < 500_000
 
@@ -99,15 +108,22 @@ def test_text_of_a_learner_cannot_become_markup():
     picture = lamport(maker.trace())
     ElementTree.fromstring(picture.svg())
     hovers = [text for trace in picture.plotly()["data"] for text in trace.get("hovertext", ())]
-    assert any("&lt;b onclick" in text for text in hovers) and not any("<b " in text for text in hovers)
+    assert any("&lt;b onclick" in text for text in hovers) and not any(
+        "<b " in text for text in hovers
+    )
 
 
 def test_save(tmp_path):
     picture = traffic(samples.ring())
     assert picture.save(tmp_path / "a.svg").read_text(encoding="utf-8") == picture.svg()
-    assert json.loads(picture.save(str(tmp_path / "a.json")).read_text(encoding="utf-8")) == picture.plotly()
+    assert (
+        json.loads(picture.save(str(tmp_path / "a.json")).read_text(encoding="utf-8"))
+        == picture.plotly()
+    )
     page = picture.save(tmp_path / "a.html").read_text(encoding="utf-8")
-    assert "from rank" in page and 'src="http' not in page             # plotly itself is inside: no network is needed
+    assert (
+        "from rank" in page and 'src="http' not in page
+    )  # plotly itself is inside: no network is needed
     with pytest.raises(ValueError, match=r"\.svg, \.html or \.json"):
         picture.save(tmp_path / "a.png")
 
@@ -125,9 +141,16 @@ def test_a_long_table_says_what_it_leaves_out():
 
 
 def test_drawing_imports_no_plotly_and_no_runtime():
-    code = ("import sys, importlib.util, types\n"
-            "package = types.ModuleType('minidl'); package.__path__ = importlib.util.find_spec('minidl').submodule_search_locations\n"
-            "sys.modules['minidl'] = package\n"
-            "from minidl.viz import export, fit, lamport, timeline, traffic, wait_for\n"
-            "print([m for m in sys.modules if m.split('.')[0] in ('plotly', 'torch', 'numpy') or m.startswith('minidl.runtime')])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout.strip() == "[]"
+    code = (
+        "import sys, importlib.util, types\n"
+        "package = types.ModuleType('minidl'); package.__path__ = importlib.util.find_spec('minidl').submodule_search_locations\n"
+        "sys.modules['minidl'] = package\n"
+        "from minidl.viz.pictures import export, fit, lamport, timeline, traffic, wait_for\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('plotly', 'torch', 'numpy') or m.startswith('minidl.runtime')])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        ).stdout.strip()
+        == "[]"
+    )

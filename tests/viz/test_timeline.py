@@ -2,14 +2,19 @@
 
 import pytest
 
-from minidl.viz.scene import Box, Path
-from minidl.viz.timeline import timeline
+from minidl.viz.drawing.scene import Box, Path
+from minidl.viz.pictures.timeline import timeline
 from tests.viz import samples
 
 
 def boxes(picture, name):
     """(lane, from, to) of a layer's boxes."""
-    return [(box.y, round(box.x0, 6), round(box.x1, 6)) for layer in picture.scene.layers if layer.name == name for box in layer.shapes]
+    return [
+        (box.y, round(box.x0, 6), round(box.x1, 6))
+        for layer in picture.scene.layers
+        if layer.name == name
+        for box in layer.shapes
+    ]
 
 
 def test_a_background_thread_has_its_own_lane():
@@ -17,16 +22,30 @@ def test_a_background_thread_has_its_own_lane():
     lanes = {text: y for y, text in picture.scene.y.ticks}
     assert list(lanes) == ["rank 0", "rank 0, thread 1", "rank 1", "rank 1, thread 1"]
     assert boxes(picture, "computing") == [(lanes["rank 0"], 1, 6), (lanes["rank 1"], 1, 6)]
-    assert set(boxes(picture, "waiting")) == {(lanes["rank 0"], 6.5, 7.5), (lanes["rank 1"], 6.5, 7.5),
-                                              (lanes["rank 0, thread 1"], 2, 5), (lanes["rank 1, thread 1"], 2, 5)}
-    assert {(path.xs[0], path.xs[1]) for path in picture.scene.shapes(Path)} == {(2.0, 5.0), (6.0, 7.5)}
+    assert set(boxes(picture, "waiting")) == {
+        (lanes["rank 0"], 6.5, 7.5),
+        (lanes["rank 1"], 6.5, 7.5),
+        (lanes["rank 0, thread 1"], 2, 5),
+        (lanes["rank 1, thread 1"], 2, 5),
+    }
+    assert {(path.xs[0], path.xs[1]) for path in picture.scene.shapes(Path)} == {
+        (2.0, 5.0),
+        (6.0, 7.5),
+    }
 
 
 def test_spans_nest():
-    spans = [box for box in timeline(samples.background()).scene.shapes(Box) if box.label and box.hover.startswith("epoch")]
+    spans = [
+        box
+        for box in timeline(samples.background()).scene.shapes(Box)
+        if box.label and box.hover.startswith("epoch")
+    ]
     outer, inner = [box for box in spans if box.y < 60]
     assert (outer.label, inner.label) == ("epoch", "step")
-    assert outer.x0 < inner.x0 < inner.x1 < outer.x1 and outer.y + outer.height / 2 < inner.y - inner.height / 2
+    assert (
+        outer.x0 < inner.x0 < inner.x1 < outer.x1
+        and outer.y + outer.height / 2 < inner.y - inner.height / 2
+    )
 
 
 def test_the_title_names_the_rank_that_waited():
@@ -37,7 +56,9 @@ def test_the_title_names_the_rank_that_waited():
     picture = timeline(maker.trace())
     assert picture.title == "Rank 1 waited 61 % of its time"
     assert picture.table()["waiting_share"] == pytest.approx([0, 0.61])
-    assert picture.table()["computing_seconds"] == pytest.approx([0.01, 0]) and picture.table()["messages_sent"] == [1, 0]
+    assert picture.table()["computing_seconds"] == pytest.approx([0.01, 0]) and picture.table()[
+        "messages_sent"
+    ] == [1, 0]
 
 
 def test_the_title_does_not_blame_one_of_equals():
@@ -50,7 +71,10 @@ def test_the_title_does_not_blame_one_of_equals():
 def test_a_crowd_is_joined_and_the_caption_says_so():
     picture = timeline(samples.crowd(64, 20_000))
     assert len(picture.scene.shapes(Box)) < 3000
-    assert "Events are joined" in picture.caption and "Spans are drawn up to 16 lanes" in picture.caption
+    assert (
+        "Events are joined" in picture.caption
+        and "Spans are drawn up to 16 lanes" in picture.caption
+    )
 
 
 def test_waits_that_overlap_count_once():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from minidl.viz.scene import Cells, Label
-from minidl.viz.traffic import traffic
+from minidl.viz.drawing.scene import Cells, Label
+from minidl.viz.pictures.traffic import traffic
 from tests.viz import samples
 
 
@@ -14,16 +14,23 @@ def cells(picture):
 
 def test_a_ring_fills_one_diagonal():
     picture = traffic(samples.ring(4))
-    assert cells(picture) == [[6 << 20 if to == (source + 1) % 4 else None for to in range(4)] for source in range(4)]
+    assert cells(picture) == [
+        [6 << 20 if to == (source + 1) % 4 else None for to in range(4)] for source in range(4)
+    ]
     assert picture.title == "Every rank sends 6 MiB to its right neighbour"
-    assert {(label.y, label.x, label.text) for label in picture.scene.shapes(Label)} == {(r, (r + 1) % 4, "6") for r in range(4)}
+    assert {(label.y, label.x, label.text) for label in picture.scene.shapes(Label)} == {
+        (r, (r + 1) % 4, "6") for r in range(4)
+    }
     assert "In all 24 MiB" in picture.caption and "numbers in MiB" in picture.caption
     assert picture.table().rows == [(r, (r + 1) % 4, 6, 6 << 20) for r in range(4)]
 
 
 def test_messages_are_counted_too():
     picture = traffic(samples.ring(4), what="messages")
-    assert cells(picture)[0] == [None, 6, None, None] and picture.title == "Every rank sends 6 messages to its right neighbour"
+    assert (
+        cells(picture)[0] == [None, 6, None, None]
+        and picture.title == "Every rank sends 6 messages to its right neighbour"
+    )
 
 
 def test_unfinished_messages_count_at_their_sender():

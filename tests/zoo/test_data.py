@@ -21,7 +21,7 @@ def epoch(*args, **kwargs):
 @pytest.mark.parametrize("n, batch", [(23, 5), (24, 6), (10, 3), (5, 8), (1, 1)])
 def test_the_ranks_together_see_the_batches_of_one_process(n, batch, N):
     ranks = [epoch(n, batch, rank, N, seed=4) for rank in range(N)]
-    together = [sum(parts, []) for parts in zip(*ranks, strict=True)]      # in rank order
+    together = [sum(parts, []) for parts in zip(*ranks, strict=True)]  # in rank order
     assert together == epoch(n, batch, seed=4)
     for parts in zip(*ranks, strict=True):
         sizes = [len(part) for part in parts]
@@ -63,7 +63,9 @@ def test_another_sampler_goes_on_where_one_stopped(stop):
     assert [next(source).tolist() for _ in range(stop)] == expected[:stop]
     resumed = Sampler(23, 5)
     resumed.load(sampler.state())
-    assert [part.tolist() for part in itertools.islice(endless(resumed), 15 - stop)] == expected[stop:]
+    assert [part.tolist() for part in itertools.islice(endless(resumed), 15 - stop)] == expected[
+        stop:
+    ]
 
 
 @pytest.mark.parametrize("N, M", [(4, 3), (1, 2), (7, 1)])
@@ -88,9 +90,17 @@ def test_a_loop_that_was_left_goes_on():
     assert seen + [part.tolist() for part in sampler] == epoch(10, 3)
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (dict(n=0), "n is 1 or more, not 0"), (dict(batch=0), "batch is 1 or more"), (dict(seed=-1), "seed is 0 or more"),
-    (dict(rank=2, world_size=2), "no rank 2 among 2 ranks"), (dict(rank=-1), "rank is 0 or more"), (dict(world_size=0), "world_size is 1")])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (dict(n=0), "n is 1 or more, not 0"),
+        (dict(batch=0), "batch is 1 or more"),
+        (dict(seed=-1), "seed is 0 or more"),
+        (dict(rank=2, world_size=2), "no rank 2 among 2 ranks"),
+        (dict(rank=-1), "rank is 0 or more"),
+        (dict(world_size=0), "world_size is 1"),
+    ],
+)
 def test_wrong_numbers_are_refused_in_words(arguments, words):
     with pytest.raises(ValueError, match=words):
         Sampler(**{"n": 10, "batch": 2, **arguments})
@@ -101,9 +111,17 @@ def test_wrong_kinds_are_refused_in_words():
         Sampler(10, 2.5)
 
 
-@pytest.mark.parametrize("change, words", [
-    (dict(n=11), "this sampler has n = 10, the saved state has n = 11"), (dict(batch=3), "batch = 2"), (dict(seed=1), "seed = 0"),
-    (dict(step=5), "steps 0 to 4, not 5"), (dict(epoch=-1), "epoch is 0 or more"), (dict(rank=0), "not n, batch, seed, epoch, step, rank")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(n=11), "this sampler has n = 10, the saved state has n = 11"),
+        (dict(batch=3), "batch = 2"),
+        (dict(seed=1), "seed = 0"),
+        (dict(step=5), "steps 0 to 4, not 5"),
+        (dict(epoch=-1), "epoch is 0 or more"),
+        (dict(rank=0), "not n, batch, seed, epoch, step, rank"),
+    ],
+)
 def test_a_state_that_does_not_fit_is_refused(change, words):
     sampler = Sampler(10, 2)
     with pytest.raises(ValueError, match=words):
@@ -116,17 +134,31 @@ def test_a_state_that_does_not_fit_is_refused(change, words):
 
 def test_digits_are_split_and_scaled():
     from sklearn.datasets import load_digits
+
     data = digits(held_out=0.25, seed=3)
     assert data.images.shape == (1348, 1, 8, 8) and data.held_out_images.shape == (449, 1, 8, 8)
-    assert data.images.min() == 0 and data.images.max() == 1 and set(data.labels.tolist()) == set(range(10))
+    assert (
+        data.images.min() == 0
+        and data.images.max() == 1
+        and set(data.labels.tolist()) == set(range(10))
+    )
     rows = torch.cat([data.images, data.held_out_images]).flatten(1) * 16
-    found = sorted([*map(int, row), label] for row, label in zip(rows.tolist(), [*data.labels.tolist(), *data.held_out_labels.tolist()]))
+    found = sorted(
+        [*map(int, row), label]
+        for row, label in zip(
+            rows.tolist(), [*data.labels.tolist(), *data.held_out_labels.tolist()]
+        )
+    )
     bunch = load_digits()
-    assert found == sorted([*map(int, row), int(label)] for row, label in zip(bunch.data, bunch.target))
+    assert found == sorted(
+        [*map(int, row), int(label)] for row, label in zip(bunch.data, bunch.target)
+    )
 
 
 def test_the_split_follows_the_seed():
-    assert torch.equal(digits(seed=1).labels, digits(seed=1).labels) and not torch.equal(digits(seed=1).labels, digits(seed=2).labels)
+    assert torch.equal(digits(seed=1).labels, digits(seed=1).labels) and not torch.equal(
+        digits(seed=1).labels, digits(seed=2).labels
+    )
 
 
 def test_no_paragraph_stands_twice():

@@ -58,29 +58,45 @@ def test_the_order_and_what_was_drawn_before_do_not_matter():
 
 @pytest.mark.parametrize("N", [1, 2, 4])
 def test_slices_equal_the_slices_of_the_whole(N):
-    up = small(seed=2).blocks[1].up.weight                                 # (64, 16)
+    up = small(seed=2).blocks[1].up.weight  # (64, 16)
     slices = [initial("blocks.1.up.weight", (64, 16), 2, 0.02).chunk(N)[rank] for rank in range(N)]
-    columns = [initial("blocks.1.up.weight", (64, 16), 2, 0.02).chunk(N, dim=1)[rank] for rank in range(N)]
+    columns = [
+        initial("blocks.1.up.weight", (64, 16), 2, 0.02).chunk(N, dim=1)[rank] for rank in range(N)
+    ]
     assert torch.equal(torch.cat(slices), up) and torch.equal(torch.cat(columns, dim=1), up)
 
 
 def test_every_rank_starts_with_the_weights_of_one_process():
     alone = MLP([8, 16, 4], seed=3)
-    assert all(equal(model, alone) for model in VirtualWorld(3).run(lambda comm: MLP([8, 16, 4], seed=3)).results)
+    assert all(
+        equal(model, alone)
+        for model in VirtualWorld(3).run(lambda comm: MLP([8, 16, 4], seed=3)).results
+    )
 
 
 def test_seed_name_and_shape_each_give_other_numbers():
     first = initial("a.weight", (4, 6), 0)
     assert torch.equal(first, initial("a.weight", torch.Size([4, 6]), 0))
-    for other in (initial("a.weight", (4, 6), 1), initial("b.weight", (4, 6), 0), initial("a.weight", (6, 4), 0).reshape(4, 6)):
+    for other in (
+        initial("a.weight", (4, 6), 1),
+        initial("b.weight", (4, 6), 0),
+        initial("a.weight", (6, 4), 0).reshape(4, 6),
+    ):
         assert not torch.isclose(first, other).any()
 
 
 def test_deviations_are_those_of_the_docstring():
-    assert initial("w.weight", (512, 200), 0).std().item() == pytest.approx(math.sqrt(2 / 200), rel=0.02)
-    assert initial("w.weight", (64, 16, 3, 3), 0).std().item() == pytest.approx(math.sqrt(2 / 144), rel=0.03)
+    assert initial("w.weight", (512, 200), 0).std().item() == pytest.approx(
+        math.sqrt(2 / 200), rel=0.02
+    )
+    assert initial("w.weight", (64, 16, 3, 3), 0).std().item() == pytest.approx(
+        math.sqrt(2 / 144), rel=0.03
+    )
     assert initial("w.weight", (512, 200), 0, std=0.5).std().item() == pytest.approx(0.5, rel=0.02)
-    assert initial("x.bias", (7,), 0).tolist() == [0] * 7 and initial("norm.weight", (7,), 0).tolist() == [1] * 7
+    assert (
+        initial("x.bias", (7,), 0).tolist() == [0] * 7
+        and initial("norm.weight", (7,), 0).tolist() == [1] * 7
+    )
 
 
 def test_initialise_leaves_torchs_generator_alone():
@@ -91,8 +107,15 @@ def test_initialise_leaves_torchs_generator_alone():
 
 def test_values_are_drawn_where_the_layout_says_nothing_about_the_device():
     with torch.device("meta"):
-        values = initial("w.weight", (4, 6), 0), initial("w.bias", (4,), 0), next(iter(Sampler(4, 2))), english(256).tokens
-    assert not any(value.is_meta for value in values) and torch.equal(values[0], initial("w.weight", (4, 6), 0))
+        values = (
+            initial("w.weight", (4, 6), 0),
+            initial("w.bias", (4,), 0),
+            next(iter(Sampler(4, 2))),
+            english(256).tokens,
+        )
+    assert not any(value.is_meta for value in values) and torch.equal(
+        values[0], initial("w.weight", (4, 6), 0)
+    )
 
 
 # --- Counting ----------------------------------------------------------------------------------------------------
@@ -117,14 +140,44 @@ def test_seven_billion_parameters_without_memory():
 
 
 def test_names_are_plain():
-    block = [f"{layer}.{kind}" for layer in ("norm1", "attention.query", "attention.key", "attention.value", "attention.out",
-                                             "norm2", "up", "down") for kind in ("weight", "bias")]
+    block = [
+        f"{layer}.{kind}"
+        for layer in (
+            "norm1",
+            "attention.query",
+            "attention.key",
+            "attention.value",
+            "attention.out",
+            "norm2",
+            "up",
+            "down",
+        )
+        for kind in ("weight", "bias")
+    ]
     assert [name for name, _ in GPT(8, 4, 4, 2, layers=1).named_parameters()] == [
-        "tokens.weight", "positions.weight", *(f"blocks.0.{name}" for name in block), "norm.weight", "norm.bias", "head.weight"]
+        "tokens.weight",
+        "positions.weight",
+        *(f"blocks.0.{name}" for name in block),
+        "norm.weight",
+        "norm.bias",
+        "head.weight",
+    ]
     assert [name for name, _ in MLP([3, 2, 1]).named_parameters()] == [
-        "layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
+        "layers.0.weight",
+        "layers.0.bias",
+        "layers.1.weight",
+        "layers.1.bias",
+    ]
     assert [name for name, _ in CNN(batch_norm=True).named_parameters()] == [
-        "conv1.weight", "norm1.weight", "norm1.bias", "conv2.weight", "norm2.weight", "norm2.bias", "head.weight", "head.bias"]
+        "conv1.weight",
+        "norm1.weight",
+        "norm1.bias",
+        "conv2.weight",
+        "norm2.weight",
+        "norm2.bias",
+        "head.weight",
+        "head.bias",
+    ]
 
 
 # --- Against torch's own modules ---------------------------------------------------------------------------------
@@ -132,20 +185,46 @@ def test_names_are_plain():
 
 def test_attention_equals_torchs():
     attention, x = initialise(Attention(16, 4), seed=1), noise(3, 7, 16)
-    q, k, v = (f(x).view(3, 7, 4, 4).transpose(1, 2) for f in (attention.query, attention.key, attention.value))
-    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(3, 7, 16)
-    torch.testing.assert_close(attention(x), attention.out(mixed))         # float32's usual tolerance: another order of sums
+    q, k, v = (
+        f(x).view(3, 7, 4, 4).transpose(1, 2)
+        for f in (attention.query, attention.key, attention.value)
+    )
+    mixed = (
+        F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(3, 7, 16)
+    )
+    torch.testing.assert_close(
+        attention(x), attention.out(mixed)
+    )  # float32's usual tolerance: another order of sums
 
 
 def test_a_block_equals_torchs_encoder_layer():
     block, x = initialise(Block(16, 4), seed=1), noise(3, 7, 16)
-    oracle = nn.TransformerEncoderLayer(16, 4, 64, dropout=0, activation="gelu", batch_first=True, norm_first=True)
+    oracle = nn.TransformerEncoderLayer(
+        16, 4, 64, dropout=0, activation="gelu", batch_first=True, norm_first=True
+    )
     a = block.attention
-    qkv = {kind: torch.cat([getattr(layer, kind) for layer in (a.query, a.key, a.value)]) for kind in ("weight", "bias")}
-    oracle.load_state_dict({"self_attn.in_proj_weight": qkv["weight"], "self_attn.in_proj_bias": qkv["bias"]} | {
-        f"{theirs}.{kind}": getattr(ours, kind) for kind in ("weight", "bias") for theirs, ours in
-        (("self_attn.out_proj", a.out), ("linear1", block.up), ("linear2", block.down), ("norm1", block.norm1), ("norm2", block.norm2))})
-    torch.testing.assert_close(block(x), oracle(x, src_mask=nn.Transformer.generate_square_subsequent_mask(7), is_causal=True))
+    qkv = {
+        kind: torch.cat([getattr(layer, kind) for layer in (a.query, a.key, a.value)])
+        for kind in ("weight", "bias")
+    }
+    oracle.load_state_dict(
+        {"self_attn.in_proj_weight": qkv["weight"], "self_attn.in_proj_bias": qkv["bias"]}
+        | {
+            f"{theirs}.{kind}": getattr(ours, kind)
+            for kind in ("weight", "bias")
+            for theirs, ours in (
+                ("self_attn.out_proj", a.out),
+                ("linear1", block.up),
+                ("linear2", block.down),
+                ("norm1", block.norm1),
+                ("norm2", block.norm2),
+            )
+        }
+    )
+    torch.testing.assert_close(
+        block(x),
+        oracle(x, src_mask=nn.Transformer.generate_square_subsequent_mask(7), is_causal=True),
+    )
 
 
 def test_a_gpt_never_sees_what_comes_later():
@@ -153,20 +232,35 @@ def test_a_gpt_never_sees_what_comes_later():
     changed = tokens.clone()
     changed[:, 6] = 40
     before, after = model(tokens), model(changed)
-    assert torch.equal(before[:, :6], after[:, :6]) and not torch.isclose(before[:, 6:], after[:, 6:]).all(-1).any()
+    assert (
+        torch.equal(before[:, :6], after[:, :6])
+        and not torch.isclose(before[:, 6:], after[:, 6:]).all(-1).any()
+    )
 
 
 def test_an_mlp_equals_a_sequential():
     model, x = MLP([64, 32, 16, 10]), noise(5, 1, 8, 8)
     a, b, c = model.layers
-    torch.testing.assert_close(model(x), nn.Sequential(nn.Flatten(), a, nn.ReLU(), b, nn.ReLU(), c)(x))
+    torch.testing.assert_close(
+        model(x), nn.Sequential(nn.Flatten(), a, nn.ReLU(), b, nn.ReLU(), c)(x)
+    )
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_a_cnn_equals_a_sequential(batch_norm):
     model, x = CNN(batch_norm), noise(5, 1, 8, 8)
-    oracle = nn.Sequential(model.conv1, model.norm1, nn.ReLU(), nn.MaxPool2d(2),
-                           model.conv2, model.norm2, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), model.head)
+    oracle = nn.Sequential(
+        model.conv1,
+        model.norm1,
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        model.conv2,
+        model.norm2,
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        model.head,
+    )
     assert model(x).shape == (5, 10)
     torch.testing.assert_close(model(x), oracle(x))
     assert any(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == batch_norm
@@ -174,7 +268,9 @@ def test_a_cnn_equals_a_sequential(batch_norm):
 
 def test_a_tied_head_is_the_embedding():
     model = small(tied=True)
-    assert model.head.weight is model.tokens.weight and "head.weight" not in dict(model.named_parameters())
+    assert model.head.weight is model.tokens.weight and "head.weight" not in dict(
+        model.named_parameters()
+    )
     assert torch.equal(model.tokens.weight, small().tokens.weight)
 
 
@@ -189,17 +285,24 @@ def test_the_first_loss_is_that_of_guessing():
 def test_the_loss_is_torchs_mean_and_zero_for_no_rows():
     model, rows = small(), torch.arange(48).reshape(4, 12)
     logits = model(rows[:, :-1]).reshape(-1, 50)
-    torch.testing.assert_close(next_token_loss(model, rows), F.cross_entropy(logits, rows[:, 1:].reshape(-1)))
+    torch.testing.assert_close(
+        next_token_loss(model, rows), F.cross_entropy(logits, rows[:, 1:].reshape(-1))
+    )
     empty = next_token_loss(model, rows[:0])
     empty.backward()
-    assert empty.item() == 0 and all(p.grad is not None and not p.grad.any() for p in model.parameters())
+    assert empty.item() == 0 and all(
+        p.grad is not None and not p.grad.any() for p in model.parameters()
+    )
 
 
 def test_a_gpt_learns_more_than_which_tokens_are_frequent(one_thread):
     text = english(vocabulary=512)
     shares = torch.bincount(text.tokens) / len(text.tokens)
-    entropy = -torch.special.xlogy(shares, shares).sum().item()            # the best loss without any context
-    model, rows = GPT(vocabulary=512, context=32, width=64, heads=4, layers=2), windows(text.tokens, 32)
+    entropy = -torch.special.xlogy(shares, shares).sum().item()  # the best loss without any context
+    model, rows = (
+        GPT(vocabulary=512, context=32, width=64, heads=4, layers=2),
+        windows(text.tokens, 32),
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _, indices in zip(range(100), Sampler(len(rows), batch=16)):
         optimizer.zero_grad()
@@ -214,11 +317,16 @@ def test_a_gpt_learns_more_than_which_tokens_are_frequent(one_thread):
 
 def metered_step(recompute):
     """(loss, gradients, FLOPs, most bytes of activations) of a forward and backward pass."""
+
     def passes(comm):
-        model, rows = GPT(50, 24, 32, 4, layers=4, recompute=recompute), torch.arange(96).reshape(4, 24) % 50
+        model, rows = (
+            GPT(50, 24, 32, 4, layers=4, recompute=recompute),
+            torch.arange(96).reshape(4, 24) % 50,
+        )
         loss = next_token_loss(model, rows)
         loss.backward()
         return loss.item(), [p.grad for p in model.parameters()]
+
     run = VirtualWorld(1).run(passes, meter=True)
     return *run.results[0], run.trace.flops[0], run.trace.memory_kinds(0)["activations"]
 
@@ -227,16 +335,21 @@ def test_recomputed_blocks_give_the_same_bits_for_less_memory_and_more_flops():
     plain, *others = [metered_step(k) for k in range(5)]
     for k, (loss, gradients, flops, activations) in enumerate(others, start=1):
         assert loss == plain[0] and all(map(torch.equal, gradients, plain[1]))
-        assert 0 < flops - plain[2] <= k * 4 * 23 * (2 * 12 * 32 * 32 + 4 * 23 * 32)   # a forward pass of a block, or a little less
+        assert (
+            0 < flops - plain[2] <= k * 4 * 23 * (2 * 12 * 32 * 32 + 4 * 23 * 32)
+        )  # a forward pass of a block, or a little less
     costs = [activations for *_, activations in (plain, *others)]
     assert costs == sorted(costs, reverse=True) and costs[4] < 0.6 * costs[0]
     steps = [b[2] - a[2] for a, b in zip([plain, *others], others)]
-    assert len(set(steps)) == 1                                            # each block costs the same again
+    assert len(set(steps)) == 1  # each block costs the same again
 
 
 def test_nothing_is_recomputed_where_no_gradient_is_wanted():
     with torch.no_grad():
-        assert torch.equal(small(recompute=3)(torch.zeros(1, 5, dtype=torch.int64)), small()(torch.zeros(1, 5, dtype=torch.int64)))
+        assert torch.equal(
+            small(recompute=3)(torch.zeros(1, 5, dtype=torch.int64)),
+            small()(torch.zeros(1, 5, dtype=torch.int64)),
+        )
 
 
 # --- In words ----------------------------------------------------------------------------------------------------

@@ -20,10 +20,16 @@ print(initial("a.weight", (3, 4), 7).tolist(), next(iter(Sampler(100, 10, seed=7
 
 
 def test_another_process_draws_the_same():
-    here = f'{initial("a.weight", (3, 4), 7).tolist()} {next(iter(Sampler(100, 10, seed=7))).tolist()} {learn(paragraphs()[5] * 3, 264).merges}'
+    here = f"{initial('a.weight', (3, 4), 7).tolist()} {next(iter(Sampler(100, 10, seed=7))).tolist()} {learn(paragraphs()[5] * 3, 264).merges}"
     for hash_seed in ("1", "2"):
-        ran = subprocess.run([sys.executable, "-c", PROGRAM], env={**os.environ, "PYTHONHASHSEED": hash_seed},
-                             capture_output=True, text=True, timeout=120, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
         assert ran.stdout.strip() == here
 
 

@@ -8,7 +8,18 @@ import torch
 from minidl.zoo.data import paragraphs
 from minidl.zoo.tokens import WORD, BytePairs, learn, merged
 
-STRANGE = ["", " ", "\n\n  x", "naïve café", "日本語 と 🙂", "a\tb\r\nc   ", "x=1;--y", "\x00\x7f", "trailing  ", "1234.5e-10 __init__"]
+STRANGE = [
+    "",
+    " ",
+    "\n\n  x",
+    "naïve café",
+    "日本語 と 🙂",
+    "a\tb\r\nc   ",
+    "x=1;--y",
+    "\x00\x7f",
+    "trailing  ",
+    "1234.5e-10 __init__",
+]
 
 
 def learned_slowly(text, vocabulary):
@@ -21,7 +32,9 @@ def learned_slowly(text, vocabulary):
             for pair in zip(spelled[word], spelled[word][1:]):
                 counts[pair] += number
         pair = min(counts, key=lambda pair: (-counts[pair], pair))
-        spelled = {word: merged(tokens, pair, 256 + len(merges)) for word, tokens in spelled.items()}
+        spelled = {
+            word: merged(tokens, pair, 256 + len(merges)) for word, tokens in spelled.items()
+        }
         merges.append(pair)
     return merges
 
@@ -37,7 +50,9 @@ def test_the_fast_way_learns_what_the_slow_way_learns():
 @pytest.mark.parametrize("text", STRANGE)
 def test_round_trip(text):
     for tokenizer in (BytePairs(), learn(sample(), 300)):
-        assert tokenizer.decode(tokenizer.encode(text)) == text and "".join(WORD.findall(text)) == text
+        assert (
+            tokenizer.decode(tokenizer.encode(text)) == text and "".join(WORD.findall(text)) == text
+        )
 
 
 def test_round_trip_of_the_whole_text():
@@ -54,7 +69,10 @@ def test_the_picture_of_the_module():
 
 
 def test_without_merges_the_tokens_are_the_bytes():
-    assert learn("any text", 256).encode("é").tolist() == list("é".encode()) and repr(BytePairs()) == "BytePairs(256 tokens)"
+    assert (
+        learn("any text", 256).encode("é").tolist() == list("é".encode())
+        and repr(BytePairs()) == "BytePairs(256 tokens)"
+    )
 
 
 def test_spelling_merges_in_the_order_of_learning():
@@ -73,7 +91,10 @@ def test_merged_goes_from_the_left():
 
 
 def test_half_a_character_is_shown_as_such():
-    assert BytePairs().decode([195]) == "\ufffd" and BytePairs().decode(torch.tensor([104, 105])) == "hi"
+    assert (
+        BytePairs().decode([195]) == "\ufffd"
+        and BytePairs().decode(torch.tensor([104, 105])) == "hi"
+    )
 
 
 def test_wrong_vocabularies_are_refused_in_words():

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from minidl import DeadlockError, Islands, RankDied, RankError, RankTimeout, Uniform
-from minidl.grading.arena import LocalArena
-from minidl.grading.cage.arena import CagedArena, Limits, Remote
+from minidl.check.arena import LocalArena
+from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
 from tests.grading.museum import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is Linux's")
-CELL = '''
+CELL = """
 import torch
 from minidl import Recv, Send
 
@@ -50,12 +50,14 @@ def dies(x, comm):
 def loops(x, comm):
     while True:
         pass
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def caged():
-    with CagedArena("Ada", [("answer cell", CELL)], Limits(case_seconds=2, later_seconds=1)) as arena:
+    with CagedArena(
+        "Ada", [("answer cell", CELL)], Limits(case_seconds=2, later_seconds=1)
+    ) as arena:
         yield arena
 
 
@@ -77,15 +79,33 @@ def test_a_caged_run_equals_a_virtual_one(caged, names, name, N, network):
     ours = LocalArena().run(names[name], inputs(N), network=network)
     assert theirs.error is None is ours.error
     assert str(theirs.results) == str(ours.results) and str(theirs.after) == str(ours.after)
-    for column in ("rank", "kind", "comm", "peer", "number", "shape", "dtype", "nbytes", "posted", "waited", "done", "span", "fate"):
+    for column in (
+        "rank",
+        "kind",
+        "comm",
+        "peer",
+        "number",
+        "shape",
+        "dtype",
+        "nbytes",
+        "posted",
+        "waited",
+        "done",
+        "span",
+        "fate",
+    ):
         assert theirs.trace.columns[column] == ours.trace.columns[column], column
     assert all(line.startswith("answer cell, line") for line in theirs.trace.columns["line"])
 
 
 def test_a_deadlock_is_certain_and_names_the_learners_line(caged):
     error = caged.run(Remote("stuck"), inputs(3)).error
-    assert isinstance(error, DeadlockError) and "answer cell, line 22: comm.send(x, to=comm.right)" in str(error)
-    assert caged.run(Remote("stuck"), inputs(2), buffered=True).error is not None       # sent, and never received
+    assert isinstance(
+        error, DeadlockError
+    ) and "answer cell, line 22: comm.send(x, to=comm.right)" in str(error)
+    assert (
+        caged.run(Remote("stuck"), inputs(2), buffered=True).error is not None
+    )  # sent, and never received
 
 
 def test_what_becomes_of_the_inputs_is_seen(caged):
@@ -93,9 +113,15 @@ def test_what_becomes_of_the_inputs_is_seen(caged):
     assert [after[0].sum().item() for after in outcome.after] == [0, 0]
 
 
-@pytest.mark.parametrize("name, kind, words", [
-    ("fails", RankError, "All ranks raised IndexError: list index out of range"), ("dies", RankDied, "exit code 7"),
-    ("loops", RankTimeout, "did not come to an end in time"), ("nowhere", RankError, "nowhere")])
+@pytest.mark.parametrize(
+    "name, kind, words",
+    [
+        ("fails", RankError, "All ranks raised IndexError: list index out of range"),
+        ("dies", RankDied, "exit code 7"),
+        ("loops", RankTimeout, "did not come to an end in time"),
+        ("nowhere", RankError, "nowhere"),
+    ],
+)
 def test_failures_are_told_and_the_next_run_is_untouched(caged, name, kind, words):
     error = caged.run(Remote(name), inputs(2)).error
     assert isinstance(error, kind) and words in str(error)
@@ -105,5 +131,3 @@ def test_failures_are_told_and_the_next_run_is_untouched(caged, name, kind, word
 def test_a_remote_is_no_function():
     with pytest.raises(TypeError, match="runs on caged ranks only"):
         Remote("ring")(1)
-
-

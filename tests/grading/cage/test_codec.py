@@ -8,17 +8,38 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.grading.cage.codec import DTYPES, HEAD, MOST_BYTES, CodecError, Function, Packed, decode, encode, sizes
+from minidl_grader.judge.cage.codec import (
+    DTYPES,
+    HEAD,
+    MOST_BYTES,
+    CodecError,
+    Function,
+    Packed,
+    decode,
+    encode,
+    sizes,
+)
 
-PLAIN = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=["Cs"])),
-                     lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=5) | st.integers(), inner), max_leaves=12)
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=5) | st.integers(), inner)
+    ),
+    max_leaves=12,
+)
 
 
 def there_and_back(value):
     data = encode(value)
-    text, tensors = sizes(data[:HEAD.size])
+    text, tensors = sizes(data[: HEAD.size])
     assert len(data) == HEAD.size + text + tensors
-    return decode(data[HEAD.size:HEAD.size + text], data[HEAD.size + text:])
+    return decode(data[HEAD.size : HEAD.size + text], data[HEAD.size + text :])
 
 
 @given(PLAIN)
@@ -30,9 +51,17 @@ def test_plain_values_come_back(value):
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 5), (2, 3)])
 def test_tensors_come_back_with_every_bit(dtype, shape):
-    tensor = torch.arange(6)[:max(1, int(torch.tensor(shape).prod()))].to(dtype)[:int(torch.tensor(shape).prod())].reshape(shape)
+    tensor = (
+        torch.arange(6)[: max(1, int(torch.tensor(shape).prod()))]
+        .to(dtype)[: int(torch.tensor(shape).prod())]
+        .reshape(shape)
+    )
     found = there_and_back({"x": (tensor, [tensor.mT if tensor.dim() > 1 else tensor])})
-    assert found["x"][0].dtype == dtype and found["x"][0].shape == shape and torch.equal(found["x"][0], tensor)
+    assert (
+        found["x"][0].dtype == dtype
+        and found["x"][0].shape == shape
+        and torch.equal(found["x"][0], tensor)
+    )
     assert torch.equal(found["x"][1][0], tensor.mT if tensor.dim() > 1 else tensor)
 
 
@@ -48,10 +77,15 @@ class Alarm:
 def test_what_is_packed_stays_packed():
     data = pickle.dumps(Alarm())
     found = there_and_back([1, Packed(data), torch.ones(2)])
-    assert type(found[1]) is Packed and found[1].data == data and torch.equal(found[2], torch.ones(2))
+    assert (
+        type(found[1]) is Packed and found[1].data == data and torch.equal(found[2], torch.ones(2))
+    )
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, lambda: 0, torch.empty(2, device="meta"), torch.eye(2).to_sparse(), 1j])
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, lambda: 0, torch.empty(2, device="meta"), torch.eye(2).to_sparse(), 1j],
+)
 def test_what_cannot_travel_is_named(value):
     with pytest.raises(TypeError, match="cannot travel"):
         encode([value])
@@ -64,10 +98,30 @@ def deep(levels):
     return value
 
 
-@pytest.mark.parametrize("tree, tensors", [
-    ({"t": ["float32", [2]]}, b"1234"), ({"t": ["float32", [1]]}, b"12345678"), ({"t": ["float32", [-1]]}, b""), ({"t": ["object", [1]]}, b""),
-    ({"t": ["float32", [1 << 41, 0]]}, b""), ({"t": ["float32", [1.5]]}, b""), ({"t": ["float32", [True]]}, b"1234"), ({"t": []}, b""), ({"t": 3}, b""),
-    ({"x": 1}, b""), ({}, b""), ({"u": 1, "d": 2}, b""), ({"d": [[[1], 2]]}, b""), ({"d": [1]}, b""), ({"f": 1}, b""), ({"p": 9}, b"12345678"), ({"p": -1}, b""), ({"p": 4}, b"12345678"), (deep(60), b"")])
+@pytest.mark.parametrize(
+    "tree, tensors",
+    [
+        ({"t": ["float32", [2]]}, b"1234"),
+        ({"t": ["float32", [1]]}, b"12345678"),
+        ({"t": ["float32", [-1]]}, b""),
+        ({"t": ["object", [1]]}, b""),
+        ({"t": ["float32", [1 << 41, 0]]}, b""),
+        ({"t": ["float32", [1.5]]}, b""),
+        ({"t": ["float32", [True]]}, b"1234"),
+        ({"t": []}, b""),
+        ({"t": 3}, b""),
+        ({"x": 1}, b""),
+        ({}, b""),
+        ({"u": 1, "d": 2}, b""),
+        ({"d": [[[1], 2]]}, b""),
+        ({"d": [1]}, b""),
+        ({"f": 1}, b""),
+        ({"p": 9}, b"12345678"),
+        ({"p": -1}, b""),
+        ({"p": 4}, b"12345678"),
+        (deep(60), b""),
+    ],
+)
 def test_forged_messages_are_refused(tree, tensors):
     with pytest.raises(CodecError):
         decode(json.dumps(tree).encode(), tensors)

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from minidl import Device, RankError, Uniform
-from minidl.grading.arena import LocalArena
-from minidl.grading.cage.arena import CagedArena, Limits, Remote
-from minidl.grading.cage.metering import believed, written
-from minidl.grading.metered import overlaps
+from minidl.check.arena import LocalArena
+from minidl.check.metered import overlaps
+from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
+from minidl_grader.judge.cage.caged_metering import believed, written
 from tests.grading.museum import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is Linux's")
 NETWORK, DEVICE = Uniform(alpha=1e-6, beta=1e-9), Device(flops_per_second=1e9)
-CELL = '''
+CELL = """
 import torch
 from torch import nn
 from minidl import Recv, Send
@@ -71,11 +71,11 @@ def stuck(model, x, comm):
 
 def cheats(model, x, comm):
     import gc
-    from minidl.runtime.meter import Meter
+    from minidl.runtime.metering.meter import Meter
     for found in gc.get_objects():
         if isinstance(found, Meter):
             found.changes = [(0, 0.0, 3, -5)]
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -101,24 +101,52 @@ def changes(trace):
     return {rank: [row[2:] for row in rows] for rank, rows in trace.held.items()}
 
 
-@pytest.mark.parametrize("name, N, buffered", [("train", 1, False), ("train", 3, False), ("beside", 2, False), ("beside", 3, False), ("early", 3, False),
-                                               ("unfinished", 2, False), ("stuck", 2, True)])
+@pytest.mark.parametrize(
+    "name, N, buffered",
+    [
+        ("train", 1, False),
+        ("train", 3, False),
+        ("beside", 2, False),
+        ("beside", 3, False),
+        ("early", 3, False),
+        ("unfinished", 2, False),
+        ("stuck", 2, True),
+    ],
+)
 @pytest.mark.parametrize("device", [None, DEVICE])
 def test_a_caged_reading_equals_a_virtual_one(caged, names, name, N, buffered, device):
     how = {"network": NETWORK, "device": device, "buffered": buffered, "meter": True}
-    theirs, ours = caged.run(Remote(name), inputs(names, N), **how), LocalArena().run(names[name], inputs(names, N), **how)
+    theirs, ours = (
+        caged.run(Remote(name), inputs(names, N), **how),
+        LocalArena().run(names[name], inputs(names, N), **how),
+    )
     assert theirs.error is None is ours.error
     assert str(theirs.results) == str(ours.results) and str(theirs.after) == str(ours.after)
     assert theirs.trace.flops == ours.trace.flops and any(ours.trace.flops)
     assert changes(theirs.trace) == changes(ours.trace)
-    assert theirs.trace.computing == ours.trace.computing and overlaps(theirs.trace) == overlaps(ours.trace)
-    for column in ("rank", "kind", "comm", "peer", "number", "shape", "nbytes", "posted", "waited", "done"):
+    assert theirs.trace.computing == ours.trace.computing and overlaps(theirs.trace) == overlaps(
+        ours.trace
+    )
+    for column in (
+        "rank",
+        "kind",
+        "comm",
+        "peer",
+        "number",
+        "shape",
+        "nbytes",
+        "posted",
+        "waited",
+        "done",
+    ):
         assert theirs.trace.columns[column] == ours.trace.columns[column], column
 
 
 def test_what_becomes_of_a_model_is_seen(caged, names):
     after = caged.run(Remote("spoils"), inputs(names, 2)).after
-    assert after[1][0]["first.weight"].sum() == 0 and not any(isinstance(value, nn.Module) for value in after[1])
+    assert after[1][0]["first.weight"].sum() == 0 and not any(
+        isinstance(value, nn.Module) for value in after[1]
+    )
 
 
 def test_a_meter_that_was_tampered_with_ends_the_run(caged, names):
@@ -126,15 +154,26 @@ def test_a_meter_that_was_tampered_with_ends_the_run(caged, names):
     assert isinstance(error, RankError) and "less than no memory" in str(error)
 
 
-@pytest.mark.parametrize("reading, charged, words", [
-    ("much", None, "no known form"), ([True, torch.zeros(0, 4)], None, "no known form"), ([-1, torch.zeros(0, 4).double()], None, "none"),
-    ([5, torch.zeros(0, 4).double()], 6, "while it ran"), (written(0, [(0, 0.0, 4, 8)]), None, "that there is not"),
-    (written(0, [(0, 0.0, 0, 0.5)]), None, "that there is not"), (written(0, [(0, float("inf"), 0, 8)]), None, "none"),
-    (written(0, [(0, 0.0, 0, 8), (1, 0.0, 1, -8)]), None, "less than no memory")])
+@pytest.mark.parametrize(
+    "reading, charged, words",
+    [
+        ("much", None, "no known form"),
+        ([True, torch.zeros(0, 4)], None, "no known form"),
+        ([-1, torch.zeros(0, 4).double()], None, "none"),
+        ([5, torch.zeros(0, 4).double()], 6, "while it ran"),
+        (written(0, [(0, 0.0, 4, 8)]), None, "that there is not"),
+        (written(0, [(0, 0.0, 0, 0.5)]), None, "that there is not"),
+        (written(0, [(0, float("inf"), 0, 8)]), None, "none"),
+        (written(0, [(0, 0.0, 0, 8), (1, 0.0, 1, -8)]), None, "less than no memory"),
+    ],
+)
 def test_a_reading_that_cannot_be_is_refused(reading, charged, words):
     with pytest.raises(ValueError, match=words):
         believed(reading, charged)
 
 
 def test_a_reading_travels():
-    assert believed(written(7, [(0, 0.5, 3, 8), (2, 0.75, 3, -8)]), 7) == (7, [(0, 0.5, 3, 8), (2, 0.75, 3, -8)])
+    assert believed(written(7, [(0, 0.5, 3, 8), (2, 0.75, 3, -8)]), 7) == (
+        7,
+        [(0, 0.5, 3, 8), (2, 0.75, 3, -8)],
+    )

@@ -1,0 +1,378 @@
+"""What must a collective cost? Closed forms, exact to the message and the byte.
+
+    a message of n bytes:   |-- alpha --|------ beta * n ------|        seconds; Hockney 1994
+    a collective:           seconds = alpha * steps + beta * (bytes along the longest chain of messages)
+
+The network: a message starts when both sides have posted it; a rank sends one and receives one at a time, both
+at once; all links are alike; adding takes no time. N ranks, n bytes: of the whole tensor, before it is scattered
+or after it is gathered. Each function is named after the file and function whose cost it tells.
+
+  [CPH]  Chan, Heimlich, Purkayastha & van de Geijn 2007, "Collective communication: theory, practice, and experience"
+  [PY]   Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations"
+  [R]    Rabenseifner 2004, "Optimization of collective reduction operations"
+  [TRG]  Thakur, Rabenseifner & Gropp 2005, "Optimization of collective communication operations in MPICH"
+"""
+
+from typing import NamedTuple
+
+
+class Cost(NamedTuple):
+    """The price of a collective.
+
+    steps    messages that must follow one another: the seconds where alpha = 1 and beta = 0
+    messages, nbytes              sent by the rank that sends most of them
+    seconds                       from the start to the end of the last rank
+    total_messages, total_nbytes  sent by all ranks together
+    """
+
+    steps: int
+    messages: int
+    nbytes: int
+    seconds: float
+    total_messages: int
+    total_nbytes: int
+
+
+# Through the root, one message after the other.
+
+
+def naive_broadcast(N, n, alpha=0.0, beta=0.0):
+    """N - 1 messages of n bytes, all from the root."""
+    return _cost(
+        alpha,
+        beta,
+        steps=N - 1,
+        chain=(N - 1) * n,
+        messages=N - 1,
+        nbytes=(N - 1) * n,
+        total_messages=N - 1,
+        total_nbytes=(N - 1) * n,
+    )
+
+
+def naive_reduce(N, n, alpha=0.0, beta=0.0):
+    """N - 1 messages of n bytes, all to the root."""
+    return naive_broadcast(N, n, alpha, beta)._replace(messages=int(N > 1), nbytes=n * (N > 1))
+
+
+def naive_all_reduce(N, n, alpha=0.0, beta=0.0):
+    """To the root and back: 2 (N - 1) (alpha + beta n)."""
+    return _one_after_the_other(naive_reduce(N, n, alpha, beta), naive_broadcast(N, n, alpha, beta))
+
+
+def naive_scatter(N, n, alpha=0.0, beta=0.0):
+    """N - 1 messages of n / N bytes, all from the root."""
+    return naive_broadcast(N, _share(n, N), alpha, beta)
+
+
+def naive_gather(N, n, alpha=0.0, beta=0.0):
+    """N - 1 messages of n / N bytes, all to the root."""
+    return naive_reduce(N, _share(n, N), alpha, beta)
+
+
+def naive_all_gather(N, n, alpha=0.0, beta=0.0):
+    """Gather, then broadcast: (N - 1) (2 alpha + beta (n / N + n))."""
+    return _one_after_the_other(naive_gather(N, n, alpha, beta), naive_broadcast(N, n, alpha, beta))
+
+
+def naive_reduce_scatter(N, n, alpha=0.0, beta=0.0):
+    """Reduce, then scatter: (N - 1) (2 alpha + beta (n + n / N)). The root sends less than n bytes, the others n."""
+    return _one_after_the_other(naive_reduce(N, n, alpha, beta), naive_scatter(N, n, alpha, beta))
+
+
+def naive_all_to_all(N, n, alpha=0.0, beta=0.0):
+    """Pairwise exchange: N - 1 steps of n / N bytes, all ranks at once. [TRG] "All-to-all"."""
+    return ring_all_gather(N, n, alpha, beta)
+
+
+def naive_barrier(N, alpha=0.0):
+    """An all-reduce of nothing."""
+    return naive_all_reduce(N, 0, alpha)
+
+
+# Around the ring.
+
+
+def ring_reduce_scatter(N, n, alpha=0.0, beta=0.0):
+    """(N - 1) (alpha + beta n / N). [TRG] "Reduce-scatter"; [CPH] bucket."""
+    return ring_all_gather(N, n, alpha, beta)
+
+
+def ring_all_gather(N, n, alpha=0.0, beta=0.0):
+    """(N - 1) (alpha + beta n / N). [TRG] sec. 4.1; [CPH] bucket."""
+    sent = (N - 1) * _share(n, N)
+    return _cost(
+        alpha,
+        beta,
+        steps=N - 1,
+        chain=sent,
+        messages=N - 1,
+        nbytes=sent,
+        total_messages=N * (N - 1),
+        total_nbytes=N * sent,
+    )
+
+
+def ring_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
+    """2 (N - 1) (alpha + beta n / N), with n / N rounded up to elements of `itemsize` bytes. [PY]; least bytes possible.
+
+    Rank r sends every chunk twice, but chunks r and r + 1 once. The largest chunk is in every step's longest message.
+    """
+    largest = _near_equal(n, N, itemsize, 1)
+    return _cost(
+        alpha,
+        beta,
+        steps=2 * (N - 1),
+        chain=2 * (N - 1) * largest,
+        messages=2 * (N - 1),
+        nbytes=_ring_nbytes(n, N, itemsize, max(0, N - 2)),
+        total_messages=2 * (N - 1) * N,
+        total_nbytes=2 * (N - 1) * n,
+    )
+
+
+# Along the binomial tree.
+
+
+def tree_broadcast(N, n, alpha=0.0, beta=0.0):
+    """ceil(log2 N) (alpha + beta n): the root sends that many messages. [TRG] "Broadcast"; [CPH]."""
+    depth = _log2_up(N)
+    return _cost(
+        alpha,
+        beta,
+        steps=depth,
+        chain=depth * n,
+        messages=depth,
+        nbytes=depth * n,
+        total_messages=N - 1,
+        total_nbytes=(N - 1) * n,
+    )
+
+
+def tree_reduce(N, n, alpha=0.0, beta=0.0):
+    """As the broadcast, backwards: each rank but the root sends one message. [TRG] "Reduce and Allreduce"; [CPH]."""
+    return tree_broadcast(N, n, alpha, beta)._replace(messages=int(N > 1), nbytes=n * (N > 1))
+
+
+def tree_all_reduce(N, n, alpha=0.0, beta=0.0):
+    """Reduce, then broadcast: 2 ceil(log2 N) (alpha + beta n). [CPH], short vectors."""
+    return _one_after_the_other(tree_reduce(N, n, alpha, beta), tree_broadcast(N, n, alpha, beta))
+
+
+def tree_scatter(N, n, alpha=0.0, beta=0.0):
+    """ceil(log2 N) alpha + beta n (N - 1) / N. A message carries a whole branch. [CPH]."""
+    chunk, depth = _share(n, N), _log2_up(N)
+    return _cost(
+        alpha,
+        beta,
+        steps=depth,
+        chain=(N - 1) * chunk,
+        messages=depth,
+        nbytes=(N - 1) * chunk,
+        total_messages=N - 1,
+        total_nbytes=_hops(N) * chunk,
+    )
+
+
+def tree_gather(N, n, alpha=0.0, beta=0.0):
+    """As the scatter, backwards: the rank with the largest branch sends most. [CPH]."""
+    last = (
+        1 << _log2_up(N) >> 1
+    )  # the root's last child has all from there on; the one before, half as many
+    largest = max(N - last, last // 2) if N > 1 else 0
+    return tree_scatter(N, n, alpha, beta)._replace(
+        messages=int(N > 1), nbytes=largest * _share(n, N)
+    )
+
+
+def tree_barrier(N, alpha=0.0):
+    """An all-reduce of nothing: 2 ceil(log2 N) alpha."""
+    return tree_all_reduce(N, 0, alpha)
+
+
+# With partners at distances 1, 2, 4, ... P is the largest power of two up to N, and N - P ranks rest.
+
+
+def doubling_all_reduce(N, n, alpha=0.0, beta=0.0):
+    """log2 P (alpha + beta n); where ranks rest, two messages of n bytes more. [TRG] "Reduce and Allreduce"."""
+    P, rest, levels = _fold(N)
+    steps, messages = levels + 2 * (rest > 0), levels + (rest > 0)
+    return _cost(
+        alpha,
+        beta,
+        steps=steps,
+        chain=steps * n,
+        messages=messages,
+        nbytes=messages * n,
+        total_messages=P * levels + 2 * rest,
+        total_nbytes=(P * levels + 2 * rest) * n,
+    )
+
+
+def halving_doubling_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
+    """2 log2 P alpha + 2 beta n (P - 1) / P; where ranks rest, two messages of n bytes more. [R].
+
+    The first ranks have the larger chunks, so the longest chain is theirs. Halving gives away all but one's own
+    chunk; doubling gives the own block away at each distance.
+    """
+    P, rest, levels = _fold(N)
+    blocks = [
+        _near_equal(n, P, itemsize, 1 << level) for level in range(levels)
+    ]  # the first block at each distance
+    return _cost(
+        alpha,
+        beta,
+        steps=2 * levels + 2 * (rest > 0),
+        chain=2 * sum(blocks) + 2 * n * (rest > 0),
+        messages=2 * levels + (rest > 0),
+        nbytes=sum(blocks) + n - _near_equal(n, P, itemsize, 1) + n * (rest > 0),
+        total_messages=2 * P * levels + 2 * rest,
+        total_nbytes=2 * (P - 1) * n + 2 * rest * n,
+    )
+
+
+def doubling_reduce_scatter(N, n, alpha=0.0, beta=0.0):
+    """log2 N alpha + beta n (N - 1) / N by recursive halving. [TRG] "Reduce-scatter".
+
+    Where ranks rest, they give n bytes away and get n / N, and their neighbours keep two chunks until then.
+    """
+    P, rest, levels = _fold(N)
+    chunk = _share(n, N)
+    first_blocks = sum((1 << level) + min(1 << level, rest) for level in range(levels)) * chunk
+    return _cost(
+        alpha,
+        beta,
+        steps=levels + 2 * (rest > 0),
+        chain=first_blocks + (n + chunk) * (rest > 0),
+        messages=levels + (rest > 0),
+        nbytes=n if rest else n - chunk,
+        total_messages=P * levels + 2 * rest,
+        total_nbytes=(N - 1) * n + rest * chunk,
+    )
+
+
+def doubling_all_gather(N, n, alpha=0.0, beta=0.0):
+    """log2 N alpha + beta n (N - 1) / N by recursive doubling. [TRG] sec. 4.1.
+
+    Where ranks rest, they give n / N bytes away and get all n from the neighbour.
+    """
+    P, rest, levels = _fold(N)
+    chunk = _share(n, N)
+    first_blocks = sum((1 << level) + min(1 << level, rest) for level in range(levels)) * chunk
+    return _cost(
+        alpha,
+        beta,
+        steps=levels + 2 * (rest > 0),
+        chain=first_blocks + (n + chunk) * (rest > 0),
+        messages=levels + (rest > 0),
+        nbytes=first_blocks + n * (rest > 0),
+        total_messages=P * levels + 2 * rest,
+        total_nbytes=(P - 1) * n + rest * (n + chunk),
+    )
+
+
+def doubling_barrier(N, alpha=0.0):
+    """An all-reduce of nothing."""
+    return doubling_all_reduce(N, 0, alpha)
+
+
+# Through leaders.
+
+
+def hierarchical_all_reduce(sizes, n, alpha=0.0, beta=0.0, between=None, itemsize=1):
+    """A tree inside each island, a ring between the leaders: two trees of the largest island and one ring.
+
+    sizes: how many ranks each island has. between: (alpha, beta) of the links between islands, else as inside.
+    Seconds are exact where the islands are equally deep; otherwise no run takes longer.
+    """
+    L, N, depths = len(sizes), sum(sizes), [_log2_up(size) for size in sizes]
+    across = ring_all_reduce(L, n, *(between or (alpha, beta)), itemsize)
+    sent = [_ring_nbytes(n, L, itemsize, leader) + depth * n for leader, depth in enumerate(depths)]
+    deepest = 2 * max(depths)
+    return Cost(
+        steps=deepest + across.steps,
+        messages=across.messages + max(depths),
+        nbytes=max(sent),
+        seconds=deepest * (alpha + beta * n) + across.seconds,
+        total_messages=2 * (N - L) + across.total_messages,
+        total_nbytes=2 * (N - L) * n + across.total_nbytes,
+    )
+
+
+def lower_bound(collective, N, n, alpha=0.0, beta=0.0):
+    """Seconds that no algorithm can beat: latency and bandwidth, each by itself the least possible. [CPH] "Lower bounds".
+
+    In one step the number of ranks that know of each other doubles at best. Every rank must receive, or send, what
+    it lacks: all n bytes, or (N - 1) / N of them; for an all-reduce (N - 1) / N out and as much back in.
+    """
+    part = (N - 1) / N
+    least = {
+        "broadcast": 1,
+        "reduce": 1,
+        "scatter": part,
+        "gather": part,
+        "all_gather": part,
+        "reduce_scatter": part,
+        "all_to_all": part,
+        "all_reduce": 2 * part,
+        "barrier": 0,
+    }
+    if collective not in least:
+        raise ValueError(f"no bound for {collective!r}; there is one for {', '.join(least)}")
+    return alpha * _log2_up(N) + beta * n * least[collective] * (N > 1)
+
+
+def _cost(alpha, beta, *, steps, chain, **counts):
+    return Cost(steps=steps, seconds=alpha * steps + beta * chain, **counts)
+
+
+def _one_after_the_other(to_root, from_root):
+    """The price of both parts. A rank that sends in both sends no more than the busiest rank of one of them."""
+    sums = Cost(*(a + b for a, b in zip(to_root, from_root)))
+    return sums._replace(
+        messages=max(to_root.messages, from_root.messages),
+        nbytes=max(to_root.nbytes, from_root.nbytes),
+    )
+
+
+def _share(n, N):
+    if n % N:
+        raise ValueError(f"{n} bytes do not split over {N} ranks")
+    return n // N
+
+
+def _near_equal(n, N, itemsize, k):
+    """Bytes of the first k of N chunks that differ by one element at most, larger ones first."""
+    if n % itemsize:
+        raise ValueError(f"{n} bytes are no whole number of elements of {itemsize} bytes")
+    size, larger = divmod(n // itemsize, N)
+    return (k * size + min(k, larger)) * itemsize
+
+
+def _ring_nbytes(n, N, itemsize, rank):
+    """What a rank sends in a ring all-reduce: every chunk twice, its own and the next one once. Rank N - 2 sends most."""
+    before, own = _near_equal(n, N, itemsize, rank), _near_equal(n, N, itemsize, rank + 1)
+    following = (
+        _near_equal(n, N, itemsize, rank + 2) - own
+        if rank + 1 < N
+        else _near_equal(n, N, itemsize, 1)
+    )
+    return 2 * n - (own - before) - following
+
+
+def _log2_up(N):
+    """ceil(log2 N)"""
+    return (N - 1).bit_length()
+
+
+def _fold(N):
+    """(the largest power of two up to N, how many ranks rest, its logarithm)"""
+    levels = N.bit_length() - 1
+    return 1 << levels, N - (1 << levels), levels
+
+
+def _hops(N):
+    """How many messages carry the chunks of N ranks down the binomial tree: for each rank the ones in its number, counted."""
+    return sum(
+        (N >> bit + 1 << bit) + max(0, N % (2 << bit) - (1 << bit)) for bit in range(_log2_up(N))
+    )

@@ -1,0 +1,1 @@
+"""What any Comm does, whatever carries its messages."""

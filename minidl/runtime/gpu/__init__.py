@@ -1,0 +1,1 @@
+"""A rank has a GPU."""

@@ -1,0 +1,1 @@
+"""A rank is a process."""

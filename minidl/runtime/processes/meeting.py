@@ -1,0 +1,94 @@
+"""A process group for the native collectives of a sub-group, made while the rank goes on.
+
+    start([Native(...)])  -> queue --------.
+    thread: all members have posted? -> make the group -> start what is queued, in order
+
+torch makes a process group by a call in which all members wait for each other and which nothing can
+interrupt. So a thread makes it, and only when the board says that every member has come.
+"""
+
+import threading
+import time
+
+import torch.distributed as dist
+
+from minidl.runtime.processes.guard import Broken
+from minidl.runtime.processes.preemption import interrupt_nobody
+from minidl.runtime.processes.process_group import run_native
+
+SLOWEST = 0.01  # seconds between looks at the board
+
+
+class Pending:
+    """A collective that starts when the group is there; like torch's own work, it has a wait()."""
+
+    def __init__(self, op, guard):
+        self.op, self.guard = op, guard
+        self.begun = threading.Event()
+        self.work = self.results = self.error = None
+
+    def begin(self, group, comm):
+        """The group is there."""
+        try:
+            self.work, self.results = run_native(group, self.op, comm.rank, comm.world_size)
+        except Exception as error:
+            self.error = error
+        self.begun.set()
+
+    def wait(self):
+        """Block until the collective is over."""
+        while not self.begun.wait(0.1):  # short, so that an interrupt is noticed
+            if self.guard is not None and self.guard.broken:
+                raise Broken(self.guard.broken)
+        if self.error is not None:
+            raise self.error
+        self.work.wait()
+
+
+class Meeting:
+    """The process group of `comm`, from the wish for it to its end."""
+
+    def __init__(self, comm, store, timeout, guard, needs):
+        self.comm, self.store, self.timeout, self.guard, self.needs = (
+            comm,
+            store,
+            timeout,
+            guard,
+            needs,
+        )
+        self.group, self.queue, self.lock = None, [], threading.Lock()
+        self.thread = threading.Thread(target=self._make, name=f"group of {comm.name}", daemon=True)
+        self.thread.start()
+
+    def start(self, op):
+        """Start `op` on the group as soon as that exists; returns (work, results or None when not known yet)."""
+        with self.lock:
+            if self.group is not None:
+                return run_native(self.group, op, self.comm.rank, self.comm.world_size)
+            pending = Pending(op, self.guard)
+            self.queue.append(pending)
+            return pending, None
+
+    def _make(self):
+        if self.guard is not None:
+            with self.guard.not_counted():
+                self._await_everybody()
+            if self.guard.broken:
+                return
+        group = dist.ProcessGroupGloo(
+            self.store, self.comm.rank, self.comm.world_size, self.timeout
+        )
+        interrupt_nobody()
+        with self.lock:
+            self.group = group
+            for pending in self.queue:
+                pending.begin(group, self.comm)
+            self.queue.clear()
+
+    def _await_everybody(self):
+        pause = 1e-5
+        while not self.guard.broken and any(
+            self.guard.board.count(rank, key) <= n for rank, key, n in self.needs
+        ):
+            time.sleep(pause)
+            pause = min(2 * pause, SLOWEST)

@@ -1,0 +1,1 @@
+"""A rank is a thread, and time is arithmetic."""

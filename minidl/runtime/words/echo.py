@@ -1,0 +1,73 @@
+"""Show what the ranks print and how far they are, while they run or, where no one watches, at the end.
+
+2| text         a line of rank 2, as it comes; sorted by rank at the end under nbval
+"""
+
+import os
+import sys
+
+from tqdm import tqdm
+
+MOST_LINES = 2000  # shown per run; all others are in run.output
+
+
+def someone_watches():
+    """False under pytest and nbval, and where MINIDL_OUTPUT=sorted: then output must not depend on timing."""
+    return "PYTEST_CURRENT_TEST" not in os.environ and os.environ.get("MINIDL_OUTPUT") != "sorted"
+
+
+def sorted_lines(lines):
+    """ "rank| text" for every line of {rank: lines}, sorted by rank."""
+    return [f"{rank}| {line}" for rank in sorted(lines) for line in lines[rank]]
+
+
+class Echo:
+    """The output of one run."""
+
+    def __init__(self, n_ranks):
+        self.out = sys.stdout  # a VirtualWorld replaces it while it runs
+        self.live, self.shown, self.n_ranks = someone_watches(), 0, n_ranks
+        self.bar, self.steps = None, {}
+
+    def lines(self, rank, lines):
+        """Rank `rank` printed these lines."""
+        if self.live:
+            self._print([f"{rank}| {line}" for line in lines])
+
+    def progress(self, rank, i, n):
+        """Rank `rank` has done i of n steps; the bar shows the slowest rank."""
+        if not self.live or n <= 0:
+            return
+        self.steps[rank] = i
+        if self.bar is None:
+            self.bar = tqdm(
+                total=n,
+                file=self.out,
+                leave=False,
+                desc="slowest rank",
+                unit="step",
+                dynamic_ncols=False,
+                ncols=80,
+            )
+        self.bar.total = n
+        slowest = min(self.steps.values()) if len(self.steps) == self.n_ranks else 0
+        self.bar.update(max(0, slowest - self.bar.n))
+
+    def finish(self, lines):
+        """The run is over: close the bar; show {rank: lines} if nobody saw them come."""
+        if self.bar is not None:
+            self.bar.close()
+        if not self.live:
+            self._print(sorted_lines(lines))
+
+    def _print(self, lines):
+        room = MOST_LINES - self.shown
+        self.shown += len(lines)
+        for line in lines[: max(0, room)]:
+            (
+                self.bar.write(line, file=self.out)
+                if self.bar is not None
+                else print(line, file=self.out)
+            )
+        if 0 <= room < len(lines):
+            print(f"(more than {MOST_LINES} lines: the others are in run.output)", file=self.out)

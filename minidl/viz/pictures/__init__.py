@@ -1,0 +1,1 @@
+"""One picture a file; each is a function of a Trace."""
