@@ -39,7 +39,7 @@ from minidl.check.clues import without_hints
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 NOT_DONE = 'raise NotImplementedError("not done yet")'
 MARK = re.compile(r"#+\s*(BEGIN|END)\s+SOLUTION|^\s*#\|", re.MULTILINE)
-TELLING = 14  # a line of a hidden cell that is shorter than this may stand elsewhere by chance
+TELLING = 14  # a statement of a hidden cell that is shorter than this may stand elsewhere by chance
 
 
 def release(master, name):
@@ -200,21 +200,31 @@ def inspect(master):
 
 
 def keep_secret(master, exercise):
-    """Raise Unfit if a line of a hidden cell, or a mark of a solution, stands in the exercise."""
-    shown = nbformat.writes(exercise)
+    """Raise Unfit if a statement of a hidden cell, or a mark of a solution, stands in the exercise."""
+    shown = squeezed("".join(cell.source for cell in exercise.cells))
     for cell in with_role(master, "hidden"):
-        for line in map(str.strip, cell.source.splitlines()):
-            if (
-                len(line) >= TELLING
-                and not line.startswith(("#", "import ", "from "))
-                and json.dumps(line)[1:-1] in shown
-            ):
+        for statement in simple_statements(cell.source):
+            if len(statement) >= TELLING and squeezed(statement) in shown:
+                line = statement.splitlines()[0]
                 raise Unfit(
                     f"a line of the hidden cell of {task(cell)} stands in the exercise, too: {line}"
                 )
     for number, cell in enumerate(exercise.cells):
         if MARK.search(cell.source) or role(cell) == "hidden":
             raise Unfit(f"cell {number} of the exercise still shows marks of a solution")
+
+
+def simple_statements(source):
+    """The source of every statement that holds no other one, imports left out."""
+    for node in ast.walk(parsed(source, "a hidden cell")):
+        simple = isinstance(node, ast.stmt) and not hasattr(node, "body")
+        if simple and not isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield ast.get_source_segment(source, node)
+
+
+def squeezed(source):
+    """The source without white space: a formatter moves line breaks, and nothing else."""
+    return "".join(source.split())
 
 
 # --- Files -----------------------------------------------------------------------------------------------------
