@@ -4,25 +4,40 @@
             posted      waited   done                  seconds since the run began
 
 The record is the picture, the measurement and the grade: pictures read only events, and every
-claim is made in counted messages and bytes. This module counts and pairs events. It draws
-nothing: a picture is a function of a Trace, and `Trace.pictures` names those that exist.
+claim is made in counted messages and bytes. This module declares the kinds of events, and counts
+and pairs them. It draws nothing: `Trace.pictures` names the pictures that exist.
 """
 
 import importlib
-from collections import defaultdict
-from operator import itemgetter
+from collections import Counter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
+
+MESSAGES = ("send", "recv")  # one side of a message each
+MARKERS = ("compute", "span")  # a stretch of the rank's own time; nothing travels
+COLLECTIVES = (  # one call of the backend's own collective, whatever it sends inside
+    "all_reduce",
+    "reduce",
+    "broadcast",
+    "all_gather",
+    "reduce_scatter",
+    "gather",
+    "scatter",
+    "all_to_all",
+    "barrier",
+)
+MEMORY = ("parameters", "gradients", "optimizer state", "activations")  # kinds of what a rank holds
 
 
 class Event(NamedTuple):
     """One thing that one rank did.
 
-    kind    "send", "recv", "compute", "span", or the name of a native collective
+    kind    one of MESSAGES, MARKERS or COLLECTIVES
     comm    which communicator: "world", the ranks of a group ("0,2"), "+1" for a background twin
-    peer    the other rank, as numbered in the world; -1 where there is none
+    peer    the other rank, as numbered in the world; -1 if there is none
     number  how many of this kind went before on this comm to or from this peer
-    posted  waited  done    seconds since the run began: handed over; the wait began; it was over.
-            waited and done are None where it never came so far.
+    posted  waited  done    seconds since the run began: handed over; the wait began; it ended.
+            waited and done are None if it never got that far.
     span    the path of the spans that were open, "epoch/step"
     line    the line of code that did it, "In [3], line 4"
     fate    "delivered", "delayed", "slowed", or "unfinished"
@@ -45,16 +60,39 @@ class Event(NamedTuple):
     line: str
     fate: str
 
+    @property
+    def is_message(self):
+        """Whether it is one side of a message."""
+        return self.kind in MESSAGES
+
+    @property
+    def is_marker(self):
+        """Whether it marks a stretch of the rank's own time: a computation or a span."""
+        return self.kind in MARKERS
+
+    @property
+    def is_collective(self):
+        """Whether it is a call of the backend's own collective."""
+        return self.kind in COLLECTIVES
+
+    @property
+    def place(self):
+        """(file, line number), as in ("In [3]", 4); (line, None) if `line` has another form."""
+        file, separator, number = self.line.rpartition(", line ")
+        if separator and number.isdigit():
+            return file, int(number)
+        return self.line, None
+
 
 class Message(NamedTuple):
-    """A send and the receive that it met; `recv` is None when nobody received it."""
+    """A send and the receive that it met; `recv` is None if it was never received."""
 
     send: Event
     recv: Event | None
 
 
 class Wait(NamedTuple):
-    """Rank `rank` waits for rank `peer` to post the matching `awaits` ("send", "recv" or a collective)."""
+    """Rank `rank` waits for rank `peer` to post the matching `awaits`: a kind of event."""
 
     rank: int
     peer: int
@@ -65,40 +103,39 @@ class Wait(NamedTuple):
     text: str
 
 
-NOT_TRAFFIC = ("recv", "compute", "span")
-MEMORY = ("parameters", "gradients", "optimizer state", "activations")  # kinds of what a rank holds
-
-
 class Trace:
     """The events of one run, in columns: `trace.columns["nbytes"]` is a list, one entry an event.
 
     world_size  how many ranks the run had
     columns     field of Event -> list, sorted by rank, then by the order in which it happened
-    waits       who waited for whom when the run stopped; empty when it ended well
-    values      (rank, seq) of a send -> its numbers, where the tensor has few of them
-    whole       False where events are missing: the record was full, or this is what where() chose of another Trace
-    unrecorded  (messages, bytes) that each rank sent after the record was full: counted, and no more
-    flops       floating-point operations of each rank, where they were metered; else None
-    held        rank -> [(operation, seconds, kind of memory, bytes more or less), ...], where it was metered
-    computing   rank -> [(begin, end), ...] in seconds, where a Device charged FLOPs to the virtual clock
+    waits       who waited for whom when the run stopped; empty if it ended well
+    values      (rank, seq) of a send -> its numbers, if the tensor has few of them
+    whole       False if events are missing: the record was full, or where() chose some of them
+    unrecorded  (messages, bytes) that each rank sent after the record was full
+    flops       floating-point operations of each rank, if they were metered; else None
+    held        rank -> [(operation, seconds, kind of memory, bytes more or less), ...], if metered
+    computing   rank -> [(begin, end), ...] in seconds, if a Device charged FLOPs to a virtual clock
     """
 
     pictures: dict[str, str] = {}  # name of a picture -> "module:function", filled by the package
 
     def __init__(self, world_size, events=(), waits=(), unrecorded=None, ended=0.0, later=None):
-        """later: () -> (columns, values), called when somebody first looks at them; in place of `events`."""
-        self.world_size, self.waits, self._later = world_size, list(waits), later
-        if later is None:
-            rows = sorted(events, key=itemgetter(0, 2))
-            self.columns = (
-                dict(zip(Event._fields, map(list, zip(*rows))))
-                if rows
-                else {f: [] for f in Event._fields}
-            )
-            self.values = {}
-        self.flops, self.held, self.computing, self.whole = None, {}, {}, True
+        """later: () -> (columns, values), called at first use; it replaces `events`."""
+        self.world_size = world_size
+        self.waits = list(waits)
         self.unrecorded = unrecorded or [(0, 0)] * world_size
+        self.whole = True
+        self.flops = None
+        self.held = {}
+        self.computing = {}
         self._ended = ended
+        self._later = later
+        if later is None:
+            events = sorted(events, key=itemgetter(0, 2))
+            self.columns = {
+                field: list(map(itemgetter(i), events)) for i, field in enumerate(Event._fields)
+            }
+            self.values = {}
 
     def __len__(self):
         return len(self.columns["rank"])
@@ -110,47 +147,54 @@ class Trace:
         return f"Trace({self.world_size} ranks, {len(self)} events)"
 
     def where(self, **wanted):
-        """A smaller Trace: the events whose fields equal `wanted`, as in where(rank=0, kind="send")."""
+        """A smaller Trace: the events whose fields equal `wanted`, as in where(kind="send")."""
         unknown = set(wanted) - set(Event._fields)
         if unknown:
-            raise ValueError(
-                f"an Event has no {', '.join(sorted(unknown))}; it has {', '.join(Event._fields)}"
-            )
-        keep = [event for event in self if all(getattr(event, k) == v for k, v in wanted.items())]
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"an Event has no {names}; it has {', '.join(Event._fields)}")
+        keep = [
+            event
+            for event in self
+            if all(getattr(event, field) == value for field, value in wanted.items())
+        ]
         smaller = Trace(self.world_size, keep, self.waits)
         smaller.whole = self.whole and len(keep) == len(self)
-        smaller.flops, smaller.held, smaller.computing = self.flops, self.held, self.computing
+        smaller.flops = self.flops
+        smaller.held = self.held
+        smaller.computing = self.computing
         return smaller
 
     def messages(self):
         """Every message as a (send, recv) pair, in the order in which the sends were posted.
 
-        In a Trace that is not whole, those are left out that are over and whose receive is not here.
+        A Trace that is not whole leaves out messages that ended and whose receive is missing.
         """
         received = {(e.comm, e.peer, e.rank, e.number): e for e in self if e.kind == "recv"}
-        sends = sorted((e for e in self if e.kind == "send"), key=lambda e: e.posted)
-        pairs = [Message(e, received.get((e.comm, e.rank, e.peer, e.number))) for e in sends]
-        return (
-            pairs if self.whole else [m for m in pairs if m.recv is not None or m.send.done is None]
-        )
+        pairs = []
+        for send in sorted((e for e in self if e.kind == "send"), key=attrgetter("posted")):
+            recv = received.get((send.comm, send.rank, send.peer, send.number))
+            if self.whole or recv is not None or send.done is None:
+                pairs.append(Message(send, recv))
+        return pairs
 
     def sent(self, what="messages"):
         """How many "messages" or "nbytes" each rank sent: a list, one entry a rank."""
         if what not in ("messages", "nbytes"):
             raise ValueError(f'sent() counts "messages" or "nbytes", not {what!r}')
-        totals = [pair[what == "nbytes"] for pair in self.unrecorded]
-        for rank, kind, nbytes in zip(*(self.columns[f] for f in ("rank", "kind", "nbytes"))):
+        counts_bytes = what == "nbytes"
+        totals = [pair[counts_bytes] for pair in self.unrecorded]
+        columns = self.columns
+        for rank, kind, nbytes in zip(columns["rank"], columns["kind"], columns["nbytes"]):
             if kind == "send":
-                totals[rank] += 1 if what == "messages" else nbytes
+                totals[rank] += nbytes if counts_bytes else 1
         return totals
 
     def seconds(self):
-        """How long the run took, from its beginning to the last event's end."""
-        ends = [
-            done if done is not None else posted
-            for posted, done in zip(self.columns["posted"], self.columns["done"])
-        ]
-        return max(ends, default=self._ended) if len(self) and not self._ended else self._ended
+        """How long the run took, from its beginning to the end of its last event."""
+        if self._ended or not len(self):
+            return self._ended
+        times = zip(self.columns["posted"], self.columns["done"])
+        return max(posted if done is None else done for posted, done in times)
 
     def metered(self, readings):
         """Take what was metered: {rank: (flops, changes of what is held)}."""
@@ -159,63 +203,70 @@ class Trace:
             self.held = {rank: changes for rank, (_, changes) in readings.items()}
 
     def memory_kinds(self, rank, span=None):
-        """{kind: the most bytes that this rank held of it at once}; of the time within spans of this name, if one is given.
+        """{kind: most bytes that this rank held of it at once}.
 
-        Raises ValueError where memory was not metered, or the rank has no such span.
+        span: only the time within spans of this name counts.
+        Raises ValueError if memory was not metered, or the rank has no such span.
         """
         return {kind: max(totals) for kind, totals in self.memory_over_time(rank, span)[1].items()}
 
     def memory_over_time(self, rank, span=None):
-        """([(operation, seconds), ...], {kind: bytes held after each of them}) of a rank, as memory_kinds() raises.
+        """([(operation, seconds), ...], {kind: bytes held after each of them}) of a rank.
 
-        With a span the first moment is its beginning, with what was held already. Let time pass before it, by a barrier:
-        where a virtual clock stands still, what came at the same second counts, too.
+        With a span the first moment is its beginning, with what was held already. Let time pass
+        before it, by a barrier: on a virtual clock, what came at the same second counts, too.
+        Raises ValueError as memory_kinds() does.
         """
         if rank not in self.held:
             raise ValueError(
                 f"memory of rank {rank} was not metered: run it with world.run(..., meter=True)"
             )
-        times = [(float("-inf"), float("inf"))] if span is None else self._times_of(rank, span)
-        begin, totals, moments, rows = times[0][0], [0] * len(MEMORY), [], []
+        times = self._times_of(rank, span)
+        begin = times[0][0]
+        totals = [0] * len(MEMORY)
+        moments, rows = [], []  # rows: one number for each kind of memory
         for operation, seconds, kind, nbytes in self.held[rank]:
-            inside = any(posted <= seconds <= done for posted, done in times)
             totals[kind] += nbytes
-            now = (
-                (operation, seconds) if inside else (operation, begin) if seconds < begin else None
-            )
-            if now and moments and (moments[-1] == now or moments[-1][1] == begin and not inside):
-                moments[-1], rows[-1] = now, tuple(totals)
-            elif now:
-                moments.append(now)
-                rows.append(tuple(totals))
+            before = seconds < begin
+            if before:  # what was held already belongs to the moment of the beginning
+                seconds = begin
+            elif not any(posted <= seconds <= done for posted, done in times):
+                continue
+            moment = (operation, seconds)
+            last = moments[-1] if moments else (None, None)
+            if last == moment or (before and last[1] == begin):
+                moments.pop()
+                rows.pop()
+            moments.append(moment)
+            rows.append(tuple(totals))
         return moments, {kind: [row[i] for row in rows] for i, kind in enumerate(MEMORY)}
 
     def _times_of(self, rank, span):
-        """[(beginning, end), ...] of the spans of this name on this rank."""
+        """[(beginning, end), ...] of the spans of this name on this rank; None: all the time."""
+        forever = float("inf")
+        if span is None:
+            return [(-forever, forever)]
         times = [
-            (e.posted, float("inf") if e.done is None else e.done)
-            for e in self
-            if e.kind == "span" and e.rank == rank and e.span.rpartition("/")[2] == span
+            (event.posted, forever if event.done is None else event.done)
+            for event in self.where(rank=rank, kind="span")
+            if event.span.rpartition("/")[2] == span
         ]
         if not times:
             raise ValueError(f"rank {rank} has no span {span!r}")
         return times
 
     def collectives(self):
-        """How often each native collective was called: {name: calls, summed over ranks}."""
-        counts = defaultdict(int)
-        for kind in self.columns["kind"]:
-            if kind != "send" and kind not in NOT_TRAFFIC:
-                counts[kind] += 1
-        return dict(counts)
+        """How often each collective of the backend was called: {name: calls, summed over ranks}."""
+        return dict(Counter(kind for kind in self.columns["kind"] if kind in COLLECTIVES))
 
     def __getstate__(self):
-        self.columns  # not later, where it has come to
-        return vars(self)
+        columns = self.columns  # made now: what would make them later cannot travel
+        return vars(self) | {"columns": columns}
 
     def __getattr__(self, name):
         if name in ("columns", "values") and vars(self).get("_later"):
-            later, self._later = self._later, None
+            later = self._later
+            self._later = None
             self.columns, self.values = later()
             return vars(self)[name]
         if name not in type(self).pictures:

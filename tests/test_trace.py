@@ -88,7 +88,7 @@ def test_where_keeps_what_is_asked_for():
 def test_an_empty_trace_and_an_unknown_picture():
     assert len(Trace(3)) == 0 and Trace(3).sent() == [0, 0, 0] and Trace(3).seconds() == 0.0
     with pytest.raises(AttributeError, match="lamport"):
-        Trace(3).potrait
+        assert Trace(3).potrait
 
 
 def test_a_trace_survives_pickling():
@@ -112,3 +112,33 @@ def test_columns_that_come_later_are_made_once_and_travel():
     )
     travelled = pickle.loads(pickle.dumps(Trace(2, later=later)))
     assert list(travelled) == list(Trace(2, exchange())) and travelled.values == {(0, 0): [1.0]}
+
+
+@pytest.mark.parametrize(
+    "kind, message, marker, collective",
+    [
+        ("send", True, False, False),
+        ("recv", True, False, False),
+        ("compute", False, True, False),
+        ("span", False, True, False),
+        ("all_reduce", False, False, True),
+        ("barrier", False, False, True),
+        ("a kind of tomorrow", False, False, False),
+    ],
+)
+def test_each_kind_of_event_belongs_to_one_family(kind, message, marker, collective):
+    found = event(0, 0, kind)
+    assert (found.is_message, found.is_marker, found.is_collective) == (message, marker, collective)
+
+
+def test_a_kind_that_is_not_declared_is_not_counted_as_a_collective():
+    assert Trace(1, [event(0, 0, "post"), event(0, 1, "barrier")]).collectives() == {"barrier": 1}
+
+
+def test_the_place_of_an_event_is_its_file_and_line():
+    assert event(0, 0, "send").place == ("In [1]", 1)
+    assert event(0, 0, "send")._replace(line="my, line 3.py, line 12").place == (
+        "my, line 3.py",
+        12,
+    )
+    assert event(0, 0, "send")._replace(line="").place == ("", None)
