@@ -2,11 +2,12 @@
 
     island [0, 1, 2]        island [3, 4, 5]
       1 -> 0 <- 2             4 -> 3 <- 5           reduce inside each island
-           0 <================> 3                   all-reduce between the leaders, over the slow links
+           0 <================> 3                   all-reduce between leaders, over the slow links
       1 <- 0 -> 2             4 <- 3 -> 5           broadcast inside
 
-A slow link carries what a ring of islands would carry, however large the islands are. Left out: leaders
-that share the work, and islands of islands, which is this function passed to itself as `between`.
+A slow link carries what a ring of islands would carry, however large the islands are. Left out:
+leaders that share the work, and islands of islands, which is this function passed to itself as
+`between`.
 """
 
 from minidl.collectives import ring, tree
@@ -16,32 +17,35 @@ from minidl.collectives.reducing import reduction
 def all_reduce(x, comm, *, islands, op="sum", inside=tree, between=ring.all_reduce):
     """Every rank returns the reduction of all x, with the same bits on every rank.
 
-    x: any shape -> the same. islands: lists of ranks, each rank in one of them, as in [[0, 1], [2, 3]]; the first
-    of each is its leader. inside: a module with reduce and broadcast; between: an all-reduce for the leaders.
-    With L islands a leader sends 2 (L - 1) messages of n / L bytes, and ceil(log2 size) messages of n bytes inside;
-    every other rank moves as much as in tree.all_reduce. Raises ValueError if the islands are no partition of the
-    ranks, otherwise as tree.all_reduce does. Adds island by island: other islands, other bits.
+    x: any shape -> the same. islands: lists of ranks, each rank in one of them, as in [[0, 1], [2,
+    3]]; the first of each is its leader. inside: a module with reduce and broadcast; between: an
+    all-reduce for the leaders. With L islands a leader sends 2 (L - 1) messages of n / L bytes, and
+    ceil(log2 size) messages of n bytes inside; every other rank moves as much as in
+    tree.all_reduce. Raises ValueError if the islands are not a partition of the ranks, otherwise as
+    tree.all_reduce does. Adds island by island: other islands, other bits.
     """
-    island = island_of(comm, islands)
-    combine_only = (
-        "sum" if op == "mean" else op
-    )  # islands may differ in size: divide once, at the end
-    finish = reduction(op, x, comm.world_size)[1]
-    home = comm.group(island)
-    total = inside.reduce(x, home, op=combine_only)
-    if home.rank == 0:
-        total = finish(
-            between(total, comm.group([members[0] for members in islands]), op=combine_only)
-        )
-    return inside.broadcast(x if total is None else total, home)
+    island = comm.group(island_of(comm, islands))
+    _, finish = reduction(op, x, comm.world_size)
+    # Islands may differ in size, so a mean divides once, at the end.
+    combine_op = "sum" if op == "mean" else op
+    total = inside.reduce(x, island, op=combine_op)
+    if island.rank == 0:
+        leaders = comm.group([members[0] for members in islands])
+        total = finish(between(total, leaders, op=combine_op))
+    return inside.broadcast(x if total is None else total, island)
 
 
 def island_of(comm, islands):
-    """The island of this rank. Raises ValueError if the islands do not hold each rank once, or one is empty."""
-    if not all(islands) or sorted(rank for members in islands for rank in members) != list(
-        range(comm.world_size)
-    ):
+    """The ranks of this rank's island.
+
+    Raises ValueError if the islands do not hold each rank once, or if one is empty.
+    """
+    ranks = sorted(rank for members in islands for rank in members)
+    if ranks != list(range(comm.world_size)) or [] in islands:
         raise ValueError(
-            f"islands must hold each of {comm.world_size} ranks once, and none may be empty, not {islands}"
+            f"islands must hold each of {comm.world_size} ranks once, "
+            f"and none may be empty, not {islands}"
         )
-    return next(members for members in islands if comm.rank in members)
+    for members in islands:
+        if comm.rank in members:
+            return members

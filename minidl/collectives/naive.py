@@ -1,11 +1,12 @@
-"""How would one do it without thinking? Everything goes through rank 0, the root.
+"""What is the simplest way? Everything goes through rank 0, the root.
 
     rank 1 ---.           .--> rank 1          reduce, then broadcast: each is N - 1 messages
     rank 2 ----> rank 0 -----> rank 2          of all n bytes, one after the other, because
     rank 3 ---'           '--> rank 3          the root receives or sends one at a time
 
-Right, short, and slow: the root moves 2 (N - 1) n bytes while the others wait. It is the meaning of each
-collective, and the measure of all others. Sums are added in the order of ranks, as one process would.
+Right, short, and slow: the root moves 2 (N - 1) n bytes while the others wait. These functions
+define what each collective means, and all others are measured against them. Sums are added in the
+order of ranks, as one process would add them.
 """
 
 import torch
@@ -17,8 +18,8 @@ from minidl.collectives.reducing import reduction
 def broadcast(x, comm, root=0):
     """Every rank returns a copy of the root's x.
 
-    x: any shape -> the same; the other ranks give a tensor of that shape and dtype.
-    The root sends N - 1 messages of n bytes, one after the other. Raises MismatchError if shapes differ.
+    x: any shape -> the same; the other ranks give a tensor of that shape and dtype. The root sends
+    N - 1 messages of n bytes, one after the other. Raises MismatchError if shapes differ.
     """
     if comm.rank != root:
         return comm.recv(x, source=root)
@@ -29,16 +30,17 @@ def broadcast(x, comm, root=0):
 
 
 def reduce(x, comm, root=0, op="sum"):
-    """The root returns the reduction of all x, with the bits of one process that adds in rank order; others None.
+    """The root returns the reduction of all x, added in rank order; the others return None.
 
-    x: any shape -> the same. op: "sum", "mean", "max", "min" or "prod".
-    Each rank but the root sends 1 message of n bytes. Raises MismatchError if shapes differ, ValueError
-    for an op that the dtype does not have.
+    x: any shape -> the same. op: "sum", "mean", "max", "min" or "prod". Each rank but the root
+    sends 1 message of n bytes. Raises MismatchError if shapes differ, ValueError for an op that the
+    dtype does not have.
     """
     combine, finish = reduction(op, x, comm.world_size)
     if comm.rank != root:
         return comm.send(x, to=root)
     total = None
+    # In rank order, also where the root is not rank 0: ((x0 + x1) + x2) + x3
     for rank in range(comm.world_size):
         part = fresh(x) if rank == root else comm.recv(x, source=rank)
         total = part if rank == 0 else combine(total, part, out=total)
@@ -48,7 +50,8 @@ def reduce(x, comm, root=0, op="sum"):
 def all_reduce(x, comm, op="sum"):
     """Every rank returns the reduction of all x, with the same bits on every rank.
 
-    x: any shape -> the same. The root sends and receives N - 1 messages of n bytes. Raises as reduce does.
+    x: any shape -> the same. The root sends and receives N - 1 messages of n bytes.
+    Raises as reduce does.
     """
     total = reduce(x, comm, op=op)
     return broadcast(x if total is None else total, comm)
@@ -57,23 +60,23 @@ def all_reduce(x, comm, op="sum"):
 def gather(x, comm, root=0):
     """The root returns the chunks of all ranks, joined in rank order; the others return None.
 
-    x: (m, ...) -> (N * m, ...). Each rank but the root sends 1 message. Raises MismatchError if shapes differ.
+    x: (m, ...) -> (N * m, ...). Each rank but the root sends 1 message.
+    Raises MismatchError if shapes differ.
     """
     if comm.rank != root:
         return comm.send(x, to=root)
-    return torch.cat(
-        [
-            torch.atleast_1d(fresh(x) if rank == root else comm.recv(x, source=rank))
-            for rank in range(comm.world_size)
-        ]
-    )
+    chunks = []
+    for rank in range(comm.world_size):
+        chunk = x.detach() if rank == root else comm.recv(x, source=rank)
+        chunks.append(torch.atleast_1d(chunk))
+    return torch.cat(chunks)
 
 
 def scatter(x, comm, root=0, like=None):
     """Rank r returns chunk r of the root's x.
 
-    x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape and dtype.
-    The root sends N - 1 messages of n / N bytes. Raises ValueError if x does not split over the ranks.
+    x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape
+    and dtype. The root sends N - 1 messages of n / N bytes. Raises ValueError if x does not split.
     """
     if comm.rank != root:
         return comm.recv(known(like, comm), source=root)
@@ -87,17 +90,19 @@ def scatter(x, comm, root=0, like=None):
 def all_gather(chunk, comm):
     """Every rank returns all chunks, joined in rank order.
 
-    chunk: (m, ...) -> (N * m, ...). The root sends N - 1 messages of n bytes, the others one of n / N.
+    chunk: (m, ...) -> (N * m, ...). The root sends N - 1 messages of n bytes, the others one of n /
+    N.
     """
     whole = gather(chunk, comm)
+    # Only the root has it. The others show the broadcast what to expect.
     return broadcast(joined(chunk, comm.world_size) if whole is None else whole, comm)
 
 
 def reduce_scatter(x, comm, op="sum"):
     """Rank r returns chunk r of the reduction of all x.
 
-    x: (N * m, ...) -> (m, ...). The root receives N - 1 messages of n bytes and sends N - 1 of n / N.
-    Raises ValueError if x does not split over the ranks, and as reduce does.
+    x: (N * m, ...) -> (m, ...). The root receives N - 1 messages of n bytes and sends N - 1 of n /
+    N. Raises ValueError if x does not split over the ranks, and as reduce does.
     """
     like = equal(x, comm.world_size)[comm.rank]
     return scatter(reduce(x, comm, op=op), comm, like=like)
@@ -106,21 +111,22 @@ def reduce_scatter(x, comm, op="sum"):
 def all_to_all(x, comm):
     """Rank r returns chunk r of rank 0, of rank 1, and so on, joined.
 
-    x: (N * m, ...) -> the same. Not through the root: at distance k each rank gives to the rank k ahead
-    and takes from the rank k behind, so it sends N - 1 messages of n / N bytes. Raises ValueError if x
-    does not split over the ranks. Thakur, Rabenseifner & Gropp 2005, "All-to-all" (pairwise exchange).
+    x: (N * m, ...) -> the same. Not through the root: at distance k each rank sends to the rank k
+    ahead and receives from the rank k behind, so it sends N - 1 messages of n / N bytes. Raises
+    ValueError if x does not split. Thakur, Rabenseifner & Gropp 2005, "All-to-all" (pairwise
+    exchange).
     """
     result = fresh(x)
-    give, take = equal(x, comm.world_size), equal(result, comm.world_size)
+    sent = equal(x, comm.world_size)
+    received = equal(result, comm.world_size)
+    # 4 ranks, rank 0: to 1 from 3, to 2 from 2, to 3 from 1. Its own chunk stays where it is.
     for distance in range(1, comm.world_size):
-        ahead, behind = (
-            (comm.rank + distance) % comm.world_size,
-            (comm.rank - distance) % comm.world_size,
-        )
-        take[behind].copy_(comm.exchange(give[ahead], to=ahead, source=behind))
+        ahead = (comm.rank + distance) % comm.world_size
+        behind = (comm.rank - distance) % comm.world_size
+        received[behind].copy_(comm.exchange(sent[ahead], to=ahead, source=behind))
     return result
 
 
 def barrier(comm):
-    """No rank returns before all have entered. The root receives N - 1 empty messages, then sends as many."""
+    """No rank returns before all have entered. 2 (N - 1) empty messages through the root."""
     all_reduce(torch.empty(0), comm)

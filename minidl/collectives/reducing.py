@@ -2,8 +2,8 @@
 
     sum   mean   max   min   prod          mean is a sum that is divided by N at the very end
 
-All are associative on paper. On floating-point numbers a sum or product depends on its order: the same
-sum has different bits by another algorithm. Left out: operations of the reader's own.
+All are associative on paper. With floating-point numbers a sum or product depends on its order: the
+same sum has different bits by another algorithm. Left out: operations of the reader's own.
 """
 
 import torch
@@ -18,27 +18,26 @@ COMBINE = {
 
 
 def reduction(op, x, world_size):
-    """Two functions: `combine(a, b, out=None)` makes one tensor of two, `finish(total)` ends the work in place.
+    """Two functions: combine(a, b, out=None) makes one tensor of two, finish(total) ends in place.
 
-    x: a tensor of the dtype that is to be reduced.
-    Raises ValueError for an unknown op, for the mean of integers, and for the largest of complex numbers.
+    x: a tensor of the dtype that is to be reduced. Raises ValueError for an unknown op, for the
+    mean of integers, and for max or min of complex numbers.
     """
     if op not in COMBINE:
         raise ValueError(f"op must be one of {', '.join(COMBINE)}, not {op!r}")
+    dtype = str(x.dtype).removeprefix("torch.")
     if op == "mean" and not (x.is_floating_point() or x.is_complex()):
         raise ValueError(
-            f"the mean of {name(x.dtype)} numbers may be a fraction: convert them to float first, or use op='sum'"
+            f"the mean of {dtype} numbers may be a fraction: "
+            "convert them to float first, or use op='sum'"
         )
     if op in ("max", "min") and x.is_complex():
-        raise ValueError(f"{name(x.dtype)} numbers have no order: op={op!r} needs real ones")
-    return COMBINE[op], (lambda total: total.div_(world_size)) if op == "mean" else (
-        lambda total: total
-    )
+        raise ValueError(f"{dtype} numbers have no order: op={op!r} needs real ones")
 
+    def finish(total):
+        return total.div_(world_size) if op == "mean" else total
 
-def name(dtype):
-    """ "float32" for torch.float32."""
-    return str(dtype).removeprefix("torch.")
+    return COMBINE[op], finish
 
 
 def in_rank_order(combine, rank, mine, partner, theirs, out=None):
@@ -46,4 +45,6 @@ def in_rank_order(combine, rank, mine, partner, theirs, out=None):
 
     Adding does not need it. The larger of 0.0 and -0.0 does: torch returns one of them by position.
     """
-    return combine(mine, theirs, out=out) if rank < partner else combine(theirs, mine, out=out)
+    if rank < partner:
+        return combine(mine, theirs, out=out)
+    return combine(theirs, mine, out=out)

@@ -1,45 +1,93 @@
-"""How does one tensor reach N ranks in log2 N steps? Whoever has it helps to hand it on.
+"""How does one tensor reach N ranks in log2 N steps? Each rank that has it passes it on.
 
-    step 1   0 --------------> 4                     the binomial tree of 8 ranks: the parent of a rank
-    step 2   0 ------> 2       4 ------> 6           is that rank without its lowest bit (6 = 110 -> 100 = 4),
-    step 3   0 --> 1   2 --> 3 4 --> 5   6 --> 7     and rank 4 speaks for 4, 5, 6 and 7
+    step 1   0 --------------> 4                 the binomial tree of 8 ranks: the parent of a rank
+    step 2   0 ------> 2       4 ------> 6       is that rank without its lowest bit
+    step 3   0 --> 1   2 --> 3 4 --> 5   6 --> 7 (6 = 110 -> 100 = 4); the branch of 4 is 4 to 7
 
-Positions in the tree are counted from the root. Few steps, so it is fast where alpha counts; but the root moves
-n bytes log2 N times, so the ring wins on large tensors. Reduce and gather are broadcast and scatter backwards.
+Positions in the tree are counted from the root. Few steps, so it is fast where alpha counts; but
+the root moves n bytes log2 N times, so the ring wins on large tensors. Reduce and gather are
+broadcast and scatter backwards.
 """
+
+from typing import NamedTuple
 
 import torch
 
-from minidl.collectives.chunks import equal, fresh, joined, known
+from minidl.collectives.chunks import equal, fresh, joined_shape, known
 from minidl.collectives.reducing import reduction
 from minidl.comm import Recv
 
 
-def position(comm, root):
-    """Where this rank stands in the tree; the root stands at 0. Raises ValueError if there is no such root."""
-    if not 0 <= root < comm.world_size:
-        raise ValueError(f"root {root} is not a rank: ranks go from 0 to {comm.world_size - 1}")
-    return (comm.rank - root) % comm.world_size
+def textbook_broadcast(x, comm):
+    """Every rank returns rank 0's x.   x: any shape -> the same"""
+    distance = 1 << (comm.world_size - 1).bit_length()
+    while distance > 1:
+        distance //= 2
+        # At distance 2 the ranks 0, 4, ... have x, and the ranks 2, 6, ... get it.
+        place = comm.rank % (2 * distance)
+        if place == 0 and comm.rank + distance < comm.world_size:
+            comm.send(x, to=comm.rank + distance)
+        elif place == distance:
+            x = comm.recv(x, source=comm.rank - distance)
+    return x
 
 
-def rank_at(position, comm, root):
-    """The rank that stands there."""
-    return (position + root) % comm.world_size
+def textbook_reduce(x, comm):
+    """Rank 0 returns the sum over ranks.   x: any shape -> the same. The broadcast backwards."""
+    distance = 1
+    while distance < comm.world_size:
+        place = comm.rank % (2 * distance)
+        if place == 0 and comm.rank + distance < comm.world_size:
+            x = x + comm.recv(x, source=comm.rank + distance)
+        elif place == distance:
+            comm.send(x, to=comm.rank - distance)
+        distance *= 2
+    return x if comm.rank == 0 else None
 
 
 def parent(position):
-    """The position without its lowest bit."""
+    """The position without its lowest bit: 110 -> 100."""
     return position & (position - 1)
 
 
 def reach(position, N):
-    """How many positions it speaks for, itself and those that follow: the size of its branch."""
-    return min(position & -position, N - position) if position else N
+    """The size of the branch of a position: itself and the positions below it, which follow it."""
+    lowest_bit = position & -position
+    return N if position == 0 else min(lowest_bit, N - position)
 
 
 def children(position, N):
-    """At distances 4, 2, 1 (as far as the branch reaches), the largest branch first."""
-    return [position + (1 << k) for k in reversed(range((reach(position, N) - 1).bit_length()))]
+    """The positions at distances 4, 2, 1 (as far as the branch goes), the largest branch first."""
+    n_children = (reach(position, N) - 1).bit_length()
+    return [position + (1 << k) for k in reversed(range(n_children))]
+
+
+class Child(NamedTuple):
+    """A child in the tree; its branch is elements `start` to `stop` of its parent's branch."""
+
+    rank: int
+    start: int
+    stop: int
+
+
+class Node:
+    """A rank's place in the tree: is_root, parent (a rank), size of its branch, children.
+
+    Raises ValueError if the root is not a rank.
+    """
+
+    def __init__(self, comm, root):
+        N = comm.world_size
+        if not 0 <= root < N:
+            raise ValueError(f"root {root} is not a rank: ranks go from 0 to {N - 1}")
+        position = (comm.rank - root) % N
+        self.is_root = position == 0
+        self.parent = (parent(position) + root) % N
+        self.size = reach(position, N)
+        self.children = []
+        for child in children(position, N):
+            start = child - position
+            self.children.append(Child((child + root) % N, start, start + reach(child, N)))
 
 
 def broadcast(x, comm, root=0):
@@ -49,33 +97,38 @@ def broadcast(x, comm, root=0):
     ceil(log2 N) steps; the root sends as many messages of n bytes, all ranks together N - 1.
     Raises MismatchError if shapes differ. Thakur, Rabenseifner & Gropp 2005, "Broadcast".
     """
-    me = position(comm, root)
-    x = fresh(x) if me == 0 else comm.recv(x, source=rank_at(parent(me), comm, root))
-    for child in children(me, comm.world_size):
-        comm.send(x, to=rank_at(child, comm, root))
+    node = Node(comm, root)
+    x = fresh(x) if node.is_root else comm.recv(x, source=node.parent)
+    for child in node.children:
+        comm.send(x, to=child.rank)
     return x
 
 
 def reduce(x, comm, root=0, op="sum"):
     """The root returns the reduction of all x; the others return None.
 
-    x: any shape -> the same. op: "sum", "mean", "max", "min" or "prod".
-    ceil(log2 N) steps; each rank but the root sends 1 message of n bytes. Raises MismatchError if shapes differ,
-    ValueError for an op that the dtype does not have. Adds ((0 + 1) + (2 + 3)) + ..., positions in the tree:
+    x: any shape -> the same. op: "sum", "mean", "max", "min" or "prod". ceil(log2 N) steps; each
+    rank but the root sends 1 message of n bytes. Raises MismatchError if shapes differ, ValueError
+    for an op that the dtype does not have. Adds ((0 + 1) + (2 + 3)) + ..., positions in the tree:
     another root, other bits. Thakur, Rabenseifner & Gropp 2005, "Reduce and Allreduce".
     """
     combine, finish = reduction(op, x, comm.world_size)
-    me, total = position(comm, root), fresh(x)
-    for child in reversed(children(me, comm.world_size)):  # small branches are done first
-        combine(total, comm.recv(x, source=rank_at(child, comm, root)), out=total)
-    return finish(total) if me == 0 else comm.send(total, to=rank_at(parent(me), comm, root))
+    node = Node(comm, root)
+    total = fresh(x)
+    # Small branches are complete first.
+    for child in reversed(node.children):
+        combine(total, comm.recv(x, source=child.rank), out=total)
+    if node.is_root:
+        return finish(total)
+    return comm.send(total, to=node.parent)
 
 
 def all_reduce(x, comm, op="sum"):
     """Every rank returns the reduction of all x, with the same bits on every rank.
 
-    x: any shape -> the same. 2 ceil(log2 N) steps; no rank sends more than ceil(log2 N) messages of n bytes.
-    Raises as reduce does. Chan et al. 2007 (reduce followed by broadcast, for short vectors).
+    x: any shape -> the same. 2 ceil(log2 N) steps; a rank sends at most ceil(log2 N) messages of n
+    bytes. Raises as reduce does. Chan et al. 2007 (reduce followed by broadcast, for short
+    vectors).
     """
     total = reduce(x, comm, op=op)
     return broadcast(x if total is None else total, comm)
@@ -84,43 +137,45 @@ def all_reduce(x, comm, op="sum"):
 def scatter(x, comm, root=0, like=None):
     """Rank r returns chunk r of the root's x.
 
-    x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape and dtype.
-    ceil(log2 N) steps; a message carries the chunks of a whole branch, the root sends (N - 1) n / N bytes.
-    Raises ValueError if x does not split over the ranks. Chan et al. 2007 (minimum spanning tree scatter).
+    x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape
+    and dtype. ceil(log2 N) steps; a message carries the chunks of a whole branch, the root sends (N
+    - 1) n / N bytes. Raises ValueError if x does not split over the ranks. Chan et al. 2007
+    (minimum spanning tree scatter).
     """
-    N, me = comm.world_size, position(comm, root)
-    if me == 0:
-        chunks = equal(x, N)
-        branch = torch.stack([chunks[rank_at(i, comm, root)] for i in range(N)])
+    node = Node(comm, root)
+    if node.is_root:
+        chunks = equal(x, comm.world_size)
+        # From ranks to positions: the root's own chunk comes first.
+        branch = torch.stack(chunks[root:] + chunks[:root])
     else:
         like = known(like, comm)
-        branch = comm.recv(
-            like.new_empty((reach(me, N), *like.shape)), source=rank_at(parent(me), comm, root)
-        )
-    for child in children(me, N):
-        first = child - me
-        comm.send(branch[first : first + reach(child, N)], to=rank_at(child, comm, root))
-    return fresh(branch[0])  # a view would keep the whole branch alive
+        room = like.new_empty((node.size, *like.shape))
+        branch = comm.recv(room, source=node.parent)
+    for child in node.children:
+        comm.send(branch[child.start : child.stop], to=child.rank)
+    # A view would keep the whole branch alive.
+    return fresh(branch[0])
 
 
 def gather(x, comm, root=0):
     """The root returns the chunks of all ranks, joined in rank order; the others return None.
 
-    x: (m, ...) -> (N * m, ...); a single number counts as (1,). ceil(log2 N) steps; a message carries the chunks
-    of a whole branch, the root receives (N - 1) n / N bytes. Raises MismatchError if shapes differ.
-    Chan et al. 2007 (minimum spanning tree gather).
+    x: (m, ...) -> (N * m, ...); a single number counts as (1,). ceil(log2 N) steps; a message
+    carries the chunks of a whole branch, the root receives (N - 1) n / N bytes. Raises
+    MismatchError if shapes differ. Chan et al. 2007 (minimum spanning tree gather).
     """
-    N, me = comm.world_size, position(comm, root)
-    branch = x.new_empty((reach(me, N), *x.shape), requires_grad=False)
+    node = Node(comm, root)
+    branch = x.new_empty((node.size, *x.shape), requires_grad=False)
     branch[0].copy_(x.detach())
-    for child in reversed(children(me, N)):
-        part = branch[child - me : child - me + reach(child, N)]
-        comm.start([Recv(part, rank_at(child, comm, root), into=part)]).wait()
-    if me != 0:
-        return comm.send(branch, to=rank_at(parent(me), comm, root))
-    return branch.roll(root, dims=0).reshape(joined(x, N).shape)  # from positions to ranks
+    for child in reversed(node.children):
+        part = branch[child.start : child.stop]
+        comm.start([Recv(part, child.rank, into=part)]).wait()
+    if not node.is_root:
+        return comm.send(branch, to=node.parent)
+    # From positions to ranks.
+    return branch.roll(root, dims=0).reshape(joined_shape(x, comm.world_size))
 
 
 def barrier(comm):
-    """No rank returns before all have entered. 2 ceil(log2 N) steps, 2 (N - 1) empty messages in all."""
+    """No rank returns before all have entered. 2 ceil(log2 N) steps of empty messages."""
     all_reduce(torch.empty(0), comm)

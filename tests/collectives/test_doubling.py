@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minidl import VirtualWorld, costs
+from minidl import PerRank, VirtualWorld, costs
 from minidl.collectives import doubling, tree
 from tests.collectives.cases import (
     COUNTED,
@@ -149,3 +149,23 @@ def test_tensors_without_data(name):
 def test_nobody_leaves_the_barrier_before_all_have_entered():
     for n in SIZES:
         check_barrier(n, doubling.barrier)
+
+
+@pytest.mark.parametrize("name", ["all_reduce", "reduce_scatter", "all_gather"])
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+def test_the_textbook_sends_the_same_messages_and_returns_the_same_bits(make_world, n, name):
+    def both(x, comm):
+        with comm.span("textbook"):
+            slow = getattr(doubling, f"textbook_{name}")(x, comm)
+        with comm.span("fast"):
+            fast = getattr(doubling, name)(x, comm)
+        return torch.equal(slow, fast)
+
+    xs = [torch.randn(2 * n, generator=torch.Generator().manual_seed(rank)) for rank in range(n)]
+    run = make_world(n).run(both, PerRank(xs))
+    assert run.results == [True] * n
+    textbook, fast = (
+        [(e.rank, e.peer, e.nbytes) for e in run.trace.where(kind="send", span=span)]
+        for span in ("textbook", "fast")
+    )
+    assert textbook == fast

@@ -1,8 +1,9 @@
 """The binomial tree: right, as cheap as the formula says, for every root."""
 
 import pytest
+import torch
 
-from minidl import RankError, VirtualWorld, costs
+from minidl import PerRank, RankError, VirtualWorld, costs
 from minidl.collectives import naive, tree
 from tests.collectives.cases import (
     COUNTED,
@@ -132,3 +133,23 @@ def test_tensors_without_data(name):
 def test_nobody_leaves_the_barrier_before_all_have_entered():
     for n in SIZES:
         check_barrier(n, tree.barrier)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_the_textbook_sends_the_same_messages_and_returns_the_same(make_world, n):
+    def both(x, comm):
+        with comm.span("textbook"):
+            slow = tree.textbook_broadcast(x, comm), tree.textbook_reduce(x, comm)
+        with comm.span("fast"):
+            fast = tree.broadcast(x, comm), tree.reduce(x, comm)
+        same_sum = slow[1] is fast[1] is None or torch.equal(slow[1], fast[1])
+        return torch.equal(slow[0], fast[0]) and same_sum
+
+    xs = [torch.randn(5, generator=torch.Generator().manual_seed(rank)) for rank in range(n)]
+    run = make_world(n).run(both, PerRank(xs))
+    assert run.results == [True] * n
+    textbook, fast = (
+        [(e.rank, e.peer, e.nbytes) for e in run.trace.where(kind="send", span=span)]
+        for span in ("textbook", "fast")
+    )
+    assert textbook == fast
