@@ -9,20 +9,25 @@
     caption          what is seen, wrapped           |
 
 Both writers ask here, so the SVG and the plotly figure have the same height and the same lines.
-Left out: real text metrics. A letter is taken to be 0.56 of its size wide, which is a little too much.
+Left out: real text metrics. A letter counts as 0.56 of its size wide, which is a little too much.
 """
 
 import textwrap
 from dataclasses import dataclass
 
-WIDTH = 760
+WIDTH = 760  # pixels of the whole picture
+EDGE = 12  # pixels between the page's edge and the words
 CONTROLS = 58  # pixels for the buttons and the slider of a film
-TITLE, TEXT, LINE = 16, 12, 17
+TITLE = 16  # size of the title's letters
+TEXT = 12  # size of all other letters
+LINE = 17  # pixels from one line of text to the next
+TITLE_LINE = 21
 
 
 def text_width(text, size=TEXT):
-    """About how many pixels a line of text takes."""
-    return 0.56 * size * max((len(line) for line in text.split("\n")), default=0)
+    """About how many pixels a text takes; of several lines, the longest counts."""
+    letters = max((len(line) for line in text.split("\n")), default=0)
+    return 0.56 * size * letters
 
 
 @dataclass
@@ -44,19 +49,44 @@ class Frame:
 
 
 def frame(scene):
-    """Lay out the words around a scene's plot."""
+    """The Frame that the words around a scene's plot need."""
     title = textwrap.wrap(scene.title, 76) or [""]
     caption = textwrap.wrap(scene.caption, 112)
-    names = [text for _, text in scene.y.ticks or []] if scene.y.shown else []
-    if scene.y.shown and scene.y.ticks is None:
-        names = ["10,000"]
-    left = 12 + max(map(text_width, names), default=0) + (LINE + 4 if scene.y.title else 0)
-    right = 24 if scene.x.shown else 8
-    top = 12 + 21 * len(title) + (22 if any(layer.legend for layer in scene.layers) else 4)
-    below = (
-        (22 if scene.x.shown else 0)
-        + (LINE + 3 if scene.x.title else 0)
-        + (CONTROLS if scene.moments else 0)
+    top = EDGE + TITLE_LINE * len(title) + 4
+    if any(layer.legend for layer in scene.layers):
+        top += 18
+    bottom = _below(scene) + 14 + LINE * len(caption) + 8
+    return Frame(
+        left=round(_beside(scene.y)),
+        right=24 if scene.x.shown else 8,
+        top=top,
+        bottom=bottom,
+        title=title,
+        caption=caption,
+        height=round(top + scene.rows + bottom),
     )
-    bottom = below + 14 + LINE * len(caption) + 8
-    return Frame(round(left), right, top, bottom, title, caption, round(top + scene.rows + bottom))
+
+
+def _beside(axis):
+    """Pixels for the upright axis: its tick texts and its title."""
+    names = []
+    if axis.shown and axis.ticks is None:
+        names = ["10,000"]  # round numbers are not known yet; few are longer than this
+    elif axis.shown:
+        names = [name for _, name in axis.ticks]
+    wide = EDGE + max(map(text_width, names), default=0)
+    if axis.title:
+        wide += LINE + 4
+    return wide
+
+
+def _below(scene):
+    """Pixels between the plot and the caption: tick texts, the axis' title, the film's controls."""
+    tall = 0
+    if scene.x.shown:
+        tall += 22
+    if scene.x.title:
+        tall += LINE + 3
+    if scene.moments:
+        tall += CONTROLS
+    return tall

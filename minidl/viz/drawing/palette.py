@@ -11,8 +11,11 @@ Backgrounds stay transparent, and text is one grey with the same contrast on bot
 RANKS = ("#0E6DB8", "#DC6F00", "#0B9268", "#9A3CF5", "#61A2FF", "#DDA00C", "#B394C3", "#85596E")
 INK = "#7A7A7A"  # text: contrast 4.3 on white and on #111
 FAINT = "#9A9A9A"  # the line of a rank, the border of a plot
-CROWD = "#3B82D6"  # all messages, where there are more ranks than colours
-ALARM = "#DC3A2A"  # a message that nobody received; always with a cross
+CROWD = "#3B82D6"  # all messages, if there are more ranks than colours
+ALARM = "#DC3A2A"  # a message that was never received; always with a cross
+CLEAR = "rgba(0,0,0,0)"
+PALEST = "#D9E8FA"  # the shade of an opaque cell that holds nothing
+DEEPEST = "#1F6FC0"  # the shade of the one that holds most
 
 
 def rank_color(rank, world_size):
@@ -21,7 +24,7 @@ def rank_color(rank, world_size):
 
 
 def arrow_color(rank, world_size):
-    """The colour of a rank's messages: the rank's own, or one blue that stands out from the grey of many ranks."""
+    """The colour of a rank's messages: the rank's own, or one blue if there are more than eight."""
     return RANKS[rank] if world_size <= len(RANKS) else CROWD
 
 
@@ -32,18 +35,28 @@ def rank_label(rank, world_size):
 
 def faded(color, strength):
     """The same colour, partly transparent, as plotly and SVG both read it."""
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = _channels(color)
     return f"rgba({red},{green},{blue},{strength:.2g})"
 
 
 def shade(share, opaque):
-    """The colour of a cell that holds this share of the largest. Opaque shades carry numbers; the others fade into the page."""
+    """The colour of a cell that holds this share of the largest.
+
+    Opaque shades carry numbers; the others fade into the page.
+    """
     if not opaque:
         return faded(CROWD, 0.15 + 0.85 * share)
-    low, high = (0xD9, 0xE8, 0xFA), (0x1F, 0x6F, 0xC0)
-    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in zip(low, high))
+    color = "#"
+    for low, high in zip(_channels(PALEST), _channels(DEEPEST)):
+        color += f"{round(low + (high - low) * share):02X}"
+    return color
 
 
 def on_shade(share):
     """The colour of a number on an opaque shade."""
     return "#FFFFFF" if share > 0.6 else "#1A2A3A"
+
+
+def _channels(color):
+    """Red, green and blue of "#RRGGBB", each from 0 to 255."""
+    return bytes.fromhex(color.removeprefix("#"))

@@ -6,77 +6,123 @@ Also finds round numbers for an axis. Left out: any unit but seconds, bytes and 
 """
 
 import math
-from bisect import bisect_right
-
-SECONDS = ((1e-9, "ns"), (1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
-BYTES = ((1, "B"), (1 << 10, "KiB"), (1 << 20, "MiB"), (1 << 30, "GiB"), (1 << 40, "TiB"))
+from typing import NamedTuple
 
 
-def scaled(value, scales):
-    """The number and the unit: the largest unit that keeps the number at 1 or more."""
-    at = max(0, bisect_right([scale for scale, _ in scales], abs(value) * (1 + 1e-9)) - 1)
-    return value / scales[at][0], scales[at][1]
+class Unit(NamedTuple):
+    """A unit of measurement: 1 ms is Unit(1e-3, "ms"), because it is 1e-3 seconds."""
+
+    size: float
+    name: str
 
 
-def plain(value):
+SECONDS = (Unit(1e-9, "ns"), Unit(1e-6, "us"), Unit(1e-3, "ms"), Unit(1.0, "s"))
+BYTES = (
+    Unit(1, "B"),
+    Unit(1 << 10, "KiB"),
+    Unit(1 << 20, "MiB"),
+    Unit(1 << 30, "GiB"),
+    Unit(1 << 40, "TiB"),
+)
+NANO = 1e-9  # relative: 0.9999999999 ms is written as 1 ms, and a tick at the axis' end is drawn
+
+
+def number_text(value):
     """Three digits that mean something and no needless zeros: 0.333, 2.5, 48, 1,234."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else str(value)
-    if abs(value) >= 100:
+    if value == 0:
+        return "0"
+    if math.isfinite(value) and abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
 
+plain = number_text
+
+
+def unit_of(value, units):
+    """The largest unit in which the value is 1 or more; the smallest unit if there is none."""
+    best = units[0]
+    for unit in units:
+        if abs(value) * (1 + NANO) < unit.size:
+            break
+        best = unit
+    return best
+
+
+def axis_unit(width, units):
+    """The unit for an axis of this width: the largest of which it holds two, else the smallest."""
+    return unit_of(width / 2, units)
+
+
+def axis_seconds(width):
+    """The unit (size, name) of a time axis this many seconds wide; microseconds at least."""
+    return axis_unit(width, SECONDS[1:])
+
+
 def seconds_text(seconds):
     """A duration in words, as in "210 us"."""
-    value, unit = scaled(seconds, SECONDS)
-    return f"{plain(value)} {unit}" if seconds else "0 s"
+    if seconds == 0:
+        return "0 s"
+    unit = unit_of(seconds, SECONDS)
+    return f"{number_text(seconds / unit.size)} {unit.name}"
 
 
 def bytes_text(nbytes):
     """A size in words, as in "48 KiB"."""
-    value, unit = scaled(nbytes, BYTES)
-    return f"{plain(value)} {unit}"
+    unit = unit_of(nbytes, BYTES)
+    return f"{number_text(nbytes / unit.size)} {unit.name}"
 
 
 def count_text(n, noun):
     """A count with its noun, as in "1 message" or "12,000 messages"."""
-    plural = noun if n == 1 else noun + ("es" if noun.endswith(("s", "h")) else "s")
-    return f"{n:,} {plural}"
+    if n == 1:
+        return f"1 {noun}"
+    ending = "es" if noun.endswith(("s", "h")) else "s"
+    return f"{n:,} {noun}{ending}"
 
 
 def percent(part, whole):
-    """A share in words, as in "61 %"."""
-    return f"{100 * part / whole:.0f} %" if whole else "0 %"
-
-
-def axis_seconds(width):
-    """The unit (seconds, name) for a time axis of this width: the largest of which it holds two."""
-    for scale, name in SECONDS[:0:-1]:
-        if width >= 2 * scale:
-            return scale, name
-    return SECONDS[1]
+    """A share in words, as in "61 %"; 0 % of nothing."""
+    share = part / whole if whole else 0
+    return f"{100 * share:.0f} %"
 
 
 def round_ticks(low, high, most=8):
-    """Round numbers between low and high, at most `most` of them."""
+    """Round numbers between low and high, at most `most` of them.
+
+    round_ticks(0, 6.6) is [0, 1, 2, 3, 4, 5, 6]: 8 steps would be 0.825 wide each, and of the
+    widths 0.1, 0.2, 0.5 and 1 the first that is not narrower is 1.
+    """
     if not high > low:
         return [low]
-    rough = (high - low) / most
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
-    digits = max(0, -math.floor(math.log10(step)))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    narrowest = (high - low) / most
+    power = 10 ** math.floor(math.log10(narrowest))
+    step = power
+    for factor in (2, 5, 10):
+        if step < narrowest * (1 - NANO):
+            step = factor * power
+    first = math.ceil(low / step - NANO)
+    last = math.floor(high / step + NANO)
+    digits = max(0, -math.floor(math.log10(step)))  # 3 * 0.1 is 0.30000000000000004
     return [round(i * step, digits) for i in range(first, last + 1)]
 
 
 def power_ticks(low, high, base, text, most=9):
     """Powers of `base` between low and high with their texts, for a logarithmic axis.
 
-    Where fewer than three powers of ten fit, 2 and 5 times a power stand between them.
+    Of more than `most` powers only every second, third, ... is taken. Between fewer than five
+    powers of ten stand 2 and 5 times a power: 1, 2, 5, 10, 20, 50, 100.
     """
-    first, last = math.floor(math.log(low, base) + 1e-9), math.ceil(math.log(high, base) - 1e-9)
+    first = math.floor(math.log(low, base) + NANO)
+    last = math.ceil(math.log(high, base) - NANO)
     stride = max(1, math.ceil((last - first + 1) / most))
-    steps = (1, 2, 5) if base == 10 and last - first < 4 else (1,)
-    values = [step * float(base) ** i for i in range(first, last + 1, stride) for step in steps]
-    return [(value, text(value)) for value in values if low * 0.999 <= value <= high * 1.001]
+    factors = (1,)
+    if base == 10 and last - first < 4:
+        factors = (1, 2, 5)
+    ticks = []
+    for exponent in range(first, last + 1, stride):
+        for factor in factors:
+            value = factor * float(base) ** exponent
+            if low * 0.999 <= value <= high * 1.001:
+                ticks.append((value, text(value)))
+    return ticks

@@ -6,17 +6,47 @@
          2     .   .   .  48
          3    48   .   .   .
 
-Counted at the sender, for every message that was posted. Left out: when it went, and what native
-collectives send inside, which no event tells.
+Counted at the sender, for every message that was posted. Left out: when it was sent, and what
+native collectives send inside, which no event records.
 """
+
+from functools import partial
+from typing import NamedTuple
 
 from minidl.viz.drawing.palette import on_shade
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Cells, Label, Scene
-from minidl.viz.drawing.units import BYTES, bytes_text, count_text, percent, plain, scaled
+from minidl.viz.drawing.units import (
+    BYTES,
+    Unit,
+    bytes_text,
+    count_text,
+    number_text,
+    percent,
+    unit_of,
+)
 from minidl.viz.reading.findings import left_out, pattern
 
 NUMBERS = 16  # ranks up to which each cell has its number
+
+
+class Matrix(NamedTuple):
+    """What each rank (row) sent to each rank (column), and how it is written."""
+
+    counts: list
+    noun: str  # "bytes" or "messages"
+    unit: Unit  # of the numbers in the cells
+    text: object  # a function: 2048 -> "2 KiB"
+
+    @property
+    def most(self):
+        """The largest cell."""
+        return max(map(max, self.counts))
+
+    @property
+    def total(self):
+        """The sum of all cells."""
+        return sum(map(sum, self.counts))
 
 
 def traffic(trace, what="nbytes"):
@@ -24,111 +54,114 @@ def traffic(trace, what="nbytes"):
     if what not in ("nbytes", "messages"):
         raise ValueError(f'traffic shows "nbytes" or "messages", not {what!r}')
     n = trace.world_size
-    nbytes, messages = matrix(trace, "nbytes"), matrix(trace, "messages")
-    counts = nbytes if what == "nbytes" else messages
-    most = max(map(max, counts))
-    unit = "messages" if what == "messages" else scaled(most, BYTES)[1]
-    scale = next((size for size, name in BYTES if name == unit), 1)
-    text = bytes_text if what == "nbytes" else lambda count: count_text(count, "message")
-    cell = 52 if n <= 4 else 44 if n <= 8 else 36 if n <= 16 else max(4, 560 / n)
-    ticks = [(rank, str(rank)) for rank in range(0, n, 1 if n <= 32 else 2 if n <= 64 else n // 32)]
-    said = (
-        "No message was recorded"
-        if left_out(trace) and not any(map(any, messages))
-        else finding(counts, messages, n, text)
-    )
+    messages, nbytes = _count(trace)
+    if what == "nbytes":
+        unit = unit_of(max(map(max, nbytes)), BYTES)
+        matrix = Matrix(nbytes, "bytes", unit, bytes_text)
+        hover_unit = "B"
+    else:
+        unit = Unit(1, "messages")
+        matrix = Matrix(messages, "messages", unit, partial(count_text, noun="message"))
+        hover_unit = "messages"
+
+    pairs = [(source, to) for source in range(n) for to in range(n) if messages[source][to]]
+    ticks = [(rank, str(rank)) for rank in range(0, n, _tick_step(n))]
     scene = Scene(
-        said,
-        caption(trace, counts, messages, unit, text) + left_out(trace),
-        rows=cell * n,
+        _finding(trace, matrix, pairs),
+        _caption(trace, matrix, pairs) + left_out(trace),
+        rows=_cell_pixels(n) * n,
         square=True,
         x=Axis("to rank", -0.5, n - 0.5, ticks),
         y=Axis("from rank", n - 0.5, -0.5, ticks),
     )
-    blanked = [
-        [value if sent else None for value, sent in zip(*rows)] for rows in zip(counts, messages)
-    ]
-    hover = "from rank %{y} to rank %{x}: %{z:,} " + ("B" if what == "nbytes" else "messages")
-    scene.add("sent", [Cells(blanked, hover, n <= NUMBERS)])
+    cells = [[None] * n for _ in range(n)]  # None is left blank; a message of 0 bytes is not
+    for source, to in pairs:
+        cells[source][to] = matrix.counts[source][to]
+    hover = "from rank %{y} to rank %{x}: %{z:,} " + hover_unit
+    scene.add("sent", [Cells(cells, hover, opaque=n <= NUMBERS)])
     if n <= NUMBERS:
-        scene.add(
-            "numbers",
-            [
-                Label(
-                    to,
-                    source,
-                    plain(value / scale),
-                    on_shade(value / (most or 1)),
-                    "middle",
-                    12 if n <= 8 else 10,
-                )
-                for source, row in enumerate(blanked)
-                for to, value in enumerate(row)
-                if value is not None
-            ],
-        )
-    rows = [
-        (source, to, messages[source][to], nbytes[source][to])
-        for source in range(n)
-        for to in range(n)
-        if messages[source][to]
-    ]
-    summary = f"{count_text(n, 'rank')}, {count_text(sum(row[2] for row in rows), 'message')}"
+        scene.add("numbers", [_number(matrix, source, to) for source, to in pairs])
+
+    rows = [(source, to, messages[source][to], nbytes[source][to]) for source, to in pairs]
+    summary = f"{count_text(n, 'rank')}, {count_text(sum(map(sum, messages)), 'message')}"
     return Picture("traffic", summary, scene, Table(("source", "to", "messages", "nbytes"), rows))
 
 
-def matrix(trace, what):
-    """counts[source][to] of messages or bytes."""
-    counts = [[0] * trace.world_size for _ in range(trace.world_size)]
-    for rank, kind, peer, nbytes in zip(
-        *(trace.columns[name] for name in ("rank", "kind", "peer", "nbytes"))
-    ):
-        if kind == "send":
-            counts[rank][peer] += nbytes if what == "nbytes" else 1
-    return counts
-
-
-def finding(counts, messages, n, text):
-    """Who sends, or receives, more than its share; or that all send alike."""
-    sent, received, total = (
-        [sum(row) for row in counts],
-        [sum(column) for column in zip(*counts)],
-        sum(map(sum, counts)),
-    )
-    pairs = {
-        (source, to) for source, row in enumerate(messages) for to, count in enumerate(row) if count
-    }
-    if not pairs:
-        return "No rank sent a message"
-    if len(set(sent)) == 1 and len(set(received)) == 1:
-        beside = {1: " to its right neighbour", n - 1: " to its left neighbour"} if n > 2 else {}
-        return f"Every rank sends {text(sent[0])}{beside.get(the_step(pairs, n), '')}"
-    for totals, does in ((sent, "sends"), (received, "receives")):
-        if max(totals) > 1.5 * total / n:
-            all_of = "all messages" if counts is messages else "all bytes"
-            return (
-                f"Rank {totals.index(max(totals))} {does} {percent(max(totals), total)} of {all_of}"
-            )
-    return pattern(pairs, n) or f"Rank {sent.index(max(sent))} sends most: {text(max(sent))}"
-
-
-def the_step(pairs, n):
-    """How far round the ring all messages go, or None if they differ."""
-    steps = {(to - source) % n for source, to in pairs}
-    return steps.pop() if len(steps) == 1 else None
-
-
-def caption(trace, counts, messages, unit, text):
-    """What a cell holds, and the largest one."""
+def _count(trace):
+    """(messages, nbytes), each as counts[source][to]."""
     n = trace.world_size
-    words = [
-        f"Row: the sending rank; column: the receiving rank; {'numbers' if n <= NUMBERS else 'shades'} in {unit}."
-    ]
-    if any(map(any, messages)):
-        value, source, to = max((counts[s][d], -s, -d) for s in range(n) for d in range(n))
-        words.append(
-            f"In all {text(sum(map(sum, counts)))}; most in one cell: {text(value)}, from rank {-source} to rank {-to}."
+    messages = [[0] * n for _ in range(n)]
+    nbytes = [[0] * n for _ in range(n)]
+    for event in trace:
+        if event.kind == "send":
+            messages[event.rank][event.peer] += 1
+            nbytes[event.rank][event.peer] += event.nbytes
+    return messages, nbytes
+
+
+def _cell_pixels(n):
+    """How wide and tall a cell is."""
+    for ranks, pixels in ((4, 52), (8, 44), (16, 36)):
+        if n <= ranks:
+            return pixels
+    return max(4, 560 / n)
+
+
+def _tick_step(n):
+    """Every rank is named, or every other, or about 32 of them."""
+    if n <= 32:
+        return 1
+    return 2 if n <= 64 else n // 32
+
+
+def _number(matrix, source, to):
+    """The number in a cell."""
+    value = matrix.counts[source][to]
+    size = 12 if len(matrix.counts) <= 8 else 10
+    color = on_shade(value / (matrix.most or 1))
+    return Label(to, source, number_text(value / matrix.unit.size), color, "middle", size)
+
+
+def _finding(trace, matrix, pairs):
+    """Which rank sends, or receives, more than its share; or that all send the same."""
+    if not pairs:
+        return "No message was recorded" if left_out(trace) else "No rank sent a message"
+    n = len(matrix.counts)
+    sent = [sum(row) for row in matrix.counts]
+    received = [sum(column) for column in zip(*matrix.counts)]
+    if len(set(sent)) == 1 and len(set(received)) == 1:
+        return f"Every rank sends {matrix.text(sent[0])}{_neighbour(pairs, n)}"
+    for totals, verb in ((sent, "sends"), (received, "receives")):
+        most = max(totals)
+        if most > 1.5 * matrix.total / n:
+            share = percent(most, matrix.total)
+            return f"Rank {totals.index(most)} {verb} {share} of all {matrix.noun}"
+    most = max(sent)
+    busiest = f"Rank {sent.index(most)} sends most: {matrix.text(most)}"
+    return pattern(set(pairs), n) or busiest
+
+
+def _neighbour(pairs, n):
+    """To which neighbour all messages go, in words; "" if they do not, or in a ring of two."""
+    steps = {(to - source) % n for source, to in pairs}
+    if n > 2 and steps == {1}:
+        return " to its right neighbour"
+    if n > 2 and steps == {n - 1}:
+        return " to its left neighbour"
+    return ""
+
+
+def _caption(trace, matrix, pairs):
+    """What a cell holds, and the largest one."""
+    shown = "numbers" if trace.world_size <= NUMBERS else "shades"
+    text = f"Row: the sending rank; column: the receiving rank; {shown} in {matrix.unit.name}."
+    if pairs:
+        source, to = max(pairs, key=lambda pair: matrix.counts[pair[0]][pair[1]])
+        text += (
+            f" In all {matrix.text(matrix.total)}; most in one cell: {matrix.text(matrix.most)}, "
+            f"from rank {source} to rank {to}."
         )
     if trace.collectives():
-        words.append(f"Not counted: what {', '.join(sorted(trace.collectives()))} sent inside.")
-    return " ".join(words)
+        names = ", ".join(sorted(trace.collectives()))
+        text += f" Not counted: what {names} sent inside."
+    return text
