@@ -13,6 +13,8 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.deadlines import generous
+
 TOKEN = "MINIDL_CENSUS"
 OURS = (
     "minidl.runtime",
@@ -149,18 +151,21 @@ def strays(token):
 
 
 def eventually_empty(look, seconds):
-    """Call `look` until it finds nothing, for at most so many seconds; return what it found last."""
-    deadline = time.monotonic() + seconds
+    """Call `look` until it finds nothing; return what it found last. An idle machine needs `seconds` at most."""
+    deadline = time.monotonic() + generous(seconds)
     while (found := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
 
 
 def eventually(condition, seconds, what):
-    """Poll until `condition()` is true and return its value; fail in words if that does not happen in time."""
-    deadline = time.monotonic() + seconds
+    """Poll until `condition()` is true and return its value; fail in words if that does not happen in time.
+
+    An idle machine needs `seconds` at most.
+    """
+    deadline = time.monotonic() + generous(seconds)
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {generous(seconds)} s: {what}"
         time.sleep(0.01)
     return value
 

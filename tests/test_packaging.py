@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import generous
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = set(" .cfg .css .html .ipynb .js .json .md .py .sh .svg .toml .txt .yaml .yml".split(" "))
 PIN = re.compile(
@@ -68,7 +70,7 @@ def test_requirements_repeat_every_pin_of_pyproject():
 
 def test_test_extra_is_pinned_and_apart():
     extra = pins(quoted_list((ROOT / "pyproject.toml").read_text(encoding="utf-8"), "\ntest = ["))
-    assert {name for name, _ in extra} >= {"hypothesis", "playwright", "psutil"}
+    assert {name for name, _ in extra} >= {"hypothesis", "playwright", "psutil", "pytest-xdist"}
     assert not extra.keys() & pins(requirement_lines()).keys()
 
 
@@ -99,7 +101,7 @@ def test_binder_gets_copies_without_outputs(tmp_path):
         ["bash", "postBuild"],
         cwd=tmp_path,
         check=True,
-        timeout=60,
+        timeout=generous(60),
         env={**os.environ, "PATH": path},
     )
     cells = json.loads((tmp_path / "work" / "00_start_here.ipynb").read_text(encoding="utf-8"))[

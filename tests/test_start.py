@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import generous
+
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(
     os.name == "nt", reason="the stub of .venv is a script with a first line for Unix"
@@ -33,7 +35,7 @@ if sys.argv[2:4] == ["pip", "install"]:
     print(os.environ.get("PIP_SAYS", ""), flush=True)
     if os.environ.get("PIP_HANGS"):
         open(os.environ["PIP_HANGS"], "w").close()
-        time.sleep(60)
+        time.sleep(600)
     sys.exit(1 if os.environ.get("PIP_SAYS") else 0)
 if sys.argv[2] == "pytest":
     print("== 1 passed ==")
@@ -102,7 +104,7 @@ class Machine:
             env=dict(self.env, **env),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=generous(60),
             stdin=subprocess.DEVNULL,
         )
 
@@ -395,7 +397,7 @@ def test_ctrl_c_is_quiet_and_the_next_call_repairs(machine, tmp_path):
     )
     open(tmp_path / "hangs").close()  # returns when pip has opened the other end
     os.killpg(child.pid, signal.SIGINT)
-    out, err = child.communicate(timeout=30)
+    out, err = child.communicate(timeout=generous(30))
     assert child.returncode == 130 and "Traceback" not in out + err
     assert out.splitlines()[-1].startswith("Stopped.")
     assert machine.call().returncode == 0 and machine.state() == "ready"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import generous
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 COURSE = Path(__file__).resolve().parents[2]
@@ -119,10 +121,10 @@ def without_outputs(path):
 
 def until_it_answers(address, server, log, seconds=60):
     """Wait for the server; raise what it said if it does not come."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + generous(seconds)
     while True:
         try:
-            return urllib.request.urlopen(address, timeout=5).close()
+            return urllib.request.urlopen(address, timeout=generous(5)).close()
         except OSError:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(
@@ -138,7 +140,7 @@ def end(pid, seconds=15):
     server = psutil.Process(pid)
     family = [server, *server.children(recursive=True)]
     server.terminate()  # the server then shuts down its kernels, and they their ranks
-    _, alive = psutil.wait_procs(family, timeout=seconds)
+    _, alive = psutil.wait_procs(family, timeout=generous(seconds))
     for process in alive:
         process.kill()
-    psutil.wait_procs(alive, timeout=seconds)
+    psutil.wait_procs(alive, timeout=generous(seconds))

@@ -5,8 +5,10 @@ from urllib.parse import urlsplit
 
 from nbformat import from_dict
 
+from tests.deadlines import generous
+
 PANEL = "window.jupyterapp.shell.currentWidget"
-SECONDS = 300  # for a whole notebook; the longest takes a minute where nothing else runs
+SECONDS = generous(60)  # for a whole notebook
 
 
 class Watched:
@@ -38,12 +40,12 @@ class Watched:
         self.page.goto(address)
         self.page.wait_for_function(
             f"window.jupyterapp && {PANEL} && {PANEL}.content && {PANEL}.content.model",
-            timeout=60_000,
+            timeout=generous(60_000),
         )
-        self.page.wait_for_function(f"{PANEL}.sessionContext.isReady", timeout=60_000)
+        self.page.wait_for_function(f"{PANEL}.sessionContext.isReady", timeout=generous(60_000))
         self.idle()
         self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(
-            timeout=60_000
+            timeout=generous(60_000)
         )
 
     def run_all(self):
@@ -74,15 +76,15 @@ class Watched:
         )
         handle = self.page.locator(".jp-Cell.jp-mod-active .noUi-handle").first
         drawn = self.page.locator(".jp-Cell.jp-mod-active .jp-OutputArea .widget-output")
-        handle.wait_for(timeout=30_000)
-        drawn.locator(".jp-OutputArea-child").first.wait_for(timeout=30_000)
+        handle.wait_for(timeout=generous(30_000))
+        drawn.locator(".jp-OutputArea-child").first.wait_for(timeout=generous(30_000))
         before = settled(drawn)
         handle.focus()
         self.page.keyboard.press("ArrowRight")
         self.page.wait_for_function(
             "([node, before]) => node.innerHTML != before && node.querySelector('.jp-OutputArea-child')",
             arg=[drawn.element_handle(), before],
-            timeout=30_000,
+            timeout=generous(30_000),
         )
         self.idle()
         after = settled(drawn)
@@ -116,7 +118,7 @@ class Watched:
         self.page.wait_for_function(
             f"([index, before]) => {count} != before && {count}",
             arg=[index, before],
-            timeout=60_000,
+            timeout=generous(60_000),
         )
         self.idle()
         return self.cells()[index].get("outputs", [])
@@ -133,7 +135,7 @@ class Watched:
             index,
         )
         plot = self.page.locator(".jp-Cell.jp-mod-active .js-plotly-plot")
-        plot.locator(".updatemenu-button").first.wait_for(timeout=30_000)
+        plot.locator(".updatemenu-button").first.wait_for(timeout=generous(30_000))
         drawn = plot.locator(".cartesianlayer")
         still = settled(drawn)
         self.page.wait_for_timeout(500)
@@ -164,14 +166,14 @@ class Watched:
         self.page.wait_for_function(
             "([node, before]) => node.innerHTML != before",
             arg=[locator.element_handle(), before],
-            timeout=15_000,
+            timeout=generous(15_000),
         )
 
 
 def settled(locator):
     """The HTML of a node, once two looks 0.3 s apart find the same: pictures are drawn after they have come."""
     seen, now = None, locator.inner_html()
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + generous(15)
     while now != seen and time.monotonic() < deadline:
         locator.page.wait_for_timeout(300)
         seen, now = now, locator.inner_html()

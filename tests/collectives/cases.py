@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from minidl import Crash, MismatchError, Op, RankDied, RankError, Uniform, VirtualWorld
+from tests.deadlines import generous
 
 SIZES = [1, 2, 3, 4, 5, 7, 8]
 COUNTED = [*SIZES, 16]
@@ -193,7 +194,9 @@ def check_cost(case, n, cost):
 def check_death(world, fn, collective):
     """A rank that dies before its first message ends the run, and the error names it."""
     with pytest.raises(RankDied, match="rank 1"):
-        world.run(play, [Case(fn, collective)], faults=[Crash(rank=1, at=Op(0))], timeout=10)
+        world.run(
+            play, [Case(fn, collective)], faults=[Crash(rank=1, at=Op(0))], timeout=generous(10)
+        )
 
 
 def check_disagreement(world, fn, collective):
@@ -204,7 +207,7 @@ def check_disagreement(world, fn, collective):
         call(case, inputs(case, comm.world_size), comm)
 
     with pytest.raises(MismatchError, match=r"float32"):
-        world.run(differ, timeout=10)
+        world.run(differ, timeout=generous(10))
 
 
 def check_refusals(world, fn, collective):
@@ -215,7 +218,7 @@ def check_refusals(world, fn, collective):
             fn(x if collective != "scatter" or comm.rank == 0 else None, comm, **keywords)
 
         with pytest.raises(RankError, match=words):
-            world.run(part, timeout=10)
+            world.run(part, timeout=generous(10))
 
     if collective in SPLIT:
         like = {"like": torch.ones(2)} if collective == "scatter" else {}

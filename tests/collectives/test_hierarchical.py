@@ -18,6 +18,7 @@ from minidl import (
 )
 from minidl.collectives import hierarchical, naive, ring
 from tests.collectives.cases import Case, bits_of_all, check, check_cost, variations
+from tests.deadlines import generous
 
 PARTITIONS = [
     [[0]],
@@ -121,10 +122,13 @@ def test_a_dead_rank_and_different_sizes_are_told(worlds):
 
     with pytest.raises(RankDied, match="rank 1"):
         worlds(4).run(
-            on([[0, 1], [2, 3]]), torch.ones(3), faults=[Crash(rank=1, at=Op(0))], timeout=10
+            on([[0, 1], [2, 3]]),
+            torch.ones(3),
+            faults=[Crash(rank=1, at=Op(0))],
+            timeout=generous(10),
         )
     with pytest.raises(MismatchError, match="float32"):
-        worlds(4).run(differ, timeout=10)
+        worlds(4).run(differ, timeout=generous(10))
 
 
 def test_the_mean_over_islands_of_different_sizes_counts_every_rank_once():

@@ -20,6 +20,7 @@ from tests.collectives.cases import (
     variations,
     whole_nbytes,
 )
+from tests.deadlines import generous
 
 ALL = {
     "all_reduce": ring.all_reduce,
@@ -152,7 +153,7 @@ def test_one_element_more_is_told_wherever_it_falls(make_world):
 
     for odd in range(4):
         with pytest.raises(MismatchError, match="float32"):
-            make_world(4).run(differ, odd, timeout=10)
+            make_world(4).run(differ, odd, timeout=generous(10))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -10,6 +10,7 @@ from minidl import DeadlockError, RankDied, World
 from minidl.collectives import doubling, naive, native, ring, tree
 from minidl.parallel.data import DataParallel
 from minidl.zoo.models import GPT, next_token_loss
+from tests.deadlines import generous
 
 
 def test_a_rank_has_the_gpu_of_its_number_and_results_come_back_in_memory(gpus):
@@ -122,9 +123,11 @@ def test_data_parallel_on_gpus_follows_torchs(gpus):
         return [p.grad.cpu() for p in model.parameters()]
 
     world = gpus(2)
-    ours = world.run(train, DataParallel, timeout=120).results[0]
+    ours = world.run(train, DataParallel, timeout=generous(120)).results[0]
     torchs = world.run(
-        train, lambda model, comm: torch.nn.parallel.DistributedDataParallel(model), timeout=120
+        train,
+        lambda model, comm: torch.nn.parallel.DistributedDataParallel(model),
+        timeout=generous(120),
     ).results[0]
     for a, b in zip(ours, torchs):  # sums in another order
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

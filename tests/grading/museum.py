@@ -19,6 +19,7 @@ import nbformat
 
 from minidl.check import arena as arenas
 from minidl.check.book import Book, opened
+from tests.deadlines import generous
 
 SOLUTIONS = Path(__file__).resolve().parent.parent.parent / "solutions"
 SETUP, CHECKS = ("setup", "name"), ("check", "hidden")
@@ -50,7 +51,7 @@ class VirtualArena(arenas.LocalArena):
 
     watched = False
 
-    def real(self, fn, inputs, *, timeout=20, arguments=None):
+    def real(self, fn, inputs, *, timeout=generous(20), arguments=None):
         return self.run(fn, inputs, timeout=timeout, arguments=arguments)
 
     def real_ranks(self):

@@ -7,6 +7,7 @@ import pytest
 
 from minidl_grader.judge.confine import Ended, Keepers, Limits, clean_environment
 from tests import census
+from tests.deadlines import generous
 
 
 def kept(tmp_path, code, **limits):
@@ -19,10 +20,10 @@ def kept(tmp_path, code, **limits):
     "code, limits, why",
     [
         ("while True: pass", {"wall": 0.5}, "time"),
-        ("import os\nwhile True: os.fork()", {"wall": 20}, "processes"),
+        ("import os\nwhile True: os.fork()", {"wall": generous(20)}, "processes"),
         (
             "b = []\nwhile True: b.append(bytearray(10**7))",
-            {"wall": 20, "together": 10**8},
+            {"wall": generous(20), "together": 10**8},
             "memory",
         ),
     ],
@@ -36,7 +37,7 @@ def test_limits_of_one_process(tmp_path):
     assert "MemoryError" in kept(tmp_path, "bytearray(10**10)").output
     kept(tmp_path, "open('big', 'wb').write(bytes(10**6))", file_size=1000)
     assert (tmp_path / "big").stat().st_size <= 1000
-    assert kept(tmp_path, "while True: pass", cpu=1, wall=30).code < 0
+    assert kept(tmp_path, "while True: pass", cpu=1, wall=generous(30)).code < 0
 
 
 def test_of_much_output_the_end_is_kept(tmp_path):

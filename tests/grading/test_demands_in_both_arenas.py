@@ -12,6 +12,7 @@ from minidl.check import arena as arenas
 from minidl.check import check
 from minidl.check.book import Book, opened
 from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
+from tests.deadlines import generous
 from tests.grading.museum import VirtualArena, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is Linux's")
@@ -118,7 +119,7 @@ def expected(inputs, rank, N):
 def judged():
     names = {"__name__": "__main__"}
     run(CELL, "<a cell>", names)
-    with CagedArena("Ada", [("answer cell", CELL)], Limits(case_seconds=20)) as caged:
+    with CagedArena("Ada", [("answer cell", CELL)], Limits(case_seconds=generous(20))) as caged:
 
         def both(name, sentence):
             reports = []

@@ -178,7 +178,10 @@ def results(tmp_path_factory):
         Course(solutions),
         top / "out",
         Settings(
-            jobs=2, shown=False, solutions=solutions, judge=Limits(wall=100, cpu=200, processes=200)
+            jobs=2,
+            shown=False,
+            solutions=solutions,
+            judge=Limits(wall=300, cpu=300, processes=200),
         ),
     )
     return grading.run(handed_in.find([inbox]))
@@ -240,7 +243,7 @@ def test_what_is_done_to_the_kernel_costs_no_point_and_leaves_nobody(tmp_path):
     grading = Grading(
         Course(solutions),
         tmp_path / "out",
-        Settings(jobs=2, solutions=solutions, kernel=Limits(wall=40, processes=60)),
+        Settings(jobs=2, solutions=solutions, kernel=Limits(wall=100, processes=60)),
     )
     found = grading.run(handed_in.find([tmp_path / "inbox"]))
     assert {result["learner"]: earned(result)[0] for result in found.values()} == {

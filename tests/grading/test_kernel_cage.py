@@ -9,6 +9,7 @@ import pytest
 from minidl_grader.judge import in_kernel
 from minidl_grader.judge.confine import Keepers, Limits, clean_environment
 from tests import census
+from tests.deadlines import generous
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="namespaces and Landlock are Linux's"
@@ -27,7 +28,7 @@ def caged(tmp_path):
         ended = Keepers().run(
             [*in_kernel.caged(folder, told), sys.executable, "-c", code, *map(str, arguments)],
             folder,
-            Limits(**{"wall": 30} | limits),
+            Limits(**{"wall": generous(30)} | limits),
             clean_environment(folder),
         )
         return ended.output.strip(), in_kernel.phrases(told)

@@ -13,6 +13,7 @@ from minidl.check.cells import Unfit
 from minidl_grader.inbox.score import earned
 from minidl_grader.judge.confine import Limits
 from tests import census
+from tests.deadlines import generous
 from tests.grading import sample
 
 # --- What a submission earns -----------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def test_another_version_or_other_limits_grade_again(inbox, grade, tmp_path):
     inbox("ada", sample.submission("Ada", shift=True))
     marks = [
         grade(**settings)["ada"]["digest"]
-        for settings in ({}, {"version": "2"}, {"judge": Limits(wall=9)}, {})
+        for settings in ({}, {"version": "2"}, {"judge": Limits(wall=generous(9))}, {})
     ]
     assert marks[0] == marks[3] and len(set(marks)) == 3
 
@@ -175,7 +176,7 @@ def test_a_killed_run_leaves_nobody_behind_and_goes_on_from_there(inbox, grade, 
     ]
     assert judges
     grader.send_signal(number)
-    grader.wait(20)
+    grader.wait(generous(20))
     left = census.eventually_empty(
         lambda: [
             p

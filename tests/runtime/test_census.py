@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import census
+from tests.deadlines import generous
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="named pipes and signals of Unix")
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,13 +100,13 @@ class Script:
 
     def ends(self, status, addresses=(), seconds=3):
         """It has ended with this exit status, and left nothing."""
-        assert self.process.wait(30) == status, self.words()
+        assert self.process.wait(generous(30)) == status, self.words()
         census.gone(self.token, seconds, self.folder, addresses)
 
     def close(self):
         """End it, whatever came of the test."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(generous(10))
         os.close(self.pipe)
         self.log.close()
 
@@ -176,7 +177,7 @@ for n in (1, 2, 3, 2, 1):
 world, at_work = World(2), threading.Event()
 threading.Thread(target=world.run, args=(endless,), daemon=True).start()
 during(world, at_work.set)
-assert at_work.wait(30)
+assert at_work.wait(300)
 sys.exit(3)""",
         3,
     ),
@@ -230,7 +231,7 @@ if __name__ == "__main__":
     running.hears("ready")
     addresses = running.ports()
     running.process.kill()
-    assert running.process.wait(10) == -signal.SIGKILL
+    assert running.process.wait(generous(10)) == -signal.SIGKILL
     left = census.eventually_empty(lambda: census.processes(running.token), 3)
     assert not left and not census.still_open(addresses), left
 
@@ -239,16 +240,16 @@ def test_the_census_finds_what_is_left_behind(script):
     """The judge is judged: an orphan, a folder and an open port are seen."""
     running = script("""
 import subprocess
-subprocess.Popen([sys.executable, "-c", "import time; name = 'minidl.runtime'; time.sleep(60)"])
+subprocess.Popen([sys.executable, "-c", "import time; name = 'minidl.runtime'; time.sleep(600)"])
 say("ready")
-threading.Event().wait(60)""")
+threading.Event().wait(600)""")
     running.hears("ready")
     (process,) = census.eventually(
         lambda: census.processes(running.token), 10, "the process is seen"
     )
     assert not census.strays(running.token), "its parent lives"
     running.process.kill()
-    running.process.wait(10)
+    running.process.wait(generous(10))
     census.eventually(
         lambda: any("orphan" in line for line in census.strays(running.token)),
         3,

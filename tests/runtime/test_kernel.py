@@ -14,6 +14,7 @@ import pytest
 from jupyter_client import KernelManager
 
 from tests import census
+from tests.deadlines import generous
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of Unix")
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ class Notebook:
         """Make a client, and a world of three ranks to begin with."""
         self.client = self.manager.blocking_client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=generous(60))
         self.cell(
             "import os, signal, threading, time\nimport torch\nimport minidl\nfrom minidl import *\nworld = World(3)"
         )
@@ -61,12 +62,15 @@ class Notebook:
 
     def end(self, number, seconds=30, watch=lambda text: None):
         """Wait for a cell to be over; returns (its text, its error as "Name: words" or None)."""
-        deadline, text, error = time.monotonic() + seconds, "", None
+        deadline = time.monotonic() + generous(seconds)
+        text, error = "", None
         while True:
             try:
                 message = self.client.get_iopub_msg(timeout=max(0.01, deadline - time.monotonic()))
             except queue.Empty:
-                pytest.fail(f"the cell is not over after {seconds} s; so far it wrote: {text}")
+                pytest.fail(
+                    f"the cell is not over after {generous(seconds)} s; so far it wrote: {text}"
+                )
             if message["parent_header"].get("msg_id") != number:
                 continue
             kind, content = message["msg_type"], message["content"]
@@ -187,7 +191,7 @@ def test_stop_ends_an_endless_cell_within_two_seconds_and_names_live_on(what, no
     )
     seconds, text, error = notebook.interrupt(number, mark)
     assert error.startswith("KeyboardInterrupt"), f"{error}\n{text}"
-    assert seconds < 2, f"it took {seconds:.1f} s"
+    assert seconds < generous(2), f"it took {seconds:.1f} s"
     works(notebook)
     if what != "a lock":  # nothing wakes a thread from a lock: those ranks are new
         assert notebook.pids() == pids
@@ -204,7 +208,9 @@ def endless(path, comm):
         pass
 world.run(endless, {str(mark)!r}, timeout=None)""")
     seconds, text, error = notebook.interrupt(number, mark)
-    assert error.startswith("KeyboardInterrupt") and seconds < 2, f"{seconds:.1f} s: {error}"
+    assert error.startswith("KeyboardInterrupt") and seconds < generous(2), (
+        f"{seconds:.1f} s: {error}"
+    )
     works(notebook)
 
 
@@ -243,7 +249,7 @@ def test_stop_at_a_bad_moment(where, notebook):
     text, error = notebook.end(notebook.begin(endless_when_pressed(where)))
     assert error.split(":")[0] in ("KeyboardInterrupt", "RankTimeout"), f"{error}\n{text}"
     works(notebook)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < generous(5)
 
 
 # ---- ranks that die --------------------------------------------------------------------------------------------------
@@ -373,7 +379,7 @@ def test_prints_come_live(notebook):
 import os, time
 if rank == 2:
     print("first")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 200
     while not os.path.exists({str(seen)!r}):
         assert time.monotonic() < deadline, "nobody saw it"
         time.sleep(0.005)

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from minidl import Device, RankError, Slow, VirtualWorld
 from minidl.runtime.metering.meter import KINDS, Meter
+from tests.deadlines import generous
 
 CLOCK = itertools.count()
 
@@ -95,7 +96,7 @@ def test_a_storage_is_resized_by_another_thread_and_its_owner_is_told():
         torch.zeros(10) + 1
         thread = threading.Thread(target=whole.untyped_storage().resize_, args=(400,))
         thread.start()
-        thread.join(30)
+        thread.join(generous(30))
     assert ours.held()[-1] == 400 and other.held()[-1] == 0
 
 
@@ -136,7 +137,7 @@ def test_two_meters_in_two_threads_do_not_mix():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(generous(30))
     for n in (3, 50):
         assert found[n] == (4 * n * n, [4 * (n * n + n)] * 3)
 

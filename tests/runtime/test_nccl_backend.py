@@ -8,6 +8,7 @@ import pytest
 from minidl import World
 from minidl.runtime import world as world_module
 from minidl.runtime.processes.backend import Machine, choose, look
+from tests.deadlines import generous
 
 LAPTOP, FOUR = Machine(cuda=False, gpus=0, nccl=False), Machine(cuda=True, gpus=4, nccl=True)
 
@@ -89,7 +90,7 @@ def test_looking_starts_no_cuda():
     code = "import torch; from minidl.runtime.processes.backend import look; look(); assert not torch.cuda.is_initialized(); print('ok')"
     assert (
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=generous(60)
         ).stdout
         == "ok\n"
     )

@@ -12,6 +12,7 @@ from minidl.collectives import native, ring, tree
 from minidl.runtime.gpu import nccl
 from minidl.runtime.processes import parcel
 from minidl.runtime.processes.guard import description, spell
+from tests.deadlines import generous
 from tests.runtime.fake_cuda import with_fake_gpu
 
 
@@ -113,7 +114,7 @@ def wires_left():
     """The wires of earlier connections that do not end."""
     wires = [thread for thread in threading.enumerate() if thread.name.startswith("wire ")]
     for thread in wires:
-        thread.join(5)
+        thread.join(generous(5))
     return [thread.name for thread in wires if thread.is_alive()]
 
 
@@ -171,7 +172,7 @@ def timed(comm):
     cuda = with_fake_gpu(comm)
     far = torch.ones(3, dtype=torch.float64)
     with comm.span("forward"):
-        cuda.work(0.05)  # handed over, and the program goes on
+        cuda.work(1.0)  # handed over, and the program goes on
     began = comm.now()
     work = comm.start([Recv(far, comm.left), Send(far, comm.right)])
     asked = comm.now()
@@ -186,7 +187,7 @@ def test_spans_and_messages_have_the_times_of_the_gpu(world):
     for rank, (began, asked, after, behind) in enumerate(run.results):
         assert behind  # what was sent had been computed by then
         (span,) = run.trace.where(rank=rank, kind="span")
-        assert 0.049 <= span.done - span.posted < 0.2 and asked - began < 0.2
+        assert 0.999 <= span.done - span.posted < generous(1.0) and asked - began < 0.9
         (send,) = run.trace.where(rank=rank, kind="send")
         assert (
             send.posted >= span.done - 1e-3 > began

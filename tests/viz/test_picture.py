@@ -17,6 +17,7 @@ from minidl.viz.pictures.lamport import lamport
 from minidl.viz.pictures.timeline import timeline
 from minidl.viz.pictures.traffic import traffic
 from minidl.viz.pictures.wait_for import wait_for
+from tests.deadlines import generous
 from tests.viz import samples
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -97,7 +98,7 @@ def test_the_text_is_the_same_in_every_run(draw):
 def test_a_crowd_is_quick_and_small(draw):
     start = time.process_time()
     bundle = draw(CROWD)._repr_mimebundle_()
-    assert time.process_time() - start < 2  # about 0.4 s
+    assert time.process_time() - start < generous(0.4)
     assert len(json.dumps(bundle["application/vnd.plotly.v1+json"])) < 500_000
     assert len(bundle["image/svg+xml"]) < 500_000
 
@@ -150,7 +151,7 @@ def test_drawing_imports_no_plotly_and_no_runtime():
     )
     assert (
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=generous(60)
         ).stdout.strip()
         == "[]"
     )

@@ -10,6 +10,7 @@ from minidl.zoo.data import Sampler, paragraphs
 from minidl.zoo.models import initial
 from minidl.zoo.seeds import generator
 from minidl.zoo.tokens import learn
+from tests.deadlines import generous
 
 PROGRAM = """
 from minidl.zoo.data import Sampler, paragraphs
@@ -27,7 +28,7 @@ def test_another_process_draws_the_same():
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=generous(120),
             check=True,
         )
         assert ran.stdout.strip() == here

@@ -56,7 +56,7 @@ def loops(x, comm):
 @pytest.fixture(scope="module")
 def caged():
     with CagedArena(
-        "Ada", [("answer cell", CELL)], Limits(case_seconds=2, later_seconds=1)
+        "Ada", [("answer cell", CELL)], Limits(case_seconds=4, later_seconds=1)
     ) as arena:
         yield arena
 

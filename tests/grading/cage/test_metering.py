@@ -11,6 +11,7 @@ from minidl.check.arena import LocalArena
 from minidl.check.metered import overlaps
 from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
 from minidl_grader.judge.cage.caged_metering import believed, written
+from tests.deadlines import generous
 from tests.grading.museum import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is Linux's")
@@ -80,7 +81,7 @@ def cheats(model, x, comm):
 
 @pytest.fixture(scope="module")
 def caged():
-    with CagedArena("Ada", [("answer cell", CELL)], Limits(case_seconds=10)) as arena:
+    with CagedArena("Ada", [("answer cell", CELL)], Limits(case_seconds=generous(10))) as arena:
         yield arena
 
 
