@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import nbformat  # noqa: E402
 
-from minidl.check.cells import SOLUTIONS, answers, masters, read_master, with_role  # noqa: E402
+from minidl_grader.course.cells import SOLUTIONS, answers, masters, read_master, with_role  # noqa: E402
 from minidl_grader.inbox import handed_in  # noqa: E402
 from minidl_grader.inbox.score import Course, Grading, Settings  # noqa: E402
 from tests import census  # noqa: E402

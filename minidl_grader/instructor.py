@@ -10,8 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from minidl.check.cells import EXERCISES, SOLUTIONS, Unfit
 from minidl_grader.course import nbgrader
+from minidl_grader.course.cells import EXERCISES, SOLUTIONS, Unfit
 from minidl_grader.course.release import release_all
 from minidl_grader.inbox import feedback, handed_in, summary, tables
 from minidl_grader.inbox.score import Course, Grading, Settings

@@ -1,12 +1,23 @@
-"""How is work looked at that must not be fooled, hung or harmed?
+"""How is an answer checked so that values alone do not pass?
 
-    contract.py   check(f).equals(total).sends(messages="N - 1").worth(6)     a sentence: what is demanded
-    demands.py    each demand: wanted, counted, and the message that is to blame
-    arena.py      where the function runs: on virtual and real ranks here, or in a cage when it is graded
-    book.py       what has been checked: tasks, points, and the seed that follows from a learner's name
+check(f, "02-ring").equals(total).sends(messages="N - 1").worth(6)     a sentence: what is demanded
 
-Learners meet `check`; instructors meet `minidl release` and `minidl grade`. This package knows concepts only
-through the functions that it is given.
+The files, lowest first; each imports only files above it in this list, and of minidl/learner only mine.py and notes.py,
+which keep a passed answer and the progress:
+
+    values.py           does a result differ from the wanted one, and where?
+    formula.py          a count as a formula over N, n and rank
+    answer_text.py      what the source of an answer says: is it a stub, which modules does it use?
+    book.py             what has been checked, for which student, with which random numbers
+    references.py       what a right answer sends, as recorded when the exercise was released
+    arena.py            where the function runs: on virtual and real ranks here, in a cage when it is graded
+    cases.py            the sizes and inputs on which it is tried, and the runs that each case needs
+    demands.py          each demand is one class: its word, what it looks at, what it finds
+    demands_metered.py  the demands about memory, FLOPs and overlap
+    challenge.py        an open challenge: how fast is the answer, and how fast can it be?
+    show.py             a report as a notebook shows it, with the picture of the failing run
+    report.py           what the check found, demand by demand
+    contract.py         the sentence as a whole, and the points
 """
 
 from minidl.check.book import again, student

@@ -1,9 +1,9 @@
 """Where does a function that is checked run?
 
     LocalArena     a learner's own notebook: a VirtualWorld for everything that is counted, a World for real processes
-    CagedArena     a submission that is graded: each rank a locked-in process, see cage.py
+    CagedArena     a submission that is graded: each rank is a locked-in process, see minidl_grader/judge/cage
 
-Either way an Outcome comes back: what each rank returned, what became of its inputs, the record, the error.
+Both return an Outcome: what each rank returned, its inputs after the call, the record, the error.
 """
 
 import contextlib
@@ -13,25 +13,24 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-from minidl.check.book import book
+from minidl.check.book import current_book
 from minidl.errors import MinidlError, RankError
-from minidl.learner import mine
-from minidl.learner import notes as progress
+from minidl.learner import mine, notes
 from minidl.runtime.processes.parcel import PerRank
 from minidl.runtime.virtual_world import VirtualWorld
 from minidl.runtime.words.calling import call
 from minidl.runtime.world import World
 from minidl.trace import Trace
 
-REAL_RANKS = 4  # a real run needs a world; this is its size where the notebook has none
+REAL_RANKS = 4  # ranks of a real run if the notebook has no World
 
 
 class Outcome(NamedTuple):
     """One run of one function.
 
-    results  what each rank returned; None where it did not
-    after    each rank's arguments as they were after the call; None where it did not return
-    trace    the record, as far as it came
+    results  what each rank returned; None if it did not return
+    after    each rank's arguments as they were after the call; None if it did not return
+    trace    the record, as far as the run got
     error    what ended the run, or None
     """
 
@@ -42,57 +41,57 @@ class Outcome(NamedTuple):
 
     @property
     def not_done(self):
-        """Did the function say by itself that nobody has written it yet?"""
+        """Did the function raise NotImplementedError, as a stub does?"""
         return isinstance(self.error, RankError) and "NotImplementedError" in str(self.error)
+
+    @property
+    def first_line(self):
+        """The first line of the error; "" if there is none."""
+        return "" if self.error is None else str(self.error).split("\n")[0]
 
 
 def observed(fn, args, arguments, comm):
-    """On a rank: (what `fn` returns, its arguments afterwards)."""
-    return call(fn, comm, args, arguments), plain(args)
+    """On a rank: (what `fn` returns, its arguments after the call)."""
+    return call(fn, comm, args, arguments), with_states(args)
 
 
 def observed_on_a_meter(fn, args, arguments, comm):
-    """The same; what the rank was given counts as held."""
-    show_the_meter(args, arguments)
+    """The same on a meter, which counts the arguments as held."""
+    for tensor in tensors_in((args, arguments)):
+        tensor.detach()  # the meter knows the tensors that it sees in an operation
     return observed(fn, args, arguments, comm)
 
 
-def show_the_meter(*given):
-    """An operation with each tensor that a rank was given, a model's too, so that the meter of this thread sees it."""
-    for tensor in tensors_in(given):
-        tensor.detach()
-
-
 def tensors_in(value):
-    """All tensors of a value: of lists, tuples and dicts, and a model's parameters and buffers."""
+    """All tensors of a value: of lists, tuples and dicts, and the parameters and buffers of models."""
     for leaf in tree_leaves(value):
-        yield from (
-            (leaf,)
-            if isinstance(leaf, torch.Tensor)
-            else (*leaf.parameters(), *leaf.buffers())
-            if isinstance(leaf, torch.nn.Module)
-            else ()
-        )
+        if isinstance(leaf, torch.Tensor):
+            yield leaf
+        elif isinstance(leaf, torch.nn.Module):
+            yield from leaf.parameters()
+            yield from leaf.buffers()
 
 
-def plain(value):
-    """The value with the state of each model in its place: what a caged rank can send back."""
-    return tree_map(
-        lambda leaf: dict(leaf.state_dict()) if isinstance(leaf, torch.nn.Module) else leaf, value
-    )
+def with_states(value):
+    """The value with each model's state in place of the model, as a caged rank can send it back."""
+
+    def state(leaf):
+        return dict(leaf.state_dict()) if isinstance(leaf, torch.nn.Module) else leaf
+
+    return tree_map(state, value)
 
 
 class LocalArena:
     """Runs functions of the notebook that asks. Nothing is locked in: it is the learner's own machine."""
 
-    watched = True  # somebody reads what a check says, or nbval does
+    watched = True  # a learner reads what a check says, or nbval does
 
-    def told(self, report):
-        """A check has ended: a passed answer joins the learner's own package."""
+    def after_check(self, report):
+        """Keep a passed answer in the learner's own package, and note the progress."""
         source = self.source(report.fn)
         if report.passed:
             mine.keep(report.task, report.fn, source)
-        progress.note(report, source, book().seed)
+        notes.note(report, source, current_book().seed)
 
     def run(
         self,
@@ -106,64 +105,65 @@ class LocalArena:
         device=None,
         meter=False,
     ):
-        """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome. meter: count memory and FLOPs, too."""
+        """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome. meter: count memory and FLOPs."""
         world = VirtualWorld(len(inputs), network=network, buffered=buffered, device=device)
-        return outcome_of(world, fn, inputs, arguments, timeout, meter)
+        return _outcome_of(world, fn, inputs, arguments, timeout, meter)
 
     def real(self, fn, inputs, *, timeout=20, arguments=None):
-        """The same on real processes; the notebook's own World is used where it has as many ranks."""
-        world = World.current
-        if world is not None and not world.closed and world.world_size == len(inputs):
-            return outcome_of(world, fn, inputs, arguments, timeout)
+        """The same on real processes, in the notebook's own World if it has as many ranks."""
+        world = _notebook_world()
+        if world is not None and world.world_size == len(inputs):
+            return _outcome_of(world, fn, inputs, arguments, timeout)
         with World(len(inputs)) as world:
-            return outcome_of(world, fn, inputs, arguments, timeout)
+            return _outcome_of(world, fn, inputs, arguments, timeout)
 
     def real_ranks(self):
         """How many ranks a real run has."""
-        return (
-            World.current.world_size
-            if World.current is not None and not World.current.closed
-            else REAL_RANKS
-        )
+        world = _notebook_world()
+        return REAL_RANKS if world is None else world.world_size
 
     def source(self, fn):
-        """The text of the cell, or file, that defines `fn`; "" if it cannot be had."""
+        """The text of the cell, or file, that defines `fn`; "" if it is unknown."""
         code = getattr(fn, "__code__", None)
         return "" if code is None else "".join(linecache.getlines(code.co_filename))
 
 
-def outcome_of(world, fn, inputs, arguments, timeout, meter=False):
-    """Run `fn` on a world as `observed` and say how it went."""
+def _notebook_world():
+    """The World that the notebook has open, or None."""
+    world = World.current
+    return None if world is None or world.closed else world
+
+
+def _outcome_of(world, fn, inputs, arguments, timeout, meter=False):
+    """Run `fn` on a world as `observed`; returns the Outcome."""
+    function = observed_on_a_meter if meter else observed
     error = None
     try:
-        world.run(
-            observed_on_a_meter if meter else observed,
-            fn,
-            PerRank(inputs),
-            arguments or {},
-            timeout=timeout,
-            meter=meter,
-        )
+        world.run(function, fn, PerRank(inputs), arguments or {}, timeout=timeout, meter=meter)
     except MinidlError as raised:
         error = raised
-    run = world.last
-    pairs = [pair if pair is not None else (None, None) for pair in run.results]
-    return Outcome([result for result, _ in pairs], [after for _, after in pairs], run.trace, error)
+    results = []
+    after = []
+    for pair in world.last.results:
+        result, arguments_after = pair if pair is not None else (None, None)
+        results.append(result)
+        after.append(arguments_after)
+    return Outcome(results, after, world.last.trace, error)
 
 
-_current: list[Any] = [LocalArena()]
+_arenas: list[Any] = [LocalArena()]  # the last one is in use
 
 
 def current():
     """The arena in which checks run now."""
-    return _current[-1]
+    return _arenas[-1]
 
 
 @contextlib.contextmanager
 def use(arena):
-    """Let checks run in `arena`."""
-    _current.append(arena)
+    """Let checks run in `arena` inside this context."""
+    _arenas.append(arena)
     try:
         yield arena
     finally:
-        _current.pop()
+        _arenas.pop()

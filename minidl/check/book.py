@@ -1,10 +1,10 @@
-"""What has been checked, by whom, and with which numbers?
+"""What has been checked, for which student, and with which random numbers?
 
-    me = student("Ada")                     the seed of all that is drawn for her: inputs, root, offset, topology
+    me = student("Ada")                       the seed of all that is drawn for her: inputs, root, offset, topology
     offset = me.choose("offset", [1, 2, 3])
-    check(...)....worth(6)                  writes a Report into the book, under its task
+    check(...)....worth(6)                    writes a Report into the book, under its task
 
-A name gives the same draws on every machine, because they come from SHA-256 and from nothing else.
+A name gives the same draws on every machine, because they depend on its SHA-256 digest only.
 """
 
 import contextlib
@@ -13,40 +13,43 @@ import random
 
 
 class Student:
-    """Somebody's own variant of the tasks. name: any text; seed: a number that follows from it."""
+    """A learner with a variant of the tasks. name: any text; seed: a number computed from it."""
 
     def __init__(self, name):
         self.name = " ".join(str(name).split())
-        self.seed = number(self.name)
+        self.seed = number_from(self.name)
 
     def choose(self, what, options):
         """One of `options`, the same whenever this student asks for `what`."""
         options = list(options)
-        return options[number(f"{self.name}|{what}") % len(options)]
+        return options[number_from(f"{self.name}|{what}") % len(options)]
 
     def __repr__(self):
-        return (
-            f"Student({self.name!r})"
-            if self.name
-            else "Student(no name yet: write it into the first cell)"
-        )
+        if not self.name:
+            return "Student(no name yet: write it into the first cell)"
+        return f"Student({self.name!r})"
 
 
-def number(text):
-    """A number below 2 ** 48 that follows from the text, on every machine the same."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+def number_from(text):
+    """A number below 2 ** 48 computed from the text, the same on every machine."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:6], "big")
 
 
 class Book:
     """The checks of one exercise of one student.
 
-    student  whose exercise it is, and their seed
-    checks   task -> its check, for again()
-    reports  task -> its reports, in the order of the checks
+    student      whose exercise it is
+    checks       task -> its check, for again()
+    reports      task -> its reports, in the order of the checks
+    new_student  makes the Student from a name; a subclass of Student may draw in another way
     """
 
-    def __init__(self):
-        self.student, self.checks, self.reports = Student(""), {}, {}
+    def __init__(self, new_student=Student):
+        self.new_student = new_student
+        self.student = Student("")
+        self.checks = {}
+        self.reports = {}
 
     @property
     def seed(self):
@@ -54,44 +57,47 @@ class Book:
         return self.student.seed
 
     def draws(self, *words):
-        """A generator of random numbers for what these words name, the same for a student each time."""
-        return random.Random(number("|".join(map(str, (self.seed, *words)))))
+        """A random.Random for what these words name, the same each time for one student."""
+        named = "|".join(map(str, (self.seed, *words)))
+        return random.Random(number_from(named))
 
-    def write(self, task, checked, report):
+    def write(self, task, check, report):
         """Note that a task has been checked."""
-        self.checks[task] = checked
+        self.checks[task] = check
         self.reports.setdefault(task, []).append(report)
 
 
-_current = [Book()]
+_books = [Book()]  # the last one is open
 
 
-def book():
+def current_book():
     """The book into which checks write now."""
-    return _current[-1]
+    return _books[-1]
 
 
 @contextlib.contextmanager
-def opened(new):
-    """Let checks write into the book `new`."""
-    _current.append(new)
+def open_book(book):
+    """Let checks write into `book` inside this context."""
+    _books.append(book)
     try:
-        yield new
+        yield book
     finally:
-        _current.pop()
+        _books.pop()
 
 
 def student(name):
-    """The student of this exercise; from here on all that is drawn is drawn for them."""
-    book().student = Student(name)
-    return book().student
+    """The Student of this exercise. From here on, everything is drawn for this name."""
+    book = current_book()
+    book.student = book.new_student(name)
+    return book.student
 
 
 def again(task, **sizes):
-    """Repeat a task's check over other sizes: again("02-bruck", world_sizes=[5, 8], lengths=[24]). Returns the Report.
+    """Repeat a task's check on other sizes: again("02-bruck", world_sizes=[5, 8], lengths=[24]).
 
-    Raises ValueError for a task that has not been checked.
+    Returns the Report. Raises ValueError if the task has not been checked yet.
     """
-    if task not in book().checks:
-        raise ValueError(f"again({task!r}): no check of this task stands before it")
-    return book().checks[task].repeated(**sizes)
+    checks = current_book().checks
+    if task not in checks:
+        raise ValueError(f"again({task!r}): run the check of this task first")
+    return checks[task].repeated(**sizes)

@@ -2,12 +2,12 @@
 
     world_sizes [1, 2, 3] x lengths [1, 64]  ->  six cases, small ones first: 1 rank 1 element, 1 rank 64, 2 ranks 1, ...
 
-A Case is a size and the inputs drawn for it; a Trial runs the function on it, as often as demands need and no
-oftener. Inputs are whole numbers, so that a sum is the same in every order.
+A Case is a size and the inputs drawn for it. A Trial runs the function on it, only as often as its demands need.
+Inputs are whole numbers, so that a sum is the same in every order.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -20,10 +20,8 @@ STEPS = Uniform(alpha=1.0, beta=0.0)  # every message takes one second: virtual 
 
 
 def whole_numbers(rank, N, n, draws):
-    """One tensor of n elements with whole numbers from -8 to 8: what a rank is given where a check says nothing else."""
-    generator = torch.Generator().manual_seed(
-        draws.getrandbits(48)
-    )  # on every machine the same numbers
+    """What a rank is given by default: one tensor of n elements, whole numbers from -8 to 8."""
+    generator = torch.Generator().manual_seed(draws.getrandbits(48))  # the same on every machine
     return (torch.randint(-8, 9, (n,), generator=generator).float(),)
 
 
@@ -36,97 +34,110 @@ class Case:
     inputs: tuple
 
     def __str__(self):
-        return f"{self.N} rank{'s' * (self.N != 1)}, {self.n} element{'s' * (self.n != 1)}"
+        ranks = "rank" if self.N == 1 else "ranks"
+        elements = "element" if self.n == 1 else "elements"
+        return f"{self.N} {ranks}, {self.n} {elements}"
 
     def fresh(self):
-        """Copies of the inputs, so that no run can harm the next one."""
-        return [tuple(map(copied, args)) for args in self.inputs]
+        """Copies of the inputs, so that no run can change those of the next one."""
+        return [tuple(_copy_of(value) for value in arguments) for arguments in self.inputs]
 
 
-def copied(value):
-    """The value with tensors and models of its own; lists, tuples and dicts are looked into."""
+def _copy_of(value):
+    """The value with copies of its tensors and models, those inside lists, tuples and dicts too."""
     if isinstance(value, (torch.nn.Module, torch.nn.Parameter)):
         return copy.deepcopy(value)
     if isinstance(value, torch.Tensor):
         return value.clone()
     if isinstance(value, dict):
-        return {key: copied(each) for key, each in value.items()}
-    return type(value)(map(copied, value)) if type(value) in (list, tuple) else value
+        return {key: _copy_of(part) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_copy_of(part) for part in value)
+    return value
 
 
+@dataclass(eq=False)
 class Trial:
-    """A function on one case. on_meter: is the strict run metered? Where memory or FLOPs are demanded, one run then does for both."""
+    """A function on one case.
 
-    def __init__(self, arena, fn, case, arguments, timeout, on_meter=False):
-        self.arena, self.fn, self.case, self.arguments, self.timeout, self.on_meter = (
-            arena,
-            fn,
-            case,
-            arguments,
-            timeout,
-            on_meter,
-        )
-        self.real_here = False  # is this the case that is run on real processes, too?
-        self._timed = {}
+    on_meter  are memory and FLOPs counted in the strict run? Then one run serves all demands.
+    on_real   is this the case that runs on real processes, too?
+    """
+
+    arena: object
+    fn: object
+    case: Case
+    arguments: dict
+    timeout: float
+    on_meter: bool = False
+    on_real: bool = False
+    _runs: dict = field(default_factory=dict)
 
     @cached_property
     def strict(self) -> Outcome:
-        """The run in which a send is over when it has been received, and every message takes one second."""
-        return self._run(network=STEPS, meter=self.on_meter)
+        """The run in which a send ends when it has been received, and every message takes one second."""
+        return self._run(STEPS, meter=self.on_meter)
+
+    @property
+    def deadlocked(self):
+        """Did the strict run end in a deadlock?"""
+        return isinstance(self.strict.error, DeadlockError)
 
     @property
     def stuck(self):
-        """Did the strict run end in a deadlock, or with messages that nobody took?"""
-        return isinstance(self.strict.error, (DeadlockError, LeftoverError))
+        """Did the strict run end in a deadlock, or with messages that no rank received?"""
+        return self.deadlocked or isinstance(self.strict.error, LeftoverError)
 
     @cached_property
     def outcome(self) -> Outcome:
-        """The strict run; after a deadlock, the run with room for every message: its values may still be right."""
-        return (
-            self._run(network=STEPS, buffered=True, meter=self.on_meter)
-            if isinstance(self.strict.error, DeadlockError)
-            else self.strict
-        )
+        """The strict run; after a deadlock, a run that buffers every message: its values may still be right."""
+        if self.deadlocked:
+            return self._run(STEPS, buffered=True, meter=self.on_meter)
+        return self.strict
 
     @cached_property
     def real(self) -> Outcome:
         """The run on real processes."""
-        return self.arena.real(
-            self.fn, self.case.fresh(), arguments=self.arguments, timeout=self.timeout
-        )
-
-    def on(self, network) -> Outcome:
-        """The run on another network."""
-        if network not in self._timed:
-            self._timed[network] = self._run(
-                network=network, buffered=isinstance(self.strict.error, DeadlockError)
-            )
-        return self._timed[network]
+        inputs = self.case.fresh()
+        return self.arena.real(self.fn, inputs, arguments=self.arguments, timeout=self.timeout)
 
     @cached_property
     def metered(self) -> Outcome:
-        """The run in which memory and FLOPs are counted."""
-        return self.outcome if self.on_meter else self.computing_on(STEPS, None)
+        """A run in which memory and FLOPs are counted."""
+        return self.outcome if self.on_meter else self.on(STEPS, meter=True)
 
-    def computing_on(self, network, device) -> Outcome:
-        """The metered run on this network, where a Device makes computing take its time."""
-        if (network, device) not in self._timed:
-            buffered = isinstance(self.strict.error, DeadlockError)
-            self._timed[network, device] = self._run(
-                network=network, device=device, buffered=buffered, meter=True
-            )
-        return self._timed[network, device]
+    def on(self, network, device=None, meter=False) -> Outcome:
+        """The run on another network; with a Device, computing takes time, too, and has to be metered."""
+        key = (network, device, meter)
+        if key not in self._runs:
+            self._runs[key] = self._run(network, self.deadlocked, device, meter)
+        return self._runs[key]
 
-    def _run(self, **how):
+    def _run(self, network, buffered=False, device=None, meter=False):
         return self.arena.run(
-            self.fn, self.case.fresh(), arguments=self.arguments, timeout=self.timeout, **how
+            self.fn,
+            self.case.fresh(),
+            arguments=self.arguments,
+            timeout=self.timeout,
+            network=network,
+            buffered=buffered,
+            device=device,
+            meter=meter,
         )
 
 
 def cases_of(world_sizes, lengths, give, draws):
-    """All cases, small ones first. give(rank, N, n, draws) -> a rank's arguments; draws(*words) -> a random generator."""
-    sizes = sorted((N, n(N) if callable(n) else n) for N in world_sizes for n in lengths)
-    return [
-        Case(N, n, tuple(tuple(give(rank, N, n, draws(N, n, rank))) for rank in range(N)))
-        for N, n in sizes
-    ]
+    """All cases, small ones first.
+
+    give(rank, N, n, draws) -> a rank's arguments; draws(*words) -> a random.Random.
+    A length may be a function of N.
+    """
+    sizes = []
+    for N in world_sizes:
+        for n in lengths:
+            sizes.append((N, n(N) if callable(n) else n))
+    cases = []
+    for N, n in sorted(sizes):
+        inputs = [tuple(give(rank, N, n, draws(N, n, rank))) for rank in range(N)]
+        cases.append(Case(N, n, tuple(inputs)))
+    return cases

@@ -1,13 +1,14 @@
 """An open challenge: how many virtual seconds does the answer take on this network, and who was faster?
 
-bound  |====|                          nobody can be faster, says theory
+bound  |====|                          no answer can be faster
 paper  |===========|                   an algorithm from the literature
-yours  |=======|                       on the same network, counted in virtual seconds: the same on every machine
+yours  |=======|                       on the same network, in virtual seconds: the same on every machine
 """
 
 import random
 from dataclasses import dataclass
 
+from minidl.check.arena import LocalArena
 from minidl.check.formula import Formula
 
 
@@ -21,10 +22,10 @@ class Race:
     rival: float
 
     def __str__(self):
-        return (
-            f"your {self.seconds * 1e6:,.0f} us, {self.rival_name} {self.rival * 1e6:,.0f} us, "
-            f"lower bound {self.bound * 1e6:,.0f} us"
-        )
+        yours = f"{self.seconds * 1e6:,.0f} us"
+        rival = f"{self.rival_name} {self.rival * 1e6:,.0f} us"
+        bound = f"{self.bound * 1e6:,.0f} us"
+        return f"your {yours}, {rival}, lower bound {bound}"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Track:
     on      a network;  ranks, length: its size
     bound   seconds that no answer can beat, a number or a formula over N and n
     rival   (name, function): the algorithm from the literature, called like an answer
-    device  None, or a Device: then what a rank computes takes time, too
+    device  None, or a Device: then computing takes time, too
     """
 
     on: object
@@ -47,22 +48,20 @@ class Track:
     device: object = None
 
     def run(self, arena, fn, arguments):
-        """Run the answer and the rival; returns a Race, or None if the answer fails here."""
-        from minidl.check.arena import LocalArena
-
-        inputs = lambda: [
-            tuple(self.give(rank, self.ranks, self.length, random.Random(f"{self.task}|{rank}")))
-            for rank in range(self.ranks)
-        ]
+        """Run the answer and the rival; returns a Race, or None if one of them fails here."""
         where = {"network": self.on, "device": self.device, "meter": self.device is not None}
-        own = arena.run(fn, inputs(), arguments=arguments, **where)
         name, algorithm = self.rival
-        rival = LocalArena().run(algorithm, inputs(), **where)
+        own = arena.run(fn, self._inputs(), arguments=arguments, **where)
+        rival = LocalArena().run(algorithm, self._inputs(), **where)
         if own.error is not None or rival.error is not None:
             return None
-        return Race(
-            own.trace.seconds(),
-            Formula(self.bound)(N=self.ranks, n=self.length),
-            name,
-            rival.trace.seconds(),
-        )
+        bound = Formula(self.bound)(N=self.ranks, n=self.length)
+        return Race(own.trace.seconds(), bound, name, rival.trace.seconds())
+
+    def _inputs(self):
+        """Each rank's arguments, the same for everybody."""
+        inputs = []
+        for rank in range(self.ranks):
+            draws = random.Random(f"{self.task}|{rank}")
+            inputs.append(tuple(self.give(rank, self.ranks, self.length, draws)))
+        return inputs

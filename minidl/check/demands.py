@@ -1,24 +1,25 @@
-"""What can be demanded of a function, beyond right values?
+"""What can be demanded of a function: right values, few messages, short time, own work?
 
     trial (a function on a case)  --look-->  Sight(passed, wanted, counted, guilty)
 
-A demand looks at what was recorded. It says what it wanted and what it counted, in numbers, and where it can,
-which message is to blame. `leaves` is the part of a task's points that a failure leaves. contract.py strings them together.
+A demand is one class. It holds the word with which a check asks for it (a method marked @word), the sentence that
+a learner reads (`says`), and what it finds in a trial (`look`). demands_metered.py has those about memory and FLOPs.
 """
 
-import ast
+from collections import defaultdict
 from typing import NamedTuple
 
 import torch
 from torch.utils._pytree import tree_leaves
 
-from minidl.check.arena import plain
+from minidl.check.answer_text import used_modules
+from minidl.check.arena import with_states
 from minidl.check.formula import Formula
-from minidl.check.values import difference, spelled
+from minidl.check.values import difference, in_few_words
 
 
 class Sight(NamedTuple):
-    """What one demand saw in one case. guilty: an Event of the learner's run, or None."""
+    """What one demand saw in one case: wanted and counted in words, and the Event that is to blame, or None."""
 
     passed: bool
     wanted: str
@@ -26,73 +27,203 @@ class Sight(NamedTuple):
     guilty: object = None
 
 
-class Demand:
-    """One demand. key: its name in tables; leaves: the part of the points that is left where it fails."""
+class Sentence:
+    """A check in the making: the demands so far. The words that add one are methods, defined beside each demand."""
 
-    key, leaves = "", 0.5
+    def __init__(self):
+        self.demands = []
+
+    def demand(self, *demands):
+        """Add these demands; returns the sentence, so that the next word can follow."""
+        self.demands += demands
+        return self
+
+
+def word(method):
+    """Make this function of a demand's class a method of Sentence: check(f).equals(...).sends(...)"""
+    setattr(Sentence, method.__name__, method)
+    return staticmethod(method)
+
+
+class Demand:
+    """One demand.
+
+    key         its name in tables
+    leaves      the part of the points that is left if it fails
+    by_case     are points earned for each case that meets it, in place of `leaves`?
+    needs_real  does it look at a run on real processes?
+    on_meter    does it look at a run in which memory and FLOPs are counted?
+    """
+
+    key = ""
+    leaves = 0.5
+    by_case = False
+    needs_real = False
+    on_meter = False
 
     def says(self):
         """The demand in words."""
         raise NotImplementedError
 
     def look(self, trial):
-        """A Sight of one case; None where there is nothing to see."""
+        """A Sight of one trial; None if there is nothing to see."""
         raise NotImplementedError
 
 
+# --- What is returned ----------------------------------------------------------------------------
+
+
 class Values(Demand):
-    """Every rank returns what the oracle says. oracle(inputs, rank, N) -> a value; ... where anything may be returned."""
+    """Every rank returns what the oracle says."""
 
     key = "values"
+    by_case = True
 
-    def __init__(self, oracle, within=0.0):
-        self.oracle, self.within = oracle, within
+    def __init__(self, oracle, within):
+        self.oracle = oracle
+        self.within = within
+
+    @word
+    def equals(sentence, oracle, within=0.0):
+        """Every rank returns oracle(inputs, rank, N), where inputs lists the arguments of all ranks.
+
+        The oracle may return `...` for any value. within: the tolerance, relative and absolute.
+        """
+        return sentence.demand(Values(oracle, within))
 
     def says(self):
-        return "every rank returns the right values" + (
-            f", within {self.within:g}" if self.within else ""
-        )
+        words = "every rank returns the right values"
+        return f"{words}, within {self.within:g}" if self.within else words
 
     def look(self, trial):
-        case, outcome = trial.case, trial.outcome
+        return self.sight_of(trial.case, trial.outcome)
+
+    def sight_of(self, case, outcome):
+        """The Sight of one Outcome."""
         if outcome.error is not None:
-            return Sight(False, "a result on every rank", str(outcome.error).split("\n")[0])
+            return Sight(False, "a result on every rank", outcome.first_line)
         for rank in range(case.N):
-            inputs = [
-                args[0] if len(args) == 1 else args for args in case.fresh()
-            ]  # an oracle may train a model that it is given
+            # Fresh inputs for each rank, because an oracle may train a model that it is given.
+            inputs = [args[0] if len(args) == 1 else args for args in case.fresh()]
             expected = self.oracle(inputs, rank, case.N)
             wrong = difference(outcome.results[rank], expected, self.within)
             if wrong:
-                return Sight(False, f"rank {rank} returns {spelled(expected)}", wrong)
+                return Sight(False, f"rank {rank} returns {in_few_words(expected)}", wrong)
         return Sight(True, "right on every rank", "right on every rank")
 
 
-class Counted(Demand):
-    """Each rank sends so many messages, or bytes. formula: see formula.py; at_most: fewer will do."""
+class RealProcesses(Demand):
+    """The values are right on real processes, too."""
 
-    def __init__(self, what, formula, at_most=False):
-        self.what, self.formula, self.at_most = what, Formula(formula), at_most
+    key = "real"
+    leaves = 0.75
+    needs_real = True
+
+    def __init__(self, values):
+        self.values = values
+
+    @word
+    def on_real_processes(sentence):
+        """The values are right on real processes, too, on as many ranks as the notebook's World has."""
+        values = next(demand for demand in sentence.demands if isinstance(demand, Values))
+        return sentence.demand(RealProcesses(values))
+
+    def says(self):
+        return "right on real processes, too"
+
+    def look(self, trial):
+        return self.values.sight_of(trial.case, trial.real) if trial.on_real else None
+
+
+class Inputs(Demand):
+    """No rank changes its inputs."""
+
+    key = "inputs"
+    leaves = 0.75
+    plain = (int, str, type(None))  # what is compared beside tensors; no float, because NaN != NaN
+
+    @word
+    def leaves_inputs_alone(sentence):
+        """No rank changes what it was given."""
+        return sentence.demand(Inputs())
+
+    def says(self):
+        return "the inputs are as they were"
+
+    def look(self, trial):
+        for rank, (given, after) in enumerate(zip(trial.case.inputs, trial.outcome.after)):
+            if after is None:  # the rank did not return
+                continue
+            before = tree_leaves(with_states(given))
+            after = tree_leaves(after)
+            if len(before) != len(after):
+                return Sight(
+                    False,
+                    f"rank {rank} still has {len(before)} values",
+                    f"rank {rank} has {len(after)}",
+                )
+            for value, left in zip(before, after):
+                if not self._same(value, left):
+                    return Sight(
+                        False,
+                        f"rank {rank} still has {in_few_words(value)}",
+                        f"rank {rank} has {in_few_words(left)}",
+                    )
+        return Sight(True, "unchanged", "unchanged")
+
+    def _same(self, value, left):
+        if isinstance(value, torch.Tensor):
+            return isinstance(left, torch.Tensor) and torch.equal(value, left)
+        if isinstance(value, self.plain):
+            return type(left) is type(value) and left == value
+        return True
+
+
+# --- What is sent --------------------------------------------------------------------------------
+
+
+class Counted(Demand):
+    """Each rank sends this many messages, or bytes."""
+
+    def __init__(self, what, formula, at_most):
+        self.what = what  # "messages" or "nbytes"
+        self.formula = Formula(formula)
+        self.at_most = at_most
         self.key = "messages" if what == "messages" else "bytes"
+
+    @word
+    def sends(sentence, messages=None, nbytes=None):
+        """Each rank sends exactly this. Formulas over N, n and rank, as strings or functions."""
+        return sentence.demand(*Counted.each(messages, nbytes, at_most=False))
+
+    @word
+    def sends_at_most(sentence, messages=None, nbytes=None):
+        """Each rank sends no more than this."""
+        return sentence.demand(*Counted.each(messages, nbytes, at_most=True))
+
+    @classmethod
+    def each(cls, messages, nbytes, at_most):
+        """A demand for each of the two that is given."""
+        formulas = {"messages": messages, "nbytes": nbytes}
+        return [cls(what, f, at_most) for what, f in formulas.items() if f is not None]
 
     def says(self):
         most = "at most " if self.at_most else ""
-        return f"each rank sends {most}{self.formula} {'messages' if self.what == 'messages' else 'bytes'}"
+        return f"each rank sends {most}{self.formula} {self.key}"
 
     def look(self, trial):
-        case = trial.case
-        wanted = [self.formula(N=case.N, n=case.n, rank=rank) for rank in range(case.N)]
-        counted = trial.outcome.trace.sent(self.what)
-        wrong = [
-            r
-            for r in range(case.N)
-            if counted[r] > wanted[r] or (counted[r] < wanted[r] and not self.at_most)
-        ]
-        guilty = self._guilty(trial.outcome.trace, wrong[0], wanted[wrong[0]]) if wrong else None
-        return Sight(not wrong, per_rank(wanted), per_rank(counted), guilty)
+        trace = trial.outcome.trace
+        wanted = self.formula.for_each_rank(trial.case)
+        counted = trace.sent(self.what)
+        for rank in range(trial.case.N):
+            too_few = counted[rank] < wanted[rank] and not self.at_most
+            if counted[rank] > wanted[rank] or too_few:
+                guilty = self._first_too_many(trace, rank, wanted[rank])
+                return Sight(False, per_rank(wanted), per_rank(counted), guilty)
+        return Sight(True, per_rank(wanted), per_rank(counted))
 
-    def _guilty(self, trace, rank, wanted):
-        """The message with which this rank goes beyond what is wanted; None if it sends too little."""
+    def _first_too_many(self, trace, rank, wanted):
+        """The first message of this rank beyond what is wanted; None if it sends too little."""
         total = 0
         for event in trace.where(rank=rank, kind="send"):
             total += 1 if self.what == "messages" else event.nbytes
@@ -102,33 +233,112 @@ class Counted(Demand):
 
 
 class Peers(Demand):
-    """Messages go only to the ranks that `allowed(rank, N)` names."""
+    """Messages go only to certain ranks."""
 
     key = "peers"
 
     def __init__(self, allowed, words):
-        self.allowed, self.words = allowed, words
+        self.allowed = allowed
+        self.words = words
+
+    @word
+    def only_to(sentence, allowed, words):
+        """Messages go only to the ranks in allowed(rank, N), a set, which learners know as `words`."""
+        return sentence.demand(Peers(allowed, words))
+
+    @word
+    def only_to_neighbours(sentence):
+        """Messages go only to the left and the right neighbour on the ring."""
+        neighbours = lambda rank, N: {(rank - 1) % N, (rank + 1) % N}
+        return sentence.demand(Peers(neighbours, "the neighbours on the ring"))
 
     def says(self):
         return f"messages go only to {self.words}"
 
     def look(self, trial):
-        N = trial.case.N
         for event in trial.outcome.trace.where(kind="send"):
-            allowed = set(self.allowed(event.rank, N))
+            allowed = set(self.allowed(event.rank, trial.case.N))
             if event.peer not in allowed:
-                listed = " or ".join(map(str, sorted(allowed))) or "nobody"
+                ranks = " or ".join(map(str, sorted(allowed))) or "no rank"
                 return Sight(
                     False,
-                    f"rank {event.rank} sends to {listed}",
+                    f"rank {event.rank} sends to {ranks}",
                     f"rank {event.rank} sends to rank {event.peer}",
                     event,
                 )
         return Sight(True, self.words, self.words)
 
 
+class LinkBytes(Demand):
+    """No link carries more bytes than this, all ranks together.
+
+    island 0 1 2 =====one cable===== 3 4 5 island      link(1, 4, N) -> "cable", link(1, 2, N) -> None: not counted
+
+    Counting per rank misses this: a ring all-reduce sends few bytes from each rank, and still almost twice as many
+    over the cable as two islands need.
+    """
+
+    key = "link"
+
+    def __init__(self, formula, link, words):
+        self.formula = Formula(formula)
+        self.link = link
+        self.words = words
+
+    @word
+    def carries_at_most(sentence, nbytes, link, words):
+        """No link carries more bytes. link(source, to, N): the name of the link that a message takes, or None."""
+        return sentence.demand(LinkBytes(nbytes, link, words))
+
+    def says(self):
+        return f"{self.words} carries at most {self.formula} bytes"
+
+    def look(self, trial):
+        case = trial.case
+        wanted = self.formula(N=case.N, n=case.n)
+        carried = defaultdict(int)
+        guilty = None
+        sends = trial.outcome.trace.where(kind="send")
+        for event in sorted(sends, key=lambda event: event.posted):
+            name = self.link(event.rank, event.peer, case.N)
+            if name is None:
+                continue
+            carried[name] += event.nbytes
+            if guilty is None and carried[name] > wanted:
+                guilty = event
+        most = max(carried.values(), default=0)
+        return Sight(guilty is None, f"at most {wanted:,}", f"{most:,}", guilty)
+
+
+class LeavesUnequal(Demand):
+    """Some rank sends another number of bytes than an honest answer: demanded of an answer that is to be wrong."""
+
+    key = "impostor"
+
+    def __init__(self, formula):
+        self.formula = Formula(formula)
+
+    @word
+    def differs_from_honest(sentence, nbytes):
+        """For a task that asks for a wrong answer: on three or more ranks, the bytes are not those of an honest one."""
+        return sentence.demand(LeavesUnequal(nbytes))
+
+    def says(self):
+        return f"the bytes are not the {self.formula} of an honest answer"
+
+    def look(self, trial):
+        if trial.case.N < 3:
+            return None
+        honest = self.formula.for_each_rank(trial.case)
+        counted = trial.outcome.trace.sent("nbytes")
+        return Sight(counted != honest, f"other than {per_rank(honest)}", per_rank(counted))
+
+
+# --- When it ends --------------------------------------------------------------------------------
+
+
 class Steps(Demand):
-    """The run is over after so many steps: one after the other, each of one message."""
+    """The run ends after this many steps: one after the other, each of one message."""
 
     key = "steps"
 
@@ -136,225 +346,114 @@ class Steps(Demand):
         self.formula = Formula(formula)
 
     def says(self):
-        return f"all is over after at most {self.formula} steps"
+        return f"the run ends after at most {self.formula} steps"
 
     def look(self, trial):
-        wanted, counted = (
-            self.formula(N=trial.case.N, n=trial.case.n),
-            round(trial.outcome.trace.seconds()),
-        )
-        late = [
-            e
-            for e in trial.outcome.trace.where(kind="recv")
-            if e.done is not None and e.done > wanted + 1e-9
-        ]
-        return Sight(
-            counted <= wanted,
-            f"at most {wanted}",
-            str(counted),
-            min(late, key=lambda e: e.done, default=None),
-        )
+        trace = trial.outcome.trace
+        wanted = self.formula(N=trial.case.N, n=trial.case.n)
+        counted = round(trace.seconds())
+        received = [event for event in trace.where(kind="recv") if event.done is not None]
+        late = [event for event in received if event.done > wanted + 1e-9]
+        first_late = min(late, key=lambda event: event.done, default=None)
+        return Sight(counted <= wanted, f"at most {wanted}", str(counted), first_late)
 
 
 class Seconds(Demand):
-    """On `network` the run takes at most so many virtual seconds. With a Device, what a rank computes takes time, too."""
+    """On `network` the run takes at most this many virtual seconds. With a Device, computing takes time, too."""
 
     key = "seconds"
 
     def __init__(self, formula, network, device=None):
-        self.formula, self.network, self.device = Formula(formula), network, device
+        self.formula = Formula(formula)
+        self.network = network
+        self.device = device
+
+    @word
+    def takes(sentence, steps=None, seconds=None, on=None, device=None):
+        """At most `steps` steps, or `seconds` virtual seconds on the network `on`, computing at a Device's pace."""
+        if steps is not None:
+            sentence.demand(Steps(steps))
+        if seconds is not None:
+            sentence.demand(Seconds(seconds, on, device))
+        return sentence
 
     def says(self):
         return f"takes at most {self.formula} virtual seconds on {self.network}"
 
     def look(self, trial):
-        wanted = self.formula(N=trial.case.N, n=trial.case.n)
-        run = (
-            trial.on(self.network)
-            if self.device is None
-            else trial.computing_on(self.network, self.device)
-        )
+        seconds = self.formula(N=trial.case.N, n=trial.case.n)
+        wanted = f"at most {seconds * 1e6:.6g} us"
+        run = trial.on(self.network, self.device, meter=self.device is not None)
         if self.device is not None and run.error is not None:
-            return Sight(False, f"at most {wanted * 1e6:.6g} us", str(run.error).split("\n")[0])
+            return Sight(False, wanted, run.first_line)
         counted = run.trace.seconds()
-        return Sight(
-            counted <= wanted * (1 + 1e-9),
-            f"at most {wanted * 1e6:.6g} us",
-            f"{counted * 1e6:.6g} us",
-        )
-
-
-PLAIN = (int, str, type(None))  # what else is in lists; NaN is not what it was, so no float
-
-
-class Inputs(Demand):
-    """Nobody changes what it was given."""
-
-    key, leaves = "inputs", 0.75
-
-    def says(self):
-        return "the inputs are as they were"
-
-    def look(self, trial):
-        for rank, (before, after) in enumerate(zip(trial.case.inputs, trial.outcome.after)):
-            if after is None:
-                continue
-            before, after = tree_leaves(plain(before)), tree_leaves(after)
-            if len(before) != len(after):
-                return Sight(
-                    False,
-                    f"rank {rank} still has {len(before)} values",
-                    f"rank {rank} has {len(after)}",
-                )
-            for given, left in zip(before, after):
-                if isinstance(given, torch.Tensor):
-                    same = isinstance(left, torch.Tensor) and torch.equal(given, left)
-                else:
-                    same = (
-                        not isinstance(given, PLAIN) or type(left) is type(given) and left == given
-                    )
-                if not same:
-                    return Sight(
-                        False,
-                        f"rank {rank} still has {spelled(given)}",
-                        f"rank {rank} has {spelled(left)}",
-                    )
-        return Sight(True, "unchanged", "unchanged")
+        return Sight(counted <= seconds * (1 + 1e-9), wanted, f"{counted * 1e6:.6g} us")
 
 
 class NeverDeadlocks(Demand):
-    """The function ends also where a send waits until it is received."""
+    """The run ends even if a send blocks until it is received."""
 
     key = "deadlock"
 
+    @word
+    def never_deadlocks(sentence):
+        """The run ends even if each send blocks until it is received."""
+        return sentence.demand(NeverDeadlocks())
+
     def says(self):
-        return "nobody waits for ever, also where a send waits until it is received"
+        return "never deadlocks, even if a send blocks until it is received"
 
     def look(self, trial):
-        if trial.stuck:
-            return Sight(False, "an end", str(trial.strict.error).split("\n")[0])
-        return Sight(True, "an end", "an end")
+        counted = trial.strict.first_line if trial.stuck else "an end"
+        return Sight(not trial.stuck, "an end", counted)
+
+
+# --- Whose work it is ----------------------------------------------------------------------------
 
 
 class Without(Demand):
-    """The answer does not use these modules, in its text or, as far as the record shows, while it runs."""
+    """The answer does not use these modules, neither in its text nor, as far as the record shows, while it runs."""
 
-    key, leaves = "own work", 0.0
+    key = "own work"
+    leaves = 0.0
+    concept_files = {
+        "naive.py",
+        "ring.py",
+        "tree.py",
+        "doubling.py",
+        "hierarchical.py",
+        "native.py",
+    }
 
-    def __init__(self, names):
-        self.names = names
+    def __init__(self, modules):
+        self.modules = modules
+
+    @word
+    def without(sentence, *modules):
+        """The answer uses none of these modules."""
+        return sentence.demand(Without(modules))
 
     def says(self):
-        return f"written without {' and '.join(self.names)}"
+        return f"written without {' and '.join(self.modules)}"
 
     def look(self, trial):
-        used = sorted(
-            {name for name in self.names if name in imported(trial.arena.source(trial.fn))}
-        )
+        used = sorted(used_modules(trial.arena.source(trial.fn)) & set(self.modules))
         trace = trial.outcome.trace
         files = {line.split(",")[0] for line in trace.columns["line"]}
-        if "minidl.collectives" in self.names and files & CONCEPT_FILES:
+        if "minidl.collectives" in self.modules and files & self.concept_files:
             used.append("minidl.collectives")
-        if "torch.distributed" in self.names and trace.collectives():
+        if "torch.distributed" in self.modules and trace.collectives():
             used.append("torch.distributed")
-        return Sight(
-            not used,
-            "not used",
-            f"uses {' and '.join(dict.fromkeys(used))}" if used else "not used",
-        )
-
-
-CONCEPT_FILES = {
-    f"{name}.py" for name in ("naive", "ring", "tree", "doubling", "hierarchical", "native")
-}
-
-
-class LeavesUnequal(Demand):
-    """Somewhere a rank sends another number of bytes than `formula` says: demanded of a wrong answer that fools others."""
-
-    key = "impostor"
-
-    def __init__(self, formula):
-        self.formula = Formula(formula)
-
-    def says(self):
-        return f"the bytes are not the {self.formula} of an honest answer"
-
-    def look(self, trial):
-        case = trial.case
-        if case.N < 3:
-            return None
-        honest = [self.formula(N=case.N, n=case.n, rank=rank) for rank in range(case.N)]
-        counted = trial.outcome.trace.sent("nbytes")
-        return Sight(counted != honest, f"other than {per_rank(honest)}", per_rank(counted))
-
-
-class RealProcesses(Demand):
-    """The values are right on real processes, too."""
-
-    key, leaves = "real", 0.75
-
-    def __init__(self, values):
-        self.values = values
-
-    def says(self):
-        return "right on real processes, too"
-
-    def look(self, trial):
-        if not trial.real_here:
-            return None
-        return self.values.look(Real(trial))
-
-
-class Real:
-    """A trial whose outcome is that of the real run."""
-
-    def __init__(self, trial):
-        self.case, self.outcome = trial.case, trial.real
+        if not used:
+            return Sight(True, "not used", "not used")
+        return Sight(False, "not used", f"uses {' and '.join(dict.fromkeys(used))}")
 
 
 def per_rank(counts):
-    """ "6" where all ranks count the same, else "rank 0: 3, rank 1: 1, ..."; the first six of many."""
+    """ "6" if all ranks count the same, else "rank 0: 3, rank 1: 1, ...", with the first six of many."""
     if len(set(counts)) == 1:
         return f"{counts[0]:,}"
-    words = ", ".join(f"rank {rank}: {count:,}" for rank, count in enumerate(counts[:6]))
-    return words + (", ..." if len(counts) > 6 else "")
-
-
-def imported(source):
-    """Every dotted name that the source imports or reaches, with its beginnings: {"torch", "torch.distributed", ...}."""
-    names = set()
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return names
-    aliases = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                names.add(alias.name)
-                aliases[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-            aliases |= {
-                alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names
-            }
-    aliases.setdefault("torch", "torch")
-    aliases.setdefault("minidl", "minidl")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            names.add(dotted(node, aliases))
-    return names | {name[:i] for name in names for i, letter in enumerate(name) if letter == "."}
-
-
-def dotted(node, aliases):
-    """The dotted name of an attribute, "torch.distributed.all_reduce"; "" where it begins with something else than a name."""
-    parts = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name) or node.id not in aliases:
-        return ""
-    return ".".join([aliases[node.id], *reversed(parts)])
+    words = [f"rank {rank}: {count:,}" for rank, count in enumerate(counts[:6])]
+    if len(counts) > 6:
+        words.append("...")
+    return ", ".join(words)

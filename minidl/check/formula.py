@@ -1,17 +1,18 @@
 """A count as a formula that can be read and computed: "2 * (N - 1)".
 
-    Formula("ceil(log2(N))")(N=7, n=64)  ->  3          N ranks, n elements a rank, rank: whose count it is
+    Formula("ceil(log2(N))")(N=7, n=64)  ->  3          N ranks, n elements per rank, rank: whose count it is
 
-It comes from the master of an exercise, never from a submission.
+A formula is a part of the exercise's own check, never of a submission, so it may be evaluated.
 """
 
-from math import ceil, floor, gcd, log2
+import inspect
+import math
 
 NAMES = {
-    "ceil": ceil,
-    "floor": floor,
-    "gcd": gcd,
-    "log2": log2,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "gcd": math.gcd,
+    "log2": math.log2,
     "min": min,
     "max": max,
     "sum": sum,
@@ -22,27 +23,26 @@ NAMES = {
 
 
 class Formula:
-    """A text over N, n and rank, a number, or a function of some of N, n and rank; its docstring then says what it counts."""
+    """A string over N, n and rank, a number, or a function of some of them, whose docstring says what it counts."""
 
     def __init__(self, formula):
-        self.text = formula if isinstance(formula, str) else None
-        self.formula = compile(formula, "formula", "eval") if isinstance(formula, str) else formula
+        self.formula = formula
 
-    def __call__(self, **names):
-        if self.text is not None:
-            return eval(self.formula, {"__builtins__": {}, **NAMES, **names})
+    def __call__(self, **sizes):
+        if isinstance(self.formula, str):
+            return eval(self.formula, {"__builtins__": {}, **NAMES, **sizes})
         if not callable(self.formula):
             return self.formula
-        code = self.formula.__code__
-        return self.formula(
-            **{name: names[name] for name in code.co_varnames[: code.co_argcount] if name in names}
-        )
+        wanted = inspect.signature(self.formula).parameters
+        return self.formula(**{name: sizes[name] for name in wanted if name in sizes})
 
     def __str__(self):
-        if self.text is not None:
-            return self.text
-        return (
-            self.formula.__doc__ or "the right number of"
-            if callable(self.formula)
-            else f"{self.formula:,}"
-        )
+        if isinstance(self.formula, str):
+            return self.formula
+        if callable(self.formula):
+            return self.formula.__doc__ or "the right number of"
+        return f"{self.formula:,}"
+
+    def for_each_rank(self, case):
+        """The counts of a case: a list, one entry for each rank."""
+        return [self(N=case.N, n=case.n, rank=rank) for rank in range(case.N)]

@@ -2,22 +2,26 @@
 
     02-reduce-scatter: 5 of 8 points
       yes  every rank returns the right values
-      no   each rank sends N - 1 messages         wanted 3, counted 6 (4 ranks, 84 elements)
+      no   each rank sends N - 1 messages: wanted 3, found 6 (4 ranks, 84 elements)
 
-A Report is data: show.py draws it, judge.py writes it down, score.py adds it up.
+A Report is data: a terminal shows it as text, a notebook as show.py draws it, and the judge writes it down.
 """
 
 from dataclasses import dataclass, field
 
 from minidl.check.cases import Case
 from minidl.check.demands import Demand, Sight
+from minidl.check.show import report_html
 
-NOT_DONE, PASSED, PARTLY, WRONG = "not done", "passed", "partly", "wrong"
+NOT_DONE = "not done"
+PASSED = "passed"
+PARTLY = "partly"
+WRONG = "wrong"
 
 
 @dataclass
 class Finding:
-    """One demand over all cases. case: the smallest that fails it, or the largest if none does."""
+    """One demand in all cases. case: the smallest that fails it, or the largest if none does."""
 
     demand: Demand
     case: Case | None
@@ -25,18 +29,32 @@ class Finding:
 
     @property
     def passed(self):
-        """Does every case fulfil it?"""
+        """Does every case meet the demand?"""
         return self.sight is None or self.sight.passed
+
+    def in_words(self):
+        """What was wanted and found, and in which case; "" if there is nothing to add to the demand."""
+        sight = self.sight
+        if sight is None:
+            return ""
+        if sight.wanted != sight.counted or not sight.passed:
+            return f"wanted {sight.wanted}, found {sight.counted} ({self.case})"
+        if sight.counted[:1].isdigit():
+            return f"{sight.counted} ({self.case})"
+        return ""
 
 
 @dataclass
 class Report:
     """What a check found.
 
-    points   to be had;  earned: how many of them
+    points   that the task is worth;  earned: how many of them
+    state    NOT_DONE, PASSED, PARTLY or WRONG
+    findings one for each demand, in the order of the sentence
     failing  the Trial of the smallest case that fails the first failed demand; None if none fails
-    error    what went wrong before anything could be looked at, in words
-    race     how fast an open challenge was met, a race.Race; None where there is none
+    fn       the function that was checked
+    round    of a notebook, to be read again;  hints: up to three
+    race     how fast an open challenge was met, a challenge.Race; None if there is none
     """
 
     task: str
@@ -45,7 +63,6 @@ class Report:
     state: str
     findings: list = field(default_factory=list)
     failing: object = None
-    error: str = ""
     fn: object = None
     round: str = ""
     hints: tuple = ()
@@ -57,41 +74,45 @@ class Report:
         return self.state == PASSED
 
     @property
+    def not_done(self):
+        """Is the answer still the stub that was handed out?"""
+        return self.state == NOT_DONE
+
+    @property
+    def result(self):
+        """What is earned, in words: "5 of 8 points"."""
+        if self.not_done:
+            return f"not done yet ({self.points:g} points)"
+        if self.points:
+            return f"{self.earned:g} of {self.points:g} points"
+        return self.state
+
+    @property
     def first_failed(self):
         """The first Finding that is not passed, or None."""
         return next((finding for finding in self.findings if not finding.passed), None)
 
     def lines(self):
-        """(passed, what was demanded, wanted and counted) of each demand."""
+        """(passed, the demand, what was wanted and found) of each demand, in words."""
         for finding in self.findings:
-            sight, words = finding.sight, ""
-            if sight is not None and (sight.wanted != sight.counted or not sight.passed):
-                words = f"wanted {sight.wanted}, found {sight.counted} ({finding.case})"
-            elif sight is not None and sight.counted[:1].isdigit():
-                words = f"{sight.counted} ({finding.case})"
-            yield finding.passed, finding.demand.says(), words
+            yield finding.passed, finding.demand.says(), finding.in_words()
 
     def __repr__(self):
-        if self.state == NOT_DONE:
-            return f"{self.task}: not done yet ({self.points:g} points)"
-        rows = [
-            self.task
-            + (f": {self.earned:g} of {self.points:g} points" if self.points else f": {self.state}")
-        ] + ([f"  {self.error}"] if self.error else [])
-        rows += [
-            f"  {'yes' if passed else 'no '}  {says}{': ' * bool(words)}{words}"
-            for passed, says, words in self.lines()
-        ]
-        return "\n".join(rows + ([f"  {self.race}"] if self.race else []))
+        lines = [f"{self.task}: {self.result}"]
+        for passed, demand, counts in self.lines():
+            answer = "yes" if passed else "no "
+            colon = ": " if counts else ""
+            lines.append(f"  {answer}  {demand}{colon}{counts}")
+        if self.race:
+            lines.append(f"  {self.race}")
+        return "\n".join(lines)
 
     def _repr_html_(self):
-        from minidl.check.show import html
-
-        return html(self)
+        return report_html(self)
 
 
 class NotPassed(Exception):
-    """A check did not pass, and nobody watches: nbval counts the cell as failed. Shows the report and no frames."""
+    """A check that did not pass where nbval runs the notebook: its cell fails, and shows the report without frames."""
 
     def __init__(self, report):
         super().__init__(repr(report))

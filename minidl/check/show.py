@@ -1,4 +1,4 @@
-"""A Report as a learner sees it, below the check: what is right, what is not, where, and what helps.
+"""A Report as a learner sees it below the check: what is right, what is not, where, and what helps.
 
 yes  every rank returns the right values
 no   each rank sends 4 * n * (N - 1) // N bytes       wanted 168, found 336 (2 ranks, 84 elements)
@@ -9,92 +9,100 @@ read again: notebook 02, round 2        hint > another hint > a last hint       
 import re
 from html import escape
 
-from minidl.check import references
-from minidl.check.book import book
-from minidl.check.report import NOT_DONE
-from minidl.check.values import spelled
+from minidl.check.book import current_book
+from minidl.check.references import recorded_hints, reference_trace
+from minidl.check.values import in_few_words
 from minidl.learner.notes import noted
 from minidl.viz.drawing.palette import ALARM, RANKS
 from minidl.viz.pictures.beside import beside
 from minidl.viz.pictures.race import race
 
-COLORS = {True: RANKS[2], False: ALARM}
+YES = f"<b style='color:{RANKS[2]}'>&#10003; yes</b>"
+NO = f"<b style='color:{ALARM}'>&#10007; no</b>"
 CELL = "style='text-align:left;vertical-align:top;padding:2px 10px 2px 0;white-space:{}'"
+HINT_NAMES = {1: "The last hint", 2: "Another hint", 3: "A hint"}  # by how many are left
 
 
-def html(report):
-    """The Report as HTML: no script, no style sheet, nothing from outside."""
-    if report.state == NOT_DONE:
-        return f"<b>{escape(report.task)}</b>: not done yet ({report.points:g} points)"
-    points = f"{report.earned:g} of {report.points:g} points" if report.points else report.state
-    rows = "".join(
-        f"<tr><td {CELL.format('nowrap')}><b style='color:{COLORS[passed]}'>{'&#10003; yes' if passed else '&#10007; no'}</b></td>"
-        f"<td {CELL.format('normal')}>{escape(says)}</td><td {CELL.format('normal')}>{escape(words)}</td></tr>"
-        for passed, says, words in report.lines()
-    )
-    parts = [f"<b>{escape(report.task)}: {points}</b><table>{rows}</table>"]
-    parts += [board(report).svg()] if report.race else []
-    return "".join(parts + ([] if report.passed else [failure(report)]))
+def report_html(report):
+    """The Report as HTML: no script, no style sheet, no request to the outside."""
+    parts = [f"<b>{escape(report.task)}</b>: {report.result}"]
+    if not report.not_done:
+        parts.append(_table(report))
+        if report.race:
+            parts.append(_race_picture(report).svg())
+        if not report.passed:
+            parts.append(_what_helps(report))
+    return "".join(parts)
 
 
-def board(report):
-    """The Picture of a challenge: this run, the bound, the paper's algorithm, and the learner's best before."""
+def failure_picture(report):
+    """The Picture of the smallest failing run beside a right answer's; None if there is nothing to draw."""
+    trial = report.failing
+    if trial is None:
+        return None
+    trace = trial.strict.trace
+    reference = reference_trace(report.task, current_book().student, trial.case.N)
+    if not trace.messages() and reference is None:
+        return None
+    # The message to blame may be one of another run, which is not drawn.
+    drawn = trial.outcome is trial.strict
+    guilty = report.first_failed.sight.guilty if drawn else None
+    return beside(trace, reference, guilty, steps=True)
+
+
+def _table(report):
+    """A row for each demand: yes or no, the demand, wanted and found."""
+    narrow = CELL.format("nowrap")
+    wide = CELL.format("normal")
+    rows = ""
+    for passed, demand, counts in report.lines():
+        answer = YES if passed else NO
+        rows += f"<tr><td {narrow}>{answer}</td>"
+        rows += f"<td {wide}>{escape(demand)}</td><td {wide}>{escape(counts)}</td></tr>"
+    return f"<table>{rows}</table>"
+
+
+def _race_picture(report):
+    """The Picture of a challenge: this run, the bound, the algorithm of a paper, the learner's best so far."""
     run = report.race
-    return race(
-        run.seconds, run.bound, run.rival_name, run.rival, noted()["races"].get(report.task, ())
-    )
+    best = noted()["races"].get(report.task, ())
+    return race(run.seconds, run.bound, run.rival_name, run.rival, best)
 
 
-def failure(report):
-    """What helps: the smallest failing case, its error, the picture, the round to read again, the hints."""
-    parts, trial = [], report.failing
+def _what_helps(report):
+    """The smallest failing case, its error, the picture, the round to read again, the hints."""
+    parts = []
+    trial = report.failing
     if trial is not None:
-        parts.append(
-            f"<p>The smallest case that fails: {escape(str(trial.case))}. {given(trial.case)}</p>"
-        )
-        error = trial.strict.error
-        parts += (
-            [f"<pre style='white-space:pre-wrap'>{escape(str(error))}</pre>"]
-            if error is not None
-            else []
-        )
-        drawn = picture(report)
-        parts += [drawn.svg()] if drawn is not None else []
-    parts += [f"<p>Read again: {escape(report.round)}.</p>"] if report.round else []
-    return "".join(parts) + ladder(report.hints or references.hints(report.task))
+        case = escape(str(trial.case))
+        parts.append(f"<p>The smallest case that fails: {case}. {_inputs_in_words(trial.case)}</p>")
+        if trial.strict.error is not None:
+            error = escape(str(trial.strict.error))
+            parts.append(f"<pre style='white-space:pre-wrap'>{error}</pre>")
+        picture = failure_picture(report)
+        if picture is not None:
+            parts.append(picture.svg())
+    if report.round:
+        parts.append(f"<p>Read again: {escape(report.round)}.</p>")
+    hints = report.hints or recorded_hints(report.task)
+    return "".join(parts) + _folded(hints)
 
 
-def given(case):
-    """The inputs of a small case, in words."""
+def _inputs_in_words(case):
+    """The inputs of a small case; "" for a large one."""
     if case.N > 4 or case.n > 6:
         return ""
-    return (
-        "Given: "
-        + "; ".join(
-            f"rank {rank} " + ", ".join(escape(spelled(value)) for value in args)
-            for rank, args in enumerate(case.inputs)
-        )
-        + "."
-    )
+    inputs = []
+    for rank, arguments in enumerate(case.inputs):
+        values = ", ".join(escape(in_few_words(value)) for value in arguments)
+        inputs.append(f"rank {rank} {values}")
+    return f"Given: {'; '.join(inputs)}."
 
 
-def ladder(hints):
+def _folded(hints):
     """Hints, each folded inside the one before."""
     if not hints:
         return ""
-    name = "A hint" if len(hints) == 3 else "Another hint" if len(hints) == 2 else "The last hint"
+    name = HINT_NAMES.get(len(hints), "A hint")
     words = re.sub("`([^`]+)`", r"<code>\1</code>", escape(hints[0]))
-    return f"<details><summary>{name}</summary><p>{words}</p>{ladder(hints[1:])}</details>"
-
-
-def picture(report):
-    """The Picture of the smallest failing run beside that of a right answer; None where there is nothing to draw."""
-    trial, finding = report.failing, report.first_failed
-    if trial is None or finding is None:
-        return None
-    trace = trial.strict.trace
-    reference = references.find(report.task, book().student, trial.case.N)
-    if not trace.messages() and reference is None:
-        return None
-    guilty = finding.sight.guilty if trial.outcome is trial.strict else None
-    return beside(trace, reference, guilty, steps=True)
+    return f"<details><summary>{name}</summary><p>{words}</p>{_folded(hints[1:])}</details>"

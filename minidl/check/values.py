@@ -1,80 +1,90 @@
-"""Is what came back what was wanted, and if not, where does it differ?
+"""Is a result what was wanted, and if not, where does it differ?
 
     wanted (4,) 1 2 3 4, got (4,) 1 2 0 4   ->  "element 2 is 0, not 3"
 
-Values are tensors, numbers, None, texts, and lists, tuples and dicts of them. `...` wants nothing in particular.
+Values are tensors, numbers, None, strings, and lists, tuples and dicts of them. `...` accepts any value.
 """
 
 import torch
 
-FEW = 6  # elements of a tensor that are spelled out
+FEW = 6  # elements of a tensor that are written out
 
 
-def difference(got, wanted, within=0.0, what="it"):
-    """ "" if `got` is what was wanted, else in words where it is not. Numbers may be off by `within`, relative and absolute."""
+def difference(got, wanted, within=0.0, name="it"):
+    """Where `got` differs from `wanted`, in words; "" if it does not.
+
+    Numbers may be off by `within`, both relative and absolute. `name` is what the value is called.
+    """
     if wanted is ...:
         return ""
     if isinstance(wanted, torch.Tensor):
-        return _tensor_difference(got, wanted, within, what)
+        return _tensor_difference(got, wanted, within, name)
     if isinstance(wanted, (list, tuple)):
         if not isinstance(got, (list, tuple)) or len(got) != len(wanted):
-            return f"{what} is {spelled(got)}, not {len(wanted)} values"
-        return next(
-            filter(
-                None,
-                (
-                    difference(g, w, within, f"value {i}")
-                    for i, (g, w) in enumerate(zip(got, wanted))
-                ),
-            ),
-            "",
-        )
+            return f"{name} is {in_few_words(got)}, not {len(wanted)} values"
+        parts = [(f"value {i}", got[i], wanted[i]) for i in range(len(wanted))]
+        return _first_difference(parts, within)
     if isinstance(wanted, dict):
         if not isinstance(got, dict) or set(got) != set(wanted):
-            return f"{what} is {spelled(got)}, not a dict with {', '.join(map(str, wanted))}"
-        return next(
-            filter(None, (difference(got[key], wanted[key], within, str(key)) for key in wanted)),
-            "",
-        )
-    if isinstance(wanted, float) and isinstance(got, (int, float)) and not isinstance(got, bool):
-        return (
-            ""
-            if abs(got - wanted) <= within * max(1.0, abs(wanted))
-            else f"{what} is {got:.6g}, not {wanted:.6g}"
-        )
-    same = type(got) is type(wanted) and got == wanted
-    return "" if same else f"{what} is {spelled(got)}, not {spelled(wanted)}"
+            keys = ", ".join(map(str, wanted))
+            return f"{name} is {in_few_words(got)}, not a dict with {keys}"
+        parts = [(str(key), got[key], wanted[key]) for key in wanted]
+        return _first_difference(parts, within)
+    is_number = isinstance(got, (int, float)) and not isinstance(got, bool)
+    if isinstance(wanted, float) and is_number:
+        if abs(got - wanted) <= within * max(1.0, abs(wanted)):
+            return ""
+        return f"{name} is {got:.6g}, not {wanted:.6g}"
+    if type(got) is type(wanted) and got == wanted:
+        return ""
+    return f"{name} is {in_few_words(got)}, not {in_few_words(wanted)}"
 
 
-def _tensor_difference(got, wanted, within, what):
+def _first_difference(parts, within):
+    """The first difference among (name, got, wanted) triples."""
+    for name, got, wanted in parts:
+        words = difference(got, wanted, within, name)
+        if words:
+            return words
+    return ""
+
+
+def _tensor_difference(got, wanted, within, name):
     if not isinstance(got, torch.Tensor):
-        return f"{what} is {spelled(got)}, not a tensor"
+        return f"{name} is {in_few_words(got)}, not a tensor"
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
-        return f"{what} is {kind(got)}, not {kind(wanted)}"
+        return f"{name} is {_shape_and_dtype(got)}, not {_shape_and_dtype(wanted)}"
     if torch.equal(got, wanted):
         return ""
-    close = torch.isclose(got, wanted, rtol=within, atol=within) if within else got == wanted
-    if bool(close.all()):
+    if within:
+        equal = torch.isclose(got, wanted, rtol=within, atol=within)
+    else:
+        equal = got == wanted
+    if equal.all():
         return ""
-    at = int((~close).reshape(-1).nonzero()[0])
-    place = f"element {at} of {what}" if what != "it" else f"element {at}"
-    return f"{place} is {got.reshape(-1)[at].item():.6g}, not {wanted.reshape(-1)[at].item():.6g}"
+    index = int((~equal).reshape(-1).nonzero()[0])  # the first element that differs, flattened
+    place = f"element {index}" if name == "it" else f"element {index} of {name}"
+    found = got.reshape(-1)[index].item()
+    expected = wanted.reshape(-1)[index].item()
+    return f"{place} is {found:.6g}, not {expected:.6g}"
 
 
-def kind(tensor):
-    """Shape and dtype: "(4,) float32"."""
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+def _shape_and_dtype(tensor):
+    """ "(4,) float32" """
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return f"{tuple(tensor.shape)} {dtype}"
 
 
-def spelled(value):
-    """A value in a few words."""
+def in_few_words(value):
+    """A value, shortened: the first elements of a tensor, the length of a list, else its repr."""
     if isinstance(value, torch.Tensor):
-        numbers = (
-            " ".join(f"{v:.6g}" for v in value.detach().reshape(-1)[:FEW].tolist())
-            if value.numel()
-            else "nothing"
-        )
-        return numbers + (f" ... ({value.numel()} elements)" if value.numel() > FEW else "")
+        if not value.numel():
+            return "nothing"
+        shown = value.detach().reshape(-1)[:FEW].tolist()
+        numbers = " ".join(f"{number:.6g}" for number in shown)
+        if value.numel() > FEW:
+            numbers += f" ... ({value.numel()} elements)"
+        return numbers
     if isinstance(value, (list, tuple)):
         return f"{len(value)} values"
     return repr(value)[:80]

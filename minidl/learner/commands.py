@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from minidl.learner import mine
+from minidl.learner import mine, notes
 from minidl.learner.ask import NothingToAsk, ask
-from minidl.learner.notes import COURSE, course, noted, progress
+from minidl.learner.notes import course, noted, progress
 
 SECONDS = 600  # for a whole exercise; a cell has its own limit
 
@@ -48,8 +48,8 @@ def find_exercise(which):
     """The notebook that "02" or a path means, the learner's own copy first; None if there is none."""
     if which.endswith(".ipynb"):
         return Path(which) if Path(which).exists() else None
-    work = mine.home() or mine.home(COURSE.parent / "work")
-    folders = [Path.cwd() / "exercises", *([work / "exercises"] if work else []), COURSE]
+    work = mine.home() or mine.home(notes.EXERCISES.parent / "work")
+    folders = [Path.cwd() / "exercises", *([work / "exercises"] if work else []), notes.EXERCISES]
     folders = [Path.cwd()] * (Path.cwd().name == "exercises") + folders
     return next(
         (path for folder in folders for path in sorted(folder.glob(f"{which}*.ipynb"))), None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minidl.learner import mine
 
-COURSE = Path(__file__).resolve().parent.parent.parent / "exercises"
+EXERCISES = Path(__file__).resolve().parent.parent.parent / "exercises"
 
 
 def noted():
@@ -71,7 +71,7 @@ def last_failure(report, source, seed):
         "seed": seed,
         "code": source,
         "report": repr(report),
-        "error": str(error or report.error),
+        "error": str(error or ""),
         "case": str(report.failing.case) if report.failing is not None else "",
         "events": events[:400],
     }
@@ -80,7 +80,7 @@ def last_failure(report, source, seed):
 def course(folder=None):
     """{exercise: {task: points}} of all exercises, in order."""
     work = mine.home()
-    folders = [folder] if folder else [COURSE] + ([work / "exercises"] if work else [])
+    folders = [folder] if folder else [EXERCISES] + ([work / "exercises"] if work else [])
     found = {}
     for path in sorted(path for place in folders for path in Path(place).glob("[0-9]*.ipynb")):
         try:

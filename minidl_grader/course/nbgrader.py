@@ -17,8 +17,16 @@ from copy import deepcopy
 
 import nbformat
 
-from minidl.check.cells import Unfit, masters, read_master, role, task, with_role, write_aside
 from minidl.learner.notes import points_of
+from minidl_grader.course.cells import (
+    Unfit,
+    masters,
+    read_master,
+    role,
+    task,
+    with_role,
+    write_aside,
+)
 from minidl_grader.course.release import id_of, release
 from minidl_grader.inbox.assemble import assemble
 from minidl_grader.inbox.score import earned

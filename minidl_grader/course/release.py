@@ -19,8 +19,7 @@ import re
 import nbformat
 from nbformat import v4
 
-from minidl.check import references
-from minidl.check.cells import (
+from minidl_grader.course.cells import (
     EXERCISES,
     ROLES,
     SOLUTIONS,
@@ -34,7 +33,8 @@ from minidl.check.cells import (
     with_role,
     write_aside,
 )
-from minidl.check.clues import without_hints
+from minidl_grader.course.hints import without_hints
+from minidl_grader.course.record import recorded_references
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 NOT_DONE = 'raise NotImplementedError("not done yet")'
@@ -240,7 +240,7 @@ def released(path, with_references=True):
     if with_references:
         hints = {task(cell): without_hints(cell.source)[1] for cell in with_role(master, "check")}
         recorded = json.dumps(
-            references.record(master) | {"hints": hints},
+            recorded_references(master) | {"hints": hints},
             indent=None,
             sort_keys=True,
             separators=(",", ":"),

@@ -16,7 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from minidl.check.cells import TRUSTED, answers, bound_names, role, task, tree_of
+from minidl_grader.course.cells import TRUSTED, answers, bound_names, role, task, tree_of
 from minidl_grader.course.release import handed_out, id_of, metadata_of, stub_of
 from minidl_grader.inbox.submission import name_in, read
 

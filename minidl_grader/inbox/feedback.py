@@ -13,8 +13,8 @@ the page forbids itself to load anything. Colours and background follow the read
 import base64
 from html import escape
 
-from minidl.check.cells import write_aside
 from minidl.viz.drawing.palette import ALARM, CROWD, FAINT, INK, RANKS
+from minidl_grader.course.cells import write_aside
 from minidl_grader.inbox.score import earned
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

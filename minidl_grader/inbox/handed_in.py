@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minidl.check.cells import Unfit, digest
+from minidl_grader.course.cells import Unfit, digest
 from minidl_grader.inbox.submission import LARGEST
 
 LARGEST_ZIP = 200_000_000  # bytes of a zip file inside a zip file

@@ -22,7 +22,8 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
-from minidl.check.cells import (
+from minidl.learner.notes import points_of
+from minidl_grader.course.cells import (
     SOLUTIONS,
     Unfit,
     answers,
@@ -32,7 +33,6 @@ from minidl.check.cells import (
     with_role,
     write_aside,
 )
-from minidl.learner.notes import points_of
 from minidl_grader.course.release import TELLING
 from minidl_grader.inbox.assemble import assemble, exercise_of
 from minidl_grader.inbox.submission import Unreadable, read

@@ -9,7 +9,7 @@ import ast
 import json
 from typing import NamedTuple
 
-from minidl.check.cells import tree_of
+from minidl_grader.course.cells import tree_of
 
 LARGEST = 20_000_000  # bytes of a notebook: pictures in outputs make it large, answers never do
 MOST = 2000  # cells

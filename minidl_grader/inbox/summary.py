@@ -13,7 +13,7 @@ import statistics
 from collections import Counter
 from html import escape
 
-from minidl.check.cells import write_aside
+from minidl_grader.course.cells import write_aside
 from minidl_grader.inbox.feedback import bar, page
 from minidl_grader.inbox.score import earned
 

@@ -13,7 +13,7 @@ import io
 import json
 import xml.etree.ElementTree as ElementTree
 
-from minidl.check.cells import write_aside
+from minidl_grader.course.cells import write_aside
 from minidl_grader.inbox.score import earned
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

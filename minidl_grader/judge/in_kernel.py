@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from minidl.check.cells import role, task
+from minidl_grader.course.cells import role, task
 from minidl_grader.judge.cage.locks import readable
 from minidl_grader.judge.confine import clean_environment
 

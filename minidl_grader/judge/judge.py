@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 from minidl.check import arena as arenas
-from minidl.check import show
-from minidl.check.book import Book, opened
+from minidl.check.book import Book, open_book
 from minidl.check.report import NOT_DONE, PARTLY, PASSED, WRONG
+from minidl.check.show import failure_picture
 from minidl_grader.judge.cage.cage_launch import Cage
 from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
 
@@ -45,7 +45,7 @@ def judge(notebook, cage=None, limits=Limits()):
     with (
         CagedArena(learner, caged_cells(notebook), limits, cage) as arena,
         arenas.use(arena),
-        opened(Book()) as book,
+        open_book(Book()) as book,
     ):
         refused = examine(notebook, learner, book)
         tasks = [
@@ -147,7 +147,7 @@ def task_result(task, reports, trouble):
         str(worst.failing.strict.error or "") if worst.failing is not None else ""
     )
     race = next((report.race for report in reports if report.race is not None), None)
-    drawn = show.picture(worst) if worst.failing is not None else None
+    drawn = failure_picture(worst)
     return result_of(
         task,
         points,

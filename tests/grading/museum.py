@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 
 from minidl.check import arena as arenas
-from minidl.check.book import Book, opened
+from minidl.check.book import Book, open_book
 from tests.deadlines import generous
 
 SOLUTIONS = Path(__file__).resolve().parent.parent.parent / "solutions"
@@ -57,7 +57,7 @@ class VirtualArena(arenas.LocalArena):
     def real_ranks(self):
         return 4
 
-    def told(self, report):
+    def after_check(self, report):
         pass
 
 
@@ -92,7 +92,7 @@ def judged(notebook, task, answer=None, learner="Ada"):
     """The reports of one task: of its solution, or of `answer` in its place. Earlier answers are the solutions'."""
     names = {"__name__": "__main__"}
     with (
-        opened(Book()) as book,
+        open_book(Book()) as book,
         arenas.use(VirtualArena()),
         contextlib.redirect_stdout(io.StringIO()),
     ):

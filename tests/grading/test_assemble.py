@@ -6,7 +6,7 @@ import json
 import nbformat
 import pytest
 
-from minidl.check.cells import SOLUTIONS, read_master, role
+from minidl_grader.course.cells import SOLUTIONS, read_master, role
 from minidl_grader.course.release import release
 from minidl_grader.inbox.assemble import assemble
 from minidl_grader.inbox.submission import LARGEST, MOST, Unreadable

@@ -13,7 +13,7 @@ def work(tmp_path, monkeypatch):
     (tmp_path / "exercises").mkdir()
     (tmp_path / ".minidl.json").write_text("{}")
     (tmp_path / "90_sample.ipynb").write_bytes(sample.data(sample.solutions()))
-    monkeypatch.setattr(commands, "COURSE", tmp_path / "nowhere")
+    monkeypatch.setattr(commands.notes, "EXERCISES", tmp_path / "nowhere")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
 

@@ -7,7 +7,7 @@ import pytest
 from minidl import Device, Islands, Uniform
 from minidl.check import again, check, student
 from minidl.check import arena as arenas
-from minidl.check.book import Book, Student, opened
+from minidl.check.book import Book, Student, open_book
 from minidl.check.report import NotPassed
 from tests.grading.museum import VirtualArena, lost, run
 
@@ -16,7 +16,7 @@ PER_STEP = "4 * n * (N - 1) // N"
 
 @pytest.fixture(autouse=True)
 def own_book():
-    with opened(Book()) as book, arenas.use(VirtualArena()):
+    with open_book(Book()) as book, arenas.use(VirtualArena()):
         yield book
 
 
@@ -267,7 +267,7 @@ def test_again_asks_the_same_over_other_sizes(own_book):
     assert sentence(fitted).passed
     assert again("t", world_sizes=[5, 6], lengths=[60]).earned == 0
     assert len(own_book.reports["t"]) == 2
-    with pytest.raises(ValueError, match="no check of this task"):
+    with pytest.raises(ValueError, match="run the check of this task first"):
         again("another")
 
 

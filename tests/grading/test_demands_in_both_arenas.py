@@ -10,7 +10,7 @@ from torch import nn
 from minidl import Device, Uniform
 from minidl.check import arena as arenas
 from minidl.check import check
-from minidl.check.book import Book, opened
+from minidl.check.book import Book, open_book
 from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
 from tests.deadlines import generous
 from tests.grading.museum import VirtualArena, run
@@ -124,7 +124,7 @@ def judged():
         def both(name, sentence):
             reports = []
             for arena, fn in ((VirtualArena(), names[name]), (caged, Remote(name))):
-                with arenas.use(arena), opened(Book()):
+                with arenas.use(arena), open_book(Book()):
                     reports.append(sentence(check(fn, "t")).worth(8))
             return reports
 

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from minidl.check.cells import Unfit
+from minidl_grader.course.cells import Unfit
 from minidl_grader.inbox import handed_in
 from minidl_grader.inbox.score import earned
 from tests.grading import sample

@@ -7,7 +7,7 @@ import torch
 
 from minidl.check import arena as arenas
 from minidl.check import check, student
-from minidl.check.book import Book, opened
+from minidl.check.book import Book, open_book
 from minidl.learner import mine
 from minidl.learner import notes as progress
 from minidl.learner.ask import NothingToAsk, ask
@@ -32,9 +32,9 @@ def work(tmp_path, monkeypatch):
     (tmp_path / "exercises" / "90_sample.ipynb").write_text(
         json.dumps({"cells": [cell("90-shift", 4), cell("90-other", 6)]})
     )
-    monkeypatch.setattr(progress, "COURSE", tmp_path / "nowhere")
+    monkeypatch.setattr(progress, "EXERCISES", tmp_path / "nowhere")
     monkeypatch.chdir(tmp_path / "exercises")
-    with opened(Book()), arenas.use(Notebook()):
+    with open_book(Book()), arenas.use(Notebook()):
         student("Ada")
         yield tmp_path
 
@@ -121,7 +121,7 @@ def test_a_question_holds_code_seed_error_and_events(work):
 
 def test_outside_of_a_learners_folder_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with opened(Book()), arenas.use(Notebook()):
+    with open_book(Book()), arenas.use(Notebook()):
         assert ask_for(answer(RIGHT)).passed
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(NothingToAsk, match="start.py"):

@@ -6,8 +6,8 @@ import re
 import nbformat
 import pytest
 
-from minidl.check.cells import Unfit, role
 from minidl_grader.course import nbgrader
+from minidl_grader.course.cells import Unfit, role
 from minidl_grader.inbox import handed_in
 from minidl_grader.inbox.assemble import assemble
 from minidl_grader.inbox.score import Course

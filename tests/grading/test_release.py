@@ -6,9 +6,9 @@ import json
 import nbformat
 import pytest
 
-from minidl.check import cells
-from minidl.check.cells import Unfit
+from minidl_grader.course import cells
 from minidl_grader.course import release as releases
+from minidl_grader.course.cells import Unfit
 from tests.grading import sample
 
 

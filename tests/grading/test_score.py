@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minidl.check.cells import Unfit
+from minidl_grader.course.cells import Unfit
 from minidl_grader.inbox.score import earned
 from minidl_grader.judge.confine import Limits
 from tests import census

@@ -7,10 +7,12 @@ import pytest
 
 from minidl import Uniform
 from minidl.check import arena as arenas
-from minidl.check import check, references, student
-from minidl.check.book import Book, opened
-from minidl.check.show import html, picture
-from minidl.learner import notes as progress
+from minidl.check import check, student
+from minidl.check.book import Book, open_book
+from minidl.check.references import reference_trace
+from minidl.check.show import failure_picture, report_html
+from minidl.learner import notes
+from minidl_grader.course.record import recorded_references
 from tests.grading.museum import VirtualArena, run
 
 ANSWER = "def shift(x, comm):\n    return comm.exchange(x, to=(comm.rank + k) % comm.world_size, source=(comm.rank - k) % comm.world_size)\n"
@@ -46,9 +48,9 @@ def notebook():
 def recorded(tmp_path, monkeypatch):
     (tmp_path / ".references").mkdir()
     (tmp_path / ".references" / "90_sample.json").write_text(
-        json.dumps(references.record(notebook()))
+        json.dumps(recorded_references(notebook()))
     )
-    monkeypatch.setattr(progress, "COURSE", tmp_path)
+    monkeypatch.setattr(notes, "EXERCISES", tmp_path)
 
 
 def report_of(answer):
@@ -59,12 +61,12 @@ def report_of(answer):
 
 @pytest.fixture(autouse=True)
 def own_book():
-    with opened(Book()), arenas.use(VirtualArena()):
+    with open_book(Book()), arenas.use(VirtualArena()):
         yield
 
 
 def test_a_reference_is_recorded_for_each_draw_that_matters_and_no_other():
-    found = references.record(notebook())
+    found = recorded_references(notebook())
     assert found["tasks"]["90-shift"]["by"] == ["90 k"]
     assert set(found["tasks"]["90-shift"]["traces"]) == {"[1]", "[2]"}
     assert set(found["tasks"]["90-shift"]["traces"]["[2]"]) == {"3,4", "5,4"}
@@ -74,16 +76,16 @@ def test_a_reference_is_recorded_for_each_draw_that_matters_and_no_other():
 def test_the_reference_of_a_students_own_variant_is_found(recorded):
     me = student("Ada")
     k = me.choose("90 k", [1, 2])
-    trace = references.find("90-shift", me, 5)
+    trace = reference_trace("90-shift", me, 5)
     assert {(e.rank, e.peer) for e in trace.where(kind="send")} == {
         (rank, (rank + k) % 5) for rank in range(5)
     }
-    assert references.find("90-shift", me, 6) is None and references.find("90-other", me, 5) is None
+    assert reference_trace("90-shift", me, 6) is None and reference_trace("90-other", me, 5) is None
 
 
 def test_a_failed_check_shows_the_case_the_picture_and_folded_hints(recorded):
     report = report_of(TWICE)
-    text = html(report)
+    text = report_html(report)
     assert "&#10003; yes" in text and "&#10007; no" in text and "2 of 4 points" in text
     assert "The smallest case that fails: 3 ranks, 4 elements." in text and "Given: rank 0 " in text
     assert (
@@ -91,7 +93,7 @@ def test_a_failed_check_shows_the_case_the_picture_and_folded_hints(recorded):
         and "&lt;one&gt;" in text
         and "Read again: notebook 90, round 1." in text
     )
-    drawn = picture(report)
+    drawn = failure_picture(report)
     assert (
         drawn.title == "Yours sends 6 messages, a right answer 3 messages" and drawn.svg() in text
     )
@@ -100,14 +102,16 @@ def test_a_failed_check_shows_the_case_the_picture_and_folded_hints(recorded):
 
 def test_the_message_to_blame_is_the_second_one(recorded):
     [layer] = [
-        layer for layer in picture(report_of(TWICE)).scene.layers if layer.name == "to blame"
+        layer
+        for layer in failure_picture(report_of(TWICE)).scene.layers
+        if layer.name == "to blame"
     ]
     assert len(layer.shapes) == 1 and layer.shapes[0].x0 == 1.0  # posted after one step
 
 
 def test_a_deadlock_is_told_with_lines_and_all_is_escaped():
     stuck = "def shift(x, comm):\n    comm.send(x, to=comm.right)          # <b>\n    return comm.recv(x, source=comm.left)\n"
-    text = html(report_of(stuck))
+    text = report_html(report_of(stuck))
     assert (
         "Deadlock: rank 0 waits for rank" in text and "# &lt;b&gt;" in text and "<b>\n" not in text
     )
@@ -115,7 +119,9 @@ def test_a_deadlock_is_told_with_lines_and_all_is_escaped():
 
 def test_a_stub_is_one_line():
     assert (
-        html(report_of("def shift(x, comm):\n    raise NotImplementedError('not done yet')\n"))
+        report_html(
+            report_of("def shift(x, comm):\n    raise NotImplementedError('not done yet')\n")
+        )
         == "<b>90-shift</b>: not done yet (4 points)"
     )
 
@@ -128,10 +134,10 @@ def test_a_challenge_is_drawn_with_its_bound_and_the_papers_algorithm():
     names = {"check": check, "k": student("Ada").choose("90 k", [1, 2]), "Uniform": Uniform}
     run(TWICE.replace("shift", "twice"), "<a rival>", names)
     run(ANSWER, "<an answer>", names)
-    text = html(eval(track, names))
+    text = report_html(eval(track, names))
     assert "Faster than a detour: " in text and "lower bound" in text and "yours, now" in text
 
 
 def test_what_passes_shows_no_hint():
-    text = html(report_of(ANSWER))
+    text = report_html(report_of(ANSWER))
     assert "4 of 4 points" in text and "<details>" not in text and "<svg" not in text

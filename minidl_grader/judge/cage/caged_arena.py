@@ -158,7 +158,7 @@ class CagedArena:
             if name.startswith("answer") and fn.name in source
         )
 
-    def told(self, report):
+    def after_check(self, report):
         """The judge reads reports in its book."""
 
     @property

@@ -8,7 +8,7 @@ from torch import nn
 
 from minidl import Device, RankError, Uniform
 from minidl.check.arena import LocalArena
-from minidl.check.metered import overlaps
+from minidl.check.demands_metered import overlap_shares
 from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
 from minidl_grader.judge.cage.caged_metering import believed, written
 from tests.deadlines import generous
@@ -125,9 +125,9 @@ def test_a_caged_reading_equals_a_virtual_one(caged, names, name, N, buffered, d
     assert str(theirs.results) == str(ours.results) and str(theirs.after) == str(ours.after)
     assert theirs.trace.flops == ours.trace.flops and any(ours.trace.flops)
     assert changes(theirs.trace) == changes(ours.trace)
-    assert theirs.trace.computing == ours.trace.computing and overlaps(theirs.trace) == overlaps(
-        ours.trace
-    )
+    assert theirs.trace.computing == ours.trace.computing and overlap_shares(
+        theirs.trace
+    ) == overlap_shares(ours.trace)
     for column in (
         "rank",
         "kind",

@@ -4,13 +4,13 @@ import pytest
 
 from minidl.check import arena as arenas
 from minidl.check import check
-from minidl.check.book import Book, opened
+from minidl.check.book import Book, open_book
 from tests.grading.museum import VirtualArena
 
 
 @pytest.fixture(autouse=True)
 def own_book():
-    with opened(Book()), arenas.use(VirtualArena()):
+    with open_book(Book()), arenas.use(VirtualArena()):
         yield
 
 

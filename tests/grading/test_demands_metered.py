@@ -6,8 +6,9 @@ import torch
 from minidl import Device, Uniform
 from minidl.check import arena as arenas
 from minidl.check import check
-from minidl.check.book import Book, opened
-from minidl.check.metered import common, joined
+from minidl.check.book import Book, open_book
+from minidl.check.demands_metered import common_seconds
+from minidl.viz.reading.intervals import union
 from tests.grading.museum import VirtualArena
 
 NETWORK, DEVICE = Uniform(alpha=0.0, beta=1e-3), Device(flops_per_second=1e3)
@@ -15,7 +16,7 @@ NETWORK, DEVICE = Uniform(alpha=0.0, beta=1e-3), Device(flops_per_second=1e3)
 
 @pytest.fixture(autouse=True)
 def own_book():
-    with opened(Book()), arenas.use(VirtualArena()):
+    with open_book(Book()), arenas.use(VirtualArena()):
         yield
 
 
@@ -135,5 +136,5 @@ def test_a_list_of_tensors_is_given_anew_to_each_run():
 
 
 def test_stretches_are_joined_before_they_are_compared():
-    assert joined([(2, 3), (0, 1), (0.5, 2.5)]) == [(0, 3)]
-    assert common([(0, 2), (4, 6)], [(1, 5)]) == 2 and common([(0, 1)], []) == 0
+    assert union([(2, 3), (0, 1), (0.5, 2.5)]) == [(0, 3)]
+    assert common_seconds([(0, 2), (4, 6)], [(1, 5)]) == 2 and common_seconds([(0, 1)], []) == 0

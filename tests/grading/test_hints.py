@@ -2,7 +2,7 @@
 
 import ast
 
-from minidl.check.clues import without_hints
+from minidl_grader.course.hints import without_hints
 
 
 def test_hints_are_taken_out_whole():

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import nbformat
 
-COURSE = Path(__file__).resolve().parent.parent.parent
-SOLUTIONS, EXERCISES = COURSE / "solutions", COURSE / "exercises"
+from minidl.learner.notes import EXERCISES
+
+SOLUTIONS = EXERCISES.parent / "solutions"
 ROLES = ("name", "setup", "answer", "check", "hidden", "look")
 TRUSTED = ("setup", "check", "hidden")  # code of the master that the judge executes
 TASKED = ("answer", "check", "hidden")  # cells that belong to a task

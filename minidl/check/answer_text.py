@@ -1,0 +1,76 @@
+"""What does the source of an answer say before it runs: is it still the stub, and which modules does it use?"""
+
+import ast
+
+
+def is_stub(source, name):
+    """Is the function `name` in this source still as it was handed out? False if the source cannot be parsed.
+
+    A stub raises NotImplementedError, or has `...` where something is to be written.
+    """
+    functions = []
+    for node in _statements(source):
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            functions.append(node)
+    if not functions:
+        return False
+    return any(_is_blank(node) for node in ast.walk(functions[-1]))
+
+
+def _statements(source):
+    """The statements of the top level; none if the source is not Python."""
+    try:
+        return ast.parse(source).body
+    except SyntaxError:
+        return []
+
+
+def _is_blank(node):
+    if isinstance(node, (ast.Assign, ast.AnnAssign, ast.Return)):
+        return isinstance(node.value, ast.Constant) and node.value.value is ...
+    if isinstance(node, ast.Raise):
+        raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
+    return False
+
+
+def used_modules(source):
+    """Every dotted name that the source imports or reaches, with its beginnings.
+
+    "import torch.distributed as d; d.all_reduce(x)"
+    ->  {"torch", "torch.distributed", "torch.distributed.all_reduce"}
+    """
+    # What each name of the source stands for: {"d": "torch.distributed"}. Setup cells import torch and minidl.
+    aliases = {"torch": "torch", "minidl": "minidl"}
+    names = set()
+    nodes = [node for statement in _statements(source) for node in ast.walk(statement)]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                names.add(alias.name)
+                first = alias.name.split(".")[0]
+                aliases[alias.asname or first] = alias.name if alias.asname else first
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                names.add(whole)
+                aliases[alias.asname or alias.name] = whole
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            names.add(_dotted_name(node, aliases))
+    for name in list(names):
+        parts = name.split(".")
+        names |= {".".join(parts[:length]) for length in range(1, len(parts))}
+    return names
+
+
+def _dotted_name(node, aliases):
+    """The dotted name of an attribute, "torch.distributed.all_reduce"; "" if it does not begin with a module's name."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.insert(0, node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in aliases:
+        return ""
+    return ".".join([aliases[node.id], *parts])

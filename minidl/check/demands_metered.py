@@ -1,0 +1,216 @@
+"""What can be demanded of what a rank computes and holds, beyond what it sends?
+
+    memory    parameters |=====|  gradients |==|  optimizer state |=|  activations |====|     the most at one moment
+    flops     counted by torch's formulas, operation by operation
+    overlap   messages under way  ---- ------ ----
+              the rank computes   ##### ####   ###       the share of the upper line above the lower one
+
+The numbers come from a run on a meter, see runtime/metering. In the judge's cage an answer shares its process with the
+meter and could tamper with it. So a reading is refused if it is below what is known from outside the process.
+Left out: what torch's kernels take for themselves, and arithmetic that torch has no formula for, such as adding.
+"""
+
+from collections import defaultdict
+
+import torch
+
+from minidl.check.arena import tensors_in
+from minidl.check.demands import Demand, Sight, per_rank, word
+from minidl.check.formula import Formula
+from minidl.viz.reading.intervals import total, union
+
+
+class Metered(Demand):
+    """A demand whose numbers come from the metered run."""
+
+    on_meter = True
+    unit = ""
+
+    def __init__(self, formula, at_most=True):
+        self.formula = Formula(formula)
+        self.at_most = "at most " if at_most else ""
+
+    def counts(self, trace):
+        """What was counted: a list, one number for each rank."""
+        raise NotImplementedError
+
+    def incredible(self, trial, wanted):
+        """Why the reading cannot be true, in words; "" if it can."""
+        raise NotImplementedError
+
+    def look(self, trial):
+        outcome = trial.metered
+        wanted = self.formula.for_each_rank(trial.case)
+        words = f"{self.at_most}{per_rank(wanted)} {self.unit}"
+        refusal = outcome.first_line or self.incredible(trial, wanted)
+        if refusal:
+            return Sight(False, words, refusal)
+        counted = self.counts(outcome.trace)
+        passed = counted == wanted
+        if self.at_most:
+            passed = all(count <= limit for count, limit in zip(counted, wanted))
+        return Sight(passed, words, f"{per_rank(counted)} {self.unit}")
+
+
+class Held(Metered):
+    """A rank holds at most this many bytes at once: of one kind of memory, or of all together."""
+
+    key = "memory"
+    unit = "bytes"
+
+    def __init__(self, formula, of):
+        super().__init__(formula)
+        self.of = of
+
+    @word
+    def holds_at_most(sentence, nbytes, of=None):
+        """No rank holds more bytes at once, of one kind of trace.MEMORY or of all. A formula over N, n and rank."""
+        return sentence.demand(Held(nbytes, of))
+
+    def says(self):
+        words = f"each rank holds at most {self.formula} bytes"
+        return f"{words} of {self.of}" if self.of else words
+
+    def counts(self, trace):
+        return [most_held(trace, rank, self.of) for rank in range(trace.world_size)]
+
+    def incredible(self, trial, wanted):
+        outcome = trial.metered
+        longest = _longest_received(outcome.trace)
+        for rank, given in enumerate(trial.case.inputs):
+            counted = most_held(outcome.trace, rank)
+            least = least_held(given, outcome.results[rank], longest[rank])
+            if counted < least:
+                return (
+                    f"rank {rank}: {counted:,} bytes in all, "
+                    f"though what it was given, received and returned takes {least:,}"
+                )
+        return ""
+
+
+def most_held(trace, rank, of=None):
+    """The most bytes that a rank held at once, of this kind or of all."""
+    if rank not in trace.held:
+        return 0
+    _, kinds = trace.memory_over_time(rank)
+    if of:
+        return max(kinds[of], default=0)
+    return max(map(sum, zip(*kinds.values())), default=0)
+
+
+def least_held(given, result, message):
+    """Bytes that a rank must have held at one moment, whatever its meter says.
+
+    given    its arguments: all of them are there when the function begins
+    result   each different number of one dtype stands somewhere; views and expanded tensors may share their places
+    message  bytes of the longest message that it received
+    """
+    storages = {}
+    for tensor in tensors_in(given):
+        storage = tensor.untyped_storage()
+        storages[storage._cdata] = storage.nbytes()  # once, if tensors share it
+    by_dtype = defaultdict(list)
+    for tensor in tensors_in(result):
+        by_dtype[tensor.dtype].append(tensor.detach().reshape(-1))
+    least = max(sum(storages.values()), message)
+    for dtype, tensors in by_dtype.items():
+        if not dtype.is_complex:  # torch cannot sort complex numbers
+            different = torch.cat(tensors).nan_to_num().unique()
+            least = max(least, len(different) * dtype.itemsize)
+    return least
+
+
+def _longest_received(trace):
+    """Bytes of the longest message that each rank received."""
+    longest = [0] * trace.world_size
+    for event in trace.where(kind="recv"):
+        longest[event.rank] = max(longest[event.rank], event.nbytes)
+    return longest
+
+
+class Flops(Metered):
+    """A rank computes this many FLOPs, or at most this many."""
+
+    key = "flops"
+    unit = "FLOPs"
+
+    @word
+    def computes(sentence, flops):
+        """Each rank computes exactly this many FLOPs. A formula over N, n and rank."""
+        return sentence.demand(Flops(flops, at_most=False))
+
+    @word
+    def computes_at_most(sentence, flops):
+        """Each rank computes no more FLOPs than this."""
+        return sentence.demand(Flops(flops))
+
+    def says(self):
+        return f"each rank computes {self.at_most}{self.formula} FLOPs"
+
+    def counts(self, trace):
+        return trace.flops or [0] * trace.world_size
+
+    def incredible(self, trial, wanted):
+        # No FLOPs at all where some are needed: they were computed where no meter sees them.
+        if any(wanted) and not any(self.counts(trial.metered.trace)):
+            return "0 FLOPs on all ranks: what was computed was not counted"
+        return ""
+
+
+class Overlap(Demand):
+    """A rank computes during at least this share of the time in which it has messages under way. The worst rank counts."""
+
+    key = "overlap"
+
+    def __init__(self, share, network, device):
+        self.share = share
+        self.network = network
+        self.device = device
+
+    @word
+    def overlaps(sentence, share, on=None, device=None):
+        """On this network and Device, every rank computes during this share of the time that its messages take."""
+        return sentence.demand(Overlap(share, on, device))
+
+    def says(self):
+        return (
+            f"each rank computes during at least {self.share:.0%} "
+            "of the time in which it has messages under way"
+        )
+
+    def look(self, trial):
+        outcome = trial.on(self.network, self.device, meter=True)
+        wanted = f"at least {self.share:.0%}"
+        if outcome.error is not None:
+            return Sight(False, wanted, outcome.first_line)
+        shares = overlap_shares(outcome.trace)
+        if not shares:
+            return Sight(True, wanted, "no messages")
+        rank = min(shares, key=shares.get)
+        return Sight(shares[rank] >= self.share, wanted, f"rank {rank}: {shares[rank]:.0%}")
+
+
+def overlap_shares(trace):
+    """{rank: the share of its seconds with messages under way in which it computes}, for ranks with messages."""
+    under_way = defaultdict(list)
+    for send, recv in trace.messages():
+        if recv is not None and recv.done is not None:
+            begin = max(send.posted, recv.posted)  # a message moves once both sides have posted it
+            under_way[send.rank].append((begin, recv.done))
+            under_way[recv.rank].append((begin, recv.done))
+    computing = {rank: list(stretches) for rank, stretches in trace.computing.items()}
+    for event in trace.where(kind="compute"):
+        if event.done is not None:
+            computing.setdefault(event.rank, []).append((event.posted, event.done))
+    shares = {}
+    for rank, stretches in under_way.items():
+        seconds = total(union(stretches))
+        if seconds:
+            shares[rank] = common_seconds(stretches, computing.get(rank, [])) / seconds
+    return shares
+
+
+def common_seconds(some, others):
+    """The seconds that lie in both lists of stretches."""
+    either = total(union([*some, *others]))
+    return max(0.0, total(union(some)) + total(union(others)) - either)

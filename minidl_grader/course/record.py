@@ -1,0 +1,102 @@
+"""What does the right answer send? Recorded from the solutions, so that a learner may see it beside their own run.
+
+    solutions/02.ipynb  --recorded_references-->  exercises/.references/02.json, see check/references.py
+
+A task may depend on what is drawn for a student. Which draws it depends on is found by trying: each draw is
+varied alone, and those that change what is sent are kept.
+"""
+
+import contextlib
+import io
+import itertools
+import linecache
+
+from minidl.check.arena import LocalArena
+from minidl.check.book import Book, Student, open_book
+from minidl.check.cases import STEPS
+from minidl.check.contract import Check
+from minidl.check.references import variant_key
+
+LARGEST = 8  # ranks of a recorded case
+EXECUTED = ("name", "setup", "answer", "check")  # roles of the cells that are executed
+
+
+class ChosenStudent(Student):
+    """A student whose draws are given: `chosen` where it names them, else the first option. Notes all options."""
+
+    def __init__(self, name, chosen, options):
+        super().__init__(name)
+        self.chosen = chosen
+        self.options = options
+
+    def choose(self, what, options):
+        self.options[what] = list(options)
+        return self.chosen.get(what, self.options[what][0])
+
+
+class RecordedCheck(Check):
+    """A check that looks at nothing: it runs the right answer once for each world size, and keeps what was sent."""
+
+    def __init__(self, fn, task, traces):
+        super().__init__(fn, task)
+        self.traces = traces
+
+    def worth(self, points):
+        """Record the task's runs under its name."""
+        sizes = [N for N in self.world_sizes if 2 <= N <= LARGEST]
+        runs = self.traces.setdefault(self.task, {})
+        for case in self.cases(sizes, self.lengths[:1]):
+            outcome = LocalArena().run(
+                self.fn, case.fresh(), network=STEPS, arguments=self.arguments
+            )
+            runs[f"{case.N},{case.n}"] = rows_of(outcome.trace)
+
+
+def recorded_references(notebook):
+    """The references of a solutions notebook, as plain values."""
+    first, options = traces_of(notebook, {})
+    by = {task: [] for task in first}
+    for what in options:
+        for other in options[what][1:]:
+            traces, _ = traces_of(notebook, {what: other})
+            for task in first:
+                if traces[task] != first[task] and what not in by[task]:
+                    by[task].append(what)
+    tasks = {}
+    for task, draws in by.items():
+        runs = {}
+        for values in itertools.product(*(options[what] for what in draws)):
+            traces, _ = traces_of(notebook, dict(zip(draws, values))) if draws else (first, options)
+            runs[variant_key(values)] = traces[task]
+        tasks[task] = {"by": draws, "traces": runs}
+    return {"draws": options, "tasks": tasks}
+
+
+def traces_of(notebook, chosen):
+    """({task: {size: rows}}, {draw: options}) of the solutions, for one choice of draws."""
+    traces = {}
+    options = {}
+    names = {"__name__": "__main__"}
+    book = Book(new_student=lambda name: ChosenStudent(name, chosen, options))
+    with open_book(book), contextlib.redirect_stdout(io.StringIO()):
+        for number, cell in enumerate(notebook.cells):
+            role = cell.metadata.get("minidl", {}).get("role")
+            if role not in EXECUTED:
+                continue
+            if role == "check":
+                names["check"] = lambda fn, task: RecordedCheck(fn, task, traces)
+            # Checks read the source of an answer where tracebacks do, in linecache.
+            file = f"<right answer {number}>"
+            lines = cell.source.splitlines(keepends=True)
+            linecache.cache[file] = (len(cell.source), None, lines, file)
+            exec(compile(cell.source, file, "exec"), names)
+    return traces, options
+
+
+def rows_of(trace):
+    """A row for each message: [rank, peer, number, nbytes, posted, done]."""
+    rows = []
+    for send, recv in trace.messages():
+        done = recv.done if recv else None
+        rows.append([send.rank, send.peer, send.number, send.nbytes, send.posted, done])
+    return rows
