@@ -6,7 +6,8 @@ import torch
 from minidl import Uniform, VirtualWorld
 from minidl.collectives import ring, tree
 from minidl.viz.drawing.scene import Box, Label, Path
-from minidl.viz.pictures.compare import compare, without
+from minidl.viz.pictures.compare import compare
+from minidl.viz.reading.intervals import without
 from tests.viz import samples
 from tests.viz.test_lamport import layer
 

@@ -3,7 +3,7 @@
 import pytest
 
 from minidl.trace import Wait
-from minidl.viz.reading.findings import cycle, messages_finding, pattern
+from minidl.viz.reading.findings import messages_finding, pattern, wait_circle
 from tests.viz import samples
 
 EVERYONE = [(s, d) for s in range(4) for d in range(4) if s != d]
@@ -59,4 +59,4 @@ def test_cycle_is_found_behind_a_branch():
         Wait(rank, peer, "send", "world", 0, "", "")
         for rank, peer in ((0, 3), (1, 2), (1, 4), (4, 5), (5, 1))
     ]
-    assert cycle(waits) == [1, 4, 5] and cycle(waits[:2]) == []
+    assert wait_circle(waits) == [1, 4, 5] and wait_circle(waits[:2]) == []

@@ -11,7 +11,8 @@ from minidl import PerRank, Uniform, VirtualWorld
 from minidl.collectives.ring import all_reduce
 from minidl.trace import Trace
 from minidl.viz.drawing.plotly_frames import differing
-from minidl.viz.pictures.replay import DOTS, FRAMES, replay
+from minidl.viz.pictures.film import DOTS, FRAMES
+from minidl.viz.pictures.replay import replay
 from minidl.viz.reading.waves import waves
 from tests.viz import samples
 from tests.viz.test_lamport import layer

@@ -72,5 +72,5 @@ def test_a_side_branch_is_thinner_than_the_circle():
 
 def test_a_run_that_ended_well_has_no_arrows():
     picture = wait_for(samples.ring())
-    assert picture.title == "No rank waited for ever" and not picture.scene.shapes(Arrow)
+    assert picture.title == "No rank waited forever" and not picture.scene.shapes(Arrow)
     assert repr(picture) == "Picture(wait_for: 4 ranks, 0 waits)"

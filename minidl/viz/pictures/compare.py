@@ -5,29 +5,34 @@
     tree   rank 0  ======/|              == a message is under way   // waits   ## computes
            rank 1  ===/===|
 
-The title says which sends more and which takes longer. Counted messages and bytes are the same in every run
-of the same code; seconds are so on a virtual clock only. Left out: which message went where; see lamport.
+The title says which sends more and which takes longer. Counted messages and bytes are the same in
+every run of the same code; seconds are so on a virtual clock only. Left out: which message went
+where; see lamport.
 """
+
+from typing import NamedTuple
 
 from minidl.viz.drawing.palette import INK, rank_color, rank_label
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Box, Label, Path, Scene
-from minidl.viz.drawing.units import (
-    axis_seconds,
-    bytes_text,
-    count_text,
-    percent,
-    plain,
-    seconds_text,
+from minidl.viz.drawing.scene import Axis, Label, Path, Scene
+from minidl.viz.drawing.units import bytes_text, count_text, percent, plain, seconds_text
+from minidl.viz.pictures.rows import Row, Timescale, named_every, row_pixels
+from minidl.viz.reading.findings import capitalized, left_out
+from minidl.viz.reading.intervals import (
+    extent,
+    legible,
+    main_lanes,
+    meetings,
+    split_waits,
+    total,
+    union,
 )
-from minidl.viz.pictures.cost import both_posted, meeting
-from minidl.viz.pictures.lamport import row_pixels
-from minidl.viz.reading.findings import left_out
-from minidl.viz.reading.intervals import coarse, extent, main_threads, stretches, total, union
 
 MOST = 700  # stretches of a kind in both runs together
 ALIKE = 1.02  # a ratio of seconds below this is none
+EVEN = 0.005  # shares of time that differ by less are equal
 HEAD = 0.9  # rows above each run, for its name
+GAP = 0.3  # rows between the runs
 COLUMNS = (
     "run",
     "rank",
@@ -39,281 +44,242 @@ COLUMNS = (
     "seconds",
     "beside_seconds",
 )
-STYLES = (
-    ("computing", "solid", 0.5, 0.0),
-    ("message under way", "outline", 0.5, 0.0),
-    ("waiting for another rank", "hatched", 0.5, 0.0),
-    ("message beside the computation", "outline", 0.17, 0.36),
-)  # name, style, height, how far below the row's middle
+
+
+class _Style(NamedTuple):
+    """How one kind of stretches is drawn."""
+
+    style: str
+    height: float = 0.5  # in rows
+    below: float = 0.0  # the middle of the rank's row
+
+
+STYLES = {
+    "computing": _Style("solid"),
+    "message under way": _Style("outline"),
+    "waiting for another rank": _Style("hatched"),
+    "message beside the computation": _Style("outline", 0.17, 0.36),
+}
 
 
 def compare(run_a, run_b, names=("a", "b")):
-    """The picture of two runs above each other, on one scale of time. Takes a Run or a Trace for each.
+    """The picture of two runs above each other, on one scale of time; takes a Run or a Trace each.
 
     Raises ValueError unless there are two different names.
     """
     names = tuple(map(str, names))
     if len(names) != 2 or names[0] == names[1]:
         raise ValueError(f"two runs have two different names, not {names!r}")
-    sides = [Side(name, getattr(run, "trace", run)) for name, run in zip(names, (run_a, run_b))]
-    longest, ranks = max(side.seconds for side in sides), sum(side.n for side in sides)
-    unit, scale = axis_seconds(longest)
-    rows = ranks + 2 * HEAD + 0.3
-    pixels = row_pixels(max(side.n for side in sides)) * (0.72 if ranks <= 16 else 0.6)
-    ticks, tops, top = [], [], 0.0
-    for side in sides:
-        tops.append(top + HEAD + 0.5)
-        step = 1 if side.n <= 16 else 2 if side.n <= 48 else side.n // 16
-        ticks += [(tops[-1] + rank, rank_label(rank, side.n)) for rank in range(0, side.n, step)]
-        top += HEAD + side.n + 0.3
+    a = _Side(names[0], getattr(run_a, "trace", run_a), HEAD)
+    b = _Side(names[1], getattr(run_b, "trace", run_b), a.bottom + GAP + HEAD)
+    sides = (a, b)
+    longest = max(a.seconds, b.seconds)
+    scale = Timescale(0.0, longest)
+    pixels = row_pixels(max(a.n, b.n)) * (0.72 if a.n + b.n <= 16 else 0.6)
     scene = Scene(
-        finding(*sides),
-        caption(*sides),
-        rows=max(150, pixels * rows),
-        x=Axis(f"time ({scale})", -0.012 * longest / unit, 1.03 * longest / unit),
-        y=Axis("", rows, 0, ticks),
+        capitalized(f"{_sending(a, b)}, and {_slower(a, b)}"),
+        _reading_help(a, b),
+        rows=max(150, pixels * b.bottom),
+        x=scale.axis(after=0.03),
+        y=Axis("", b.bottom, 0, a.names() + b.names()),
     )
-    for name, style, height, below in STYLES:
-        scene.add(
-            name,
-            [
-                Box(
-                    a / unit,
-                    b / unit,
-                    top + rank + below,
-                    height,
-                    rank_color(rank, side.n),
-                    f"{side.name}, rank {rank}, {name}: {seconds_text(b - a)}",
-                )
-                for side, top in zip(sides, tops)
-                for rank, when in sorted(side.lanes(name, longest).items())
-                for a, b in when
-            ],
-            style,
-            legend=True,
-        )
-    scene.add(
-        "end of a run",
-        [
-            Path((side.seconds / unit,) * 2, (top - 0.5, top + side.n - 0.5), INK, 2)
-            for side, top in zip(sides, tops)
-        ],
-        "dashed",
-        legend=True,
-    )
-    scene.add(
-        "names",
-        [
-            Label(0, top - 0.5 - HEAD / 2.6, side.words(), INK, "start", 13)
-            for side, top in zip(sides, tops)
-        ],
-    )
+    for name, style in STYLES.items():
+        boxes = []
+        for side in sides:
+            lanes, _ = legible(side.lanes[name], 0.0, longest, MOST // 2)
+            boxes += scale.boxes(lanes, side.rows, style.height, f"{name}: ", style.below)
+        scene.add(name, boxes, style.style, legend=True)
+    ends = []
+    heads = []
+    for side in sides:
+        x = scale.at(side.seconds)
+        ends.append(Path((x, x), (side.top, side.bottom), INK, 2))
+        heads.append(Label(0, side.top - HEAD / 2.6, side.in_words(), INK, "start", 13))
+    scene.add("end of a run", ends, "dashed", legend=True)
+    scene.add("names", heads)
     counts = " and ".join(count_text(sum(side.messages), "message") for side in sides)
-    return Picture("compare", f"{count_text(len(sides), 'run')}, {counts}", scene, table(sides))
+    return Picture("compare", f"2 runs, {counts}", scene, _rank_table(sides))
 
 
-class Side:
-    """One of the two runs: its counts, its seconds, and who did what when, counted from its first event."""
+class _Side:
+    """One of the two runs: its counts, its seconds, its rows, and what its ranks do.
 
-    def __init__(self, name, trace):
-        self.name, self.n = name, trace.world_size
-        self.start, end = extent(trace)
-        self.seconds = end - self.start if len(trace) else 0.0
-        self.beyond = left_out(trace)
-        if self.beyond:  # the clock went on when the record was full
-            self.seconds, end = trace.seconds(), trace.seconds()
+    lanes   {name of a style: {rank: stretches}} in seconds from the first event on
+    top     where its first row begins, below its name; counted in rows, as `bottom`
+    """
+
+    def __init__(self, name, trace, top):
+        self.name = name
+        self.n = trace.world_size
+        self.top = top
+        self.bottom = top + self.n
+        self.rows = {
+            rank: Row(top + 0.5 + rank, rank_color(rank, self.n), f"{name}, rank {rank}, ")
+            for rank in range(self.n)
+        }
+        start, end = extent(trace)
+        self.seconds = end - start if len(trace) else 0.0
+        self.left_out = left_out(trace)
+        if self.left_out:  # the clock went on when the record was full
+            end = trace.seconds()
+            self.seconds = end
         self.stuck = bool(trace.waits)
-        self.messages, self.nbytes = trace.sent("messages"), trace.sent("nbytes")
-        self.doing = doing(trace, end)
-        late = self.doing["waiting for another rank"]
-        self.waited = [total(late.get(rank, ())) for rank in range(self.n)]
+        self.messages = trace.sent("messages")
+        self.nbytes = trace.sent("nbytes")
+        self.lanes = {
+            name: {rank: _shifted(found, start) for rank, found in lanes.items()}
+            for name, lanes in _main_activities(trace, end).items()
+        }
 
     @property
     def subject(self):
         """The run in the middle of a sentence: "the ring", "run a", "N = 4"."""
-        return (
-            f"run {self.name}"
-            if len(self.name) == 1
-            else f"the {self.name}"
-            if self.name[0].islower()
-            else self.name
-        )
+        if len(self.name) == 1:
+            return f"run {self.name}"
+        return f"the {self.name}" if self.name[0].islower() else self.name
 
-    def words(self):
+    def spent(self, name, rank):
+        """For how many seconds a rank did what the style of this name shows."""
+        return total(self.lanes[name].get(rank, ()))
+
+    def waited(self):
+        """How long each rank waited for a late one, in seconds."""
+        return [self.spent("waiting for another rank", rank) for rank in range(self.n)]
+
+    def waiting_share(self):
+        """The share of the ranks' time for which they waited for a late one."""
+        if not self.seconds:
+            return 0.0
+        return sum(self.waited()) / (self.n * self.seconds)
+
+    def names(self):
+        """The names of its rows, for an axis."""
+        step = named_every(self.n, most=16)
+        return [(self.rows[rank].y, rank_label(rank, self.n)) for rank in range(0, self.n, step)]
+
+    def in_words(self):
         """What stands above its rows."""
+        counts = f"{count_text(sum(self.messages), 'message')}, {bytes_text(sum(self.nbytes))}"
+        waiting = percent(self.waiting_share(), 1)
         return (
-            f"{self.name}: {seconds_text(self.seconds)}, {count_text(sum(self.messages), 'message')}, {bytes_text(sum(self.nbytes))}, "
-            f"ranks wait {percent(sum(self.waited), self.n * self.seconds)} of the time"
+            f"{self.name}: {seconds_text(self.seconds)}, {counts}, ranks wait {waiting} of the time"
         )
 
-    def lanes(self, what, longest):
-        """{rank: stretches} from its beginning; coarse where there are too many to be seen."""
-        lanes = {
-            rank: [(a - self.start, b - self.start) for a, b in when]
-            for rank, when in self.doing[what].items()
-        }
-        if sum(map(len, lanes.values())) <= MOST / 2:
-            return lanes
-        bins = max(20, MOST // len(lanes))
-        return {rank: coarse(when, 0.0, longest, bins) for rank, when in lanes.items()}
+    def messages_a_rank(self):
+        """How many messages a rank sends: "6 messages", or "at most 3 messages" if they differ."""
+        most = max(self.messages)
+        if not most:
+            return "no message"
+        count = count_text(most, "message")
+        return count if min(self.messages) == most else f"at most {count}"
 
 
-def doing(trace, end):
-    """{name of a style: {rank: stretches}}: what the main threads do, and the messages of the others.
+def _shifted(stretches, start):
+    """The same stretches, counted from `start`."""
+    return [(low - start, high - start) for low, high in stretches]
 
-    Two posted sides make a message under way; before, the other rank is late.
-    """
-    threads, ready, under, late, beside = main_threads(trace), both_posted(trace), {}, {}, {}
-    for e in trace:
-        if e.kind in ("compute", "span") or e.waited is None:
-            continue
-        over = end if e.done is None else e.done
-        met = over if e.done is None else min(max(e.waited, ready[meeting(e)]), over)
-        if e.thread != threads[e.rank]:
-            beside.setdefault(e.rank, []).append((met, over))
-            continue
-        under.setdefault(e.rank, []).append((met, over))
-        late.setdefault(e.rank, []).append((e.waited, met))
-    under = {rank: apart(when) for rank, when in under.items()}
-    late = {rank: without(union(when), under[rank]) for rank, when in late.items()}
-    computing = {
-        rank: when
-        for (rank, thread), when in stretches(trace, "computing", end).items()
-        if threads[rank] == thread
-    }
+
+def _main_activities(trace, end):
+    """{name of a style: {rank: stretches}}: what the main threads do, and the others' messages."""
+    late, under_way = split_waits(trace, end)
+    beside = {rank: [] for rank in range(trace.world_size)}
+    for meeting in meetings(trace, end, main=False):
+        beside[meeting.event.rank].append((meeting.met, meeting.done))
     return {
-        "computing": computing,
-        "message under way": under,
+        "computing": main_lanes(trace, "computing", end),
+        "message under way": under_way,
         "waiting for another rank": late,
-        "message beside the computation": {rank: apart(when) for rank, when in beside.items()},
+        "message beside the computation": {
+            rank: union(found, split_touching=True) for rank, found in beside.items() if found
+        },
     }
 
 
-def apart(stretches):
-    """The same seconds, as stretches that do not overlap; those that only touch stay two, so that messages can be counted."""
-    joined = []
-    for start, end in sorted(stretches):
-        if joined and start < joined[-1][1] * (1 - 1e-12):
-            joined[-1][1] = max(joined[-1][1], end)
-        elif end > start:
-            joined.append([start, end])
-    return [tuple(stretch) for stretch in joined]
-
-
-def without(stretches, others):
-    """What of the stretches lies in none of the others; both are in order."""
-    left, at = [], 0
-    for start, end in stretches:
-        while at < len(others) and others[at][1] <= start:
-            at += 1
-        i = at
-        while i < len(others) and others[i][0] < end:
-            if others[i][0] > start:
-                left.append((start, others[i][0]))
-            start = max(start, others[i][1])
-            i += 1
-        if end > start:
-            left.append((start, end))
-    return left
-
-
-def finding(a, b):
-    """What differs, in one sentence."""
+def _sending(a, b):
+    """Which of the two sends more, in words."""
     if not sum(a.messages) + sum(b.messages):
-        said = "No rank sends a message"
-    elif sorted(a.messages) == sorted(b.messages):
-        said = f"Both send {a_rank(a)} a rank"
-        if sum(a.nbytes) != sum(b.nbytes):
-            more, less = (a, b) if sum(a.nbytes) > sum(b.nbytes) else (b, a)
-            said += f", {more.subject} {times(sum(more.nbytes), sum(less.nbytes), 'the bytes')}"
-    else:
-        said = f"{a.subject} sends {a_rank(a)} a rank, {b.subject} {a_rank(b).split(' message')[0]}"
-        if a_rank(a) == a_rank(b):
-            said = f"{a.subject} sends {count_text(sum(a.messages), 'message')} in all, {b.subject} {sum(b.messages):,}"
-    return f"{said[0].upper()}{said[1:]}, and {slower(a, b)}"
+        return "no rank sends a message"
+    if sorted(a.messages) == sorted(b.messages):
+        words = f"both send {a.messages_a_rank()} a rank"
+        more, less = a, b
+        if sum(a.nbytes) < sum(b.nbytes):
+            more, less = b, a
+        if sum(more.nbytes) != sum(less.nbytes):
+            words += f", {more.subject} {_times_the_bytes(more, less)}"
+        return words
+    if a.messages_a_rank() == b.messages_a_rank():
+        total_a = count_text(sum(a.messages), "message")
+        return f"{a.subject} sends {total_a} in all, {b.subject} {sum(b.messages):,}"
+    count_b = b.messages_a_rank().split(" message")[0]
+    return f"{a.subject} sends {a.messages_a_rank()} a rank, {b.subject} {count_b}"
 
 
-def slower(a, b):
+def _times_the_bytes(more, less):
+    """As in "2 times the bytes"."""
+    if not sum(less.nbytes):
+        return "all the bytes"
+    return f"{plain(sum(more.nbytes) / sum(less.nbytes))} times the bytes"
+
+
+def _slower(a, b):
     """Which of the two takes longer, and how much."""
-    slow, fast = (a, b) if a.seconds >= b.seconds else (b, a)
     stuck = [side for side in (a, b) if side.stuck]
+    if len(stuck) == 2:
+        return "neither ends"
     if stuck:
-        return "neither ends" if len(stuck) == 2 else f"{stuck[0].subject} never ends"
+        return f"{stuck[0].subject} never ends"
+    slow, fast = a, b
+    if a.seconds < b.seconds:
+        slow, fast = b, a
     if slow.seconds <= ALIKE * fast.seconds:
         return "both take the same time"
-    return f"{slow.subject} takes " + (
-        f"{plain(slow.seconds / fast.seconds)} times as long"
-        if fast.seconds
-        else seconds_text(slow.seconds)
-    )
+    if not fast.seconds:
+        return f"{slow.subject} takes {seconds_text(slow.seconds)}"
+    return f"{slow.subject} takes {plain(slow.seconds / fast.seconds)} times as long"
 
 
-def a_rank(side):
-    """How many messages its ranks send: "6 messages", or "at most 3 messages" where they differ."""
-    most = max(side.messages)
-    if not most:
-        return "no message"
-    return ("" if min(side.messages) == most else "at most ") + count_text(most, "message")
-
-
-def times(more, less, what):
-    """As in "2 times the bytes"."""
-    return f"{plain(more / less)} times {what}" if less else f"all {what}"
-
-
-def caption(a, b):
+def _reading_help(a, b):
     """How to read it, what each moved, and who waited most."""
     words = [
-        "Each run from its own beginning, on one scale of time. Filled: the rank computes. Framed: its message is under way. "
-        "Hatched: it waits for a rank that is late."
+        "Each run from its own beginning, on one scale of time. Filled: the rank computes. "
+        "Framed: its message is under way. Hatched: it waits for a rank that is late."
     ]
-    if any(side.doing["message beside the computation"] for side in (a, b)):
-        words[0] += " Thin frame: a message of a background thread, beside the computation."
-    if max(a.waited + b.waited):
-        shares = [
-            sum(side.waited) / (side.n * side.seconds) if side.seconds else 0.0 for side in (a, b)
-        ]
-        side = a if shares[0] >= shares[1] else b
-        rank = side.waited.index(max(side.waited))
-        more = f"{side.subject} waits more: {percent(max(shares), 1)} of its ranks' time, against {percent(min(shares), 1)}"
-        even = abs(shares[0] - shares[1]) < 0.005
-        said = f"both wait {percent(shares[0], 1)} of their ranks' time" if even else more
+    if any(side.lanes["message beside the computation"] for side in (a, b)):
+        words.append("Thin frame: a message of a background thread, beside the computation.")
+    words.append(_waiting_words(a, b))
+    if any(a.nbytes + b.nbytes):
         words.append(
-            f"{said[0].upper()}{said[1:]}"
-            + (
-                "."
-                if even
-                else f"; its rank {rank} waits longest, {seconds_text(side.waited[rank])}."
-            )
+            f"Most bytes that one rank sends: {bytes_text(max(a.nbytes))} in {a.subject}, "
+            f"{bytes_text(max(b.nbytes))} in {b.subject}."
         )
-    else:
-        words.append("In neither run does a rank wait for a late one.")
-    moved = [max(side.nbytes) for side in (a, b)]
-    if any(moved):
-        words.append(
-            f"Most bytes that one rank sends: {bytes_text(moved[0])} in {a.subject}, {bytes_text(moved[1])} in {b.subject}."
-        )
-    words += [f"{side.name}:{side.beyond}" for side in (a, b) if side.beyond]
+    words += [f"{side.name}:{side.left_out}" for side in (a, b) if side.left_out]
     return " ".join(words)
 
 
-def table(sides):
-    """One row a rank of each run."""
-    whats = [name for name, *_ in STYLES]
-    spent = lambda side, rank: [total(side.doing[what].get(rank, ())) for what in whats]
-    return Table(
-        COLUMNS,
-        [
-            (
-                side.name,
-                rank,
-                side.messages[rank],
-                side.nbytes[rank],
-                *spent(side, rank)[:3],
-                side.seconds,
-                spent(side, rank)[3],
-            )
-            for side in sides
-            for rank in range(side.n)
-        ],
+def _waiting_words(a, b):
+    """Which of the two waits more for late ranks, and which rank waits longest."""
+    if not any(a.waited() + b.waited()):
+        return "In neither run does a rank wait for a late one."
+    more, less = a, b
+    if a.waiting_share() < b.waiting_share():
+        more, less = b, a
+    if more.waiting_share() - less.waiting_share() < EVEN:
+        return f"Both wait {percent(a.waiting_share(), 1)} of their ranks' time."
+    longest = max(more.waited())
+    words = (
+        f"{more.subject} waits more: {percent(more.waiting_share(), 1)} of its ranks' time, "
+        f"against {percent(less.waiting_share(), 1)}; "
+        f"its rank {more.waited().index(longest)} waits longest, {seconds_text(longest)}."
     )
+    return capitalized(words)
+
+
+def _rank_table(sides):
+    """One row a rank of each run."""
+    rows = []
+    for side in sides:
+        for rank in range(side.n):
+            spent = [side.spent(name, rank) for name in STYLES]
+            counts = side.messages[rank], side.nbytes[rank]
+            rows.append((side.name, rank, *counts, *spent[:3], side.seconds, spent[3]))
+    return Table(COLUMNS, rows)

@@ -3,28 +3,29 @@
     rank 0  ----o///////-------------->     an arrow, from the posting of the send
                  `---.                      to the end of the receive
     rank 1  ##########/v--o////////////     #### the rank computes   //// it is blocked and waits
-                           `--x             broken, with a cross: nobody received it
+                           `--x             broken, with a cross: it was never received
     rank 2  -------------------------->
 
-After Lamport 1978, "Time, clocks, and the ordering of events in a distributed system". Many messages are
-drawn as bundles: one arrow for all of a pair in a slice of the time. Left out: spans, and what
-background threads wait for; see timeline.
+After Lamport 1978, "Time, clocks, and the ordering of events in a distributed system". Many
+messages are drawn as bundles: one arrow for all messages of a pair in a slice of the time.
+Left out: spans, and what background threads wait for; see timeline.
 """
 
 from collections import defaultdict
 from statistics import median
 
-from minidl.trace import Message
-from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color, rank_color, rank_label
+from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Arrow, Axis, Box, Label, Path, Scene
-from minidl.viz.drawing.units import axis_seconds, bytes_text, count_text, seconds_text
-from minidl.viz.reading.findings import is_lost, left_out, messages_finding
-from minidl.viz.reading.intervals import extent, legible, main_threads, stretches
+from minidl.viz.drawing.scene import Arrow, Box, Label, Path, Scene
+from minidl.viz.drawing.units import bytes_text, count_text, seconds_text
+from minidl.viz.pictures.rows import Timescale, rank_axis, rank_rows, row_pixels
+from minidl.viz.reading.findings import left_out, messages_finding
+from minidl.viz.reading.intervals import clip, extent, legible, main_lanes, window
+from minidl.viz.reading.matching import is_lost, messages_between
 
-MOST = 400  # arrows, and hatched stretches, that a reader can tell apart
-HEAVIEST = 120  # bundles drawn where even one a pair would be more than MOST
-NAMED = 40  # collectives whose name stands above them
+MOST = 400  # arrows that a reader can tell apart, and half as many as hatched stretches
+HEAVIEST = 120  # bundles that are drawn if there are more than MOST
+NAMED = 40  # collectives that have room for their names
 COLUMNS = (
     "source",
     "to",
@@ -42,246 +43,198 @@ COLUMNS = (
 
 
 def lamport(trace, since=None, until=None):
-    """The picture of all messages between ranks over time, or of those between `since` and `until` seconds."""
-    start, end = extent(trace)
-    start, end = start if since is None else since, end if until is None else until
-    if not end > start:
-        raise ValueError(f"until={end} does not lie after since={start}")
-    messages = [
-        m for m in trace.messages() if m.send.posted <= end and (is_lost(m) or m.recv.done >= start)
-    ]
-    n, (unit, name) = trace.world_size, axis_seconds(end - start)
-    bundles = [[m] for m in messages]
-    said = ""
-    if len(messages) > MOST:
-        bundles, said = bundled(messages, start, end)
-    waits, bins = legible(clip(main_only(trace, "waiting"), start, end), start, end, 2 * MOST)
-    computing, _ = legible(clip(main_only(trace, "computing"), start, end), start, end, 2 * MOST)
+    """The picture of all messages between ranks, or of those from `since` to `until` seconds.
+
+    Raises ValueError if `until` does not lie after `since`.
+    """
+    start, end = window(trace, since, until)
+    n = trace.world_size
+    scale = Timescale(start, end)
+    rows = rank_rows(n)
+    messages = messages_between(trace, start, end)
+    lost = [message for message in messages if is_lost(message)]
+    bundles, bundled_words = _bundles(messages, start, end)
+    computing, _ = _main_lanes_between(trace, "computing", start, end)
+    waiting, bins = _main_lanes_between(trace, "waiting", start, end)
+    calls = _longest_collectives(trace, start, end)
+
     scene = Scene(
         messages_finding(trace, messages),
-        caption(messages, said, bins, end - start, waits) + left_out(trace),
+        "",
         rows=row_pixels(n) * n,
-        x=Axis(f"time ({name})", start / unit, end / unit),
+        x=scale.axis(),
         y=rank_axis(n),
     )
-    pad = 0.012 * (scene.x.high - scene.x.low)
-    scene.x.low, scene.x.high = scene.x.low - pad, scene.x.high + pad
-    scene.add("ranks", [Path((start / unit, end / unit), (rank, rank), FAINT) for rank in range(n)])
-    scene.add("computing", time_boxes(computing, n, unit, 0.14), legend=True)
-    scene.add("waiting", time_boxes(waits, n, unit, 0.3), "hatched", legend=True)
-    calls = collectives(trace, start, end)
-    scene.add("collective", [call_box(e, end, n, unit) for e in calls], "outline", legend=True)
-    scene.add(
-        "names",
-        [
-            Label((e.posted + (e.done or end)) / 2 / unit, e.rank - 0.37, e.kind, INK, "middle")
-            for e in calls
-            if len(calls) <= NAMED
-        ],
-    )
-    scene.add("message", arrows([b for b in bundles if not is_lost(b[0])], n, unit), legend=True)
-    scene.add(
-        "never received",
-        stubs([b[0] for b in bundles if is_lost(b[0])], n, unit, end - start),
-        legend=True,
-    )
-    return Picture(
-        "lamport",
-        f"{count_text(n, 'rank')}, {count_text(len(messages), 'message')}",
-        scene,
-        table(messages),
-    )
+    lines = [Path((scale.at(start), scale.at(end)), (rank, rank), FAINT) for rank in range(n)]
+    scene.add("ranks", lines)
+    scene.add("computing", scale.boxes(computing, rows, 0.14), legend=True)
+    scene.add("waiting", scale.boxes(waiting, rows, 0.3), "hatched", legend=True)
+    frames = [_collective_frame(event, scale, rows) for event in calls]
+    scene.add("collective", frames, "outline", legend=True)
+    if len(calls) <= NAMED:
+        scene.add("names", [_collective_name(event, scale) for event in calls])
+    scene.add("message", [_arrow(bundle, scale, n) for bundle in bundles], legend=True)
+    stubs = [_stub(message, scale) for message in lost[:MOST]]
+    scene.add("never received", stubs, legend=True)
+
+    words = [_message_words(messages, bundled_words)]
+    if any(waiting.values()):
+        words.append("Hatched: the rank waits.")
+    if bins:
+        slice_text = seconds_text((end - start) / bins)
+        words.append(f"Shown for whole slices of {slice_text} of which half or more is waiting.")
+    if lost:
+        words.append("A broken arrow with a cross was never received.")
+    scene.caption = " ".join(words) + left_out(trace)
+    summary = f"{count_text(n, 'rank')}, {count_text(len(messages), 'message')}"
+    return Picture("lamport", summary, scene, _message_table(messages))
 
 
-def rank_axis(n):
-    """Rank 0 on top, one line a rank; beyond 16 ranks every other or every fourth is named."""
-    step = 1 if n <= 32 else 2 if n <= 96 else n // 32
-    return Axis(
-        "" if n <= 16 else "rank",
-        n - 0.5,
-        -0.5,
-        [(rank, rank_label(rank, n)) for rank in range(0, n, step)],
-    )
+def _main_lanes_between(trace, activity, start, end):
+    """(lanes, bins) of the main threads between start and end, made coarse if there are many."""
+    lanes = main_lanes(trace, activity, extent(trace)[1])
+    clipped = {rank: clip(stretches, start, end) for rank, stretches in lanes.items()}
+    return legible(clipped, start, end, 2 * MOST)
 
 
-def row_pixels(n):
-    """The height of a rank's line."""
-    return 56 if n <= 4 else 44 if n <= 8 else 30 if n <= 16 else max(4, 720 / n)
-
-
-def main_only(trace, doing):
-    """{rank: stretches} of each rank's main thread."""
-    threads = main_threads(trace)
-    return {
-        rank: when
-        for (rank, thread), when in stretches(trace, doing, extent(trace)[1]).items()
-        if threads[rank] == thread
-    }
-
-
-def clip(lanes, start, end):
-    """Only what lies between start and end."""
-    return {
-        rank: [(max(a, start), min(b, end)) for a, b in when if b > start and a < end]
-        for rank, when in lanes.items()
-    }
-
-
-def time_boxes(lanes, n, unit, height):
-    """A box for each stretch on its rank's line."""
-    return [
-        Box(a / unit, b / unit, rank, height, rank_color(rank, n), seconds_text(b - a))
-        for rank, when in sorted(lanes.items())
-        for a, b in when
-    ]
-
-
-def collectives(trace, start, end):
-    """The native collectives between start and end; the longest ones where there are many."""
+def _longest_collectives(trace, start, end):
+    """The native collectives between start and end; the longest ones if there are many."""
     calls = [
-        e
-        for e in trace
-        if e.kind not in ("send", "recv", "compute", "span")
-        and e.posted <= end
-        and (e.done or end) >= start
+        event
+        for event in trace
+        if event.is_collective and event.posted <= end and (event.done or end) >= start
     ]
-    return sorted(calls, key=lambda e: (e.done or end) - e.posted)[-MOST:]
+    return sorted(calls, key=lambda event: (event.done or end) - event.posted)[-MOST:]
 
 
-def call_box(event, end, n, unit):
-    """A frame around a native collective on its rank's line."""
-    words = f"{event.kind}\n{bytes_text(event.nbytes)}\n{event.line}"
-    return Box(
-        event.posted / unit,
-        (event.done or end) / unit,
-        event.rank,
-        0.5,
-        rank_color(event.rank, n),
-        words,
+def _collective_frame(event, scale, rows):
+    """A frame around a native collective on its rank's row."""
+    hover = f"{event.kind}\n{bytes_text(event.nbytes)}\n{event.line}"
+    done = event.done or scale.end
+    row = rows[event.rank]
+    return Box(scale.at(event.posted), scale.at(done), row.y, 0.5, row.color, hover)
+
+
+def _collective_name(event, scale):
+    """The name of a native collective, above its frame."""
+    middle = (event.posted + (event.done or scale.end)) / 2
+    return Label(scale.at(middle), event.rank - 0.37, event.kind, INK, "middle")
+
+
+def _bundles(messages, start, end):
+    """(bundles, words): lists of received messages that share an arrow, and a caption about them.
+
+    A bundle is one message if there are few, else all messages of a pair of ranks in a slice of the
+    time; the words are "" for few messages.
+    """
+    received = [message for message in messages if not is_lost(message)]
+    if len(messages) <= MOST:
+        return [[message] for message in received], ""
+    pairs = {(message.send.rank, message.send.peer) for message in messages}
+    slices = max(1, MOST // len(pairs))
+    groups = defaultdict(list)
+    for message in received:
+        send = message.send
+        at = int((send.posted - start) / (end - start) * slices)
+        groups[send.rank, send.peer, min(max(at, 0), slices - 1)].append(message)
+    bundles = sorted(groups.values(), key=_bundle_nbytes, reverse=True)
+    words = f"{len(messages):,} messages, drawn as {len(groups):,} bundles"
+    if len(bundles) > MOST:
+        bundles = bundles[:HEAVIEST]
+        words = (
+            f"{len(messages):,} messages, drawn as the {HEAVIEST} bundles of most bytes, "
+            f"of {len(groups):,}"
+        )
+    return sorted(bundles, key=lambda bundle: bundle[0].send.posted), words
+
+
+def _bundle_nbytes(bundle):
+    return sum(message.send.nbytes for message in bundle)
+
+
+def _arrow(bundle, scale, n):
+    """An arrow for a message or a bundle, from the send's posting to the receive's end."""
+    send = bundle[0].send
+    posted = median(message.send.posted for message in bundle)
+    done = median(message.recv.done for message in bundle)
+    hover = _message_hover(bundle[0])
+    width = 1.5
+    if len(bundle) > 1:
+        count = count_text(len(bundle), "message")
+        hover = (
+            f"rank {send.rank} to rank {send.peer}\n{count}, {bytes_text(_bundle_nbytes(bundle))}"
+        )
+        width = 1.0 + min(2, len(bundle).bit_length() // 3)
+    color = arrow_color(send.rank, n)
+    return Arrow(scale.at(posted), send.rank, scale.at(done), send.peer, color, hover, width)
+
+
+def _stub(message, scale):
+    """A broken arrow towards the rank that never received the message."""
+    send = message.send
+    end = send.posted + 0.03 * (scale.end - scale.start)
+    lean = 0.42 if send.peer > send.rank else -0.42
+    return Arrow(
+        scale.at(send.posted),
+        send.rank,
+        scale.at(end),
+        send.rank + lean,
+        ALARM,
+        _message_hover(message),
+        broken=True,
     )
 
 
-def hover(message):
+def _message_hover(message):
     """What stands in the box that appears over an arrow."""
     send, recv = message
     words = [
         f"rank {send.rank} to rank {send.peer}, message #{send.number}",
         f"{send.shape} {send.dtype}, {bytes_text(send.nbytes)}",
     ]
-    words.append(
-        "never received"
-        if is_lost(message)
-        else f"{seconds_text(recv.done - send.posted)} from posting to end"
-    )
-    words += [word for word in (send.span, send.line) if word]
-    return "\n".join(words + ([send.fate] if send.fate not in ("delivered", "unfinished") else []))
+    if is_lost(message):
+        words.append("never received")
+    else:
+        words.append(f"{seconds_text(recv.done - send.posted)} from posting to end")
+    words += [send.span, send.line]
+    if send.fate not in ("delivered", "unfinished"):
+        words.append(send.fate)
+    return "\n".join(filter(None, words))
 
 
-def arrows(bundles, n, unit):
-    """An arrow for each message or bundle, from the send's posting to the receive's end."""
-    drawn = []
-    for bundle in bundles:
-        send = bundle[0].send
-        ends = median(m.send.posted for m in bundle), median(m.recv.done for m in bundle)
-        words = (
-            hover(bundle[0])
-            if len(bundle) == 1
-            else (
-                f"rank {send.rank} to rank {send.peer}\n{count_text(len(bundle), 'message')}, {bytes_text(sum(m.send.nbytes for m in bundle))}"
-            )
+def _message_words(messages, bundled_words):
+    """How to read the arrows."""
+    if not messages:
+        return "No message was sent."
+    count = bundled_words or count_text(len(messages), "message")
+    words = f"{count}: each arrow runs from the posting of the send to the end of the receive."
+    if bundled_words:
+        words += (
+            " A thicker arrow stands for more messages; "
+            "lamport(since=, until=) shows a part in full."
         )
-        width = 1.5 if len(bundle) == 1 else 1.0 + min(2, len(bundle).bit_length() // 3)
-        drawn.append(
-            Arrow(
-                ends[0] / unit,
-                send.rank,
-                ends[1] / unit,
-                send.peer,
-                arrow_color(send.rank, n),
-                words,
-                width,
-            )
-        )
-    return drawn
+    return words
 
 
-def stubs(lost, n, unit, seconds):
-    """A broken arrow towards the rank that never took the message."""
-    return [
-        Arrow(
-            m.send.posted / unit,
-            m.send.rank,
-            (m.send.posted + 0.03 * seconds) / unit,
-            m.send.rank + (0.42 if m.send.peer > m.send.rank else -0.42),
-            ALARM,
-            hover(m),
-            broken=True,
-        )
-        for m in lost[:MOST]
-    ]
-
-
-def bundled(messages, start, end):
-    """(bundles, sentence): messages of a pair in one slice of the time together; the largest of them if too many."""
-    lost = [[m] for m in messages if is_lost(m)]
-    pairs = len({(m.send.rank, m.send.peer) for m in messages})
-    slices = max(1, MOST // pairs)
-    groups = defaultdict(list)
-    for m in messages:
-        if not is_lost(m):
-            at = int((m.send.posted - start) / (end - start) * slices)
-            groups[m.send.rank, m.send.peer, min(max(at, 0), slices - 1)].append(m)
-    largest = sorted(groups.values(), key=lambda group: -sum(m.send.nbytes for m in group))
-    largest = largest if len(largest) <= MOST else largest[:HEAVIEST]
-    kept = sorted(largest, key=lambda group: group[0].send.posted)
-    if len(largest) < len(groups):
-        return (
-            kept + lost,
-            f"{len(messages):,} messages, drawn as the {HEAVIEST} bundles of most bytes, of {len(groups):,}",
-        )
-    return kept + lost, f"{len(messages):,} messages, drawn as {len(groups):,} bundles"
-
-
-def caption(messages, said, bins, seconds, waits):
-    """What the picture shows, and what was left out of it."""
-    words = [
-        f"{said or count_text(len(messages), 'message')}: each arrow runs from the posting of the send to the end of the receive."
-    ]
-    words = words if messages else ["No message was sent."]
-    if said:
-        words.append(
-            "A thicker arrow stands for more messages; lamport(since=, until=) shows a part in full."
-        )
-    if any(waits.values()):
-        words.append("Hatched: the rank waits.")
-    if bins:
-        words.append(
-            f"Shown for whole slices of {seconds_text(seconds / bins)} of which half or more is waiting."
-        )
-    if any(is_lost(m) for m in messages):
-        words.append("A broken arrow with a cross was never received.")
-    return " ".join(words)
-
-
-def table(messages):
+def _message_table(messages):
     """One row a message."""
-    return Table(
-        COLUMNS,
-        [
+    rows = []
+    for message in messages:
+        send, recv = message
+        rows.append(
             (
-                s.rank,
-                s.peer,
-                s.number,
-                s.comm,
-                s.shape,
-                s.dtype,
-                s.nbytes,
-                s.posted,
-                r.done if r else None,
-                s.span,
-                s.line,
-                "unfinished" if is_lost(Message(s, r)) else s.fate,
+                send.rank,
+                send.peer,
+                send.number,
+                send.comm,
+                send.shape,
+                send.dtype,
+                send.nbytes,
+                send.posted,
+                recv.done if recv else None,
+                send.span,
+                send.line,
+                "unfinished" if is_lost(message) else send.fate,
             )
-            for s, r in messages
-        ],
-    )
+        )
+    return Table(COLUMNS, rows)

@@ -1,176 +1,143 @@
 """Where do ranks, messages and their values stand, in a picture of one moment?
 
-         rank 3 [#] ----o----> [/] rank 0        ranks on an oval, each with a box that says what it does
-                 ^     1, 2     |                a message somewhere on its way, its values to its left:
-                 |              v                outside, where messages go round clockwise
-         rank 2 [ ] <---------- [ ] rank 1
+     rank 3 [#] ----o----> [/] rank 0      ranks on an oval, each with a box that says what it does
+             ^     1, 2     |              a message on its way, its values to its left: outside,
+             |              v              where messages go round clockwise
+     rank 2 [ ] <---------- [ ] rank 1
 
-Coordinates are pixels from the middle, rounded: a film repeats them many times. Left out: which moment it is.
+Coordinates are pixels from the middle, rounded: a film repeats them many times.
+Left out: which moment it is; see film.
 """
 
-import math
+from dataclasses import dataclass
 from numbers import Real
 
-from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color, rank_color, rank_label
-from minidl.viz.drawing.scene import Box, Dot, Label, Moment, Path
+from minidl.viz.drawing.palette import FAINT, INK, arrow_color, rank_color, rank_label
+from minidl.viz.drawing.scene import Box, Dot, Label, Path
 from minidl.viz.drawing.units import bytes_text, plain
-from minidl.viz.pictures.wait_for import places
+from minidl.viz.pictures.circle import label_beside, way
 
-WIDE = 728  # pixels
-LABELLED = 10  # messages in a frame that have room for their values
 NAMED = 16  # ranks that have room for their names and what they do
-PAIRS = 128  # links that are drawn
-STYLES = (("computing", "solid"), ("message under way", "outline"), ("waiting", "hatched"))
+LINKS = 128  # pairs of ranks whose link is drawn
 
 
-def height(n):
-    """Pixels of the plot."""
-    return 250 if n == 2 else 330 if n <= 4 else 400 if n <= NAMED else 520
-
-
+@dataclass
 class Stage:
-    """Where everything stands: ranks on an oval, messages between them, in pixels from the middle."""
+    """Where everything stands, in pixels from the middle.
 
-    def __init__(self, n, high, values, pairs):
-        self.n, self.high, self.values, self.pairs = n, high, values, pairs
-        self.box = 34 if n <= 8 else 24 if n <= NAMED else max(5, 900 / n / 2)
-        radius = 110 if n == 2 else high / 2 - (62 if n <= NAMED else 34)
-        wide = 1.0 if n == 1 else 1.6 if n <= NAMED else 1.25
-        self.where = [(wide * x, y) for x, y in places(n, radius)]
+    places  (x, y) of each rank
+    box     the width of the box around a rank
+    values  Trace.values: what small messages carry
+    pairs   (source, to) of all messages
+    """
+
+    places: list
+    box: float
+    values: dict
+    pairs: set
+
+    @property
+    def n(self):
+        """The number of ranks."""
+        return len(self.places)
+
+    @property
+    def roomy(self):
+        """Whether there is room for words."""
+        return self.n <= NAMED
 
     def links(self):
-        """A faint line for each pair that has messages."""
-        return [
-            Path(*zip(*self.ends(a, b, self.box / 2)), FAINT)
-            for a, b in sorted({tuple(sorted(pair)) for pair in self.pairs})[:PAIRS]
-        ]
+        """A faint line for each pair that has messages, from box to box."""
+        lines = []
+        for a, b in sorted({tuple(sorted(pair)) for pair in self.pairs})[:LINKS]:
+            link = way(self.places[a], self.places[b])
+            edge = min(self.box / 2, 0.4 * link.length)
+            start = link.at(edge)
+            end = link.at(link.length - edge)
+            xs = round(start[0]), round(end[0])
+            ys = round(start[1]), round(end[1])
+            lines.append(Path(xs, ys, FAINT))
+        return lines
 
-    def ends(self, a, b, edge):
-        """The two points at which a line between two ranks begins and ends, `edge` pixels away from them."""
-        (x0, y0), (x1, y1) = self.where[a], self.where[b]
-        length = math.hypot(x1 - x0, y1 - y0) or 1.0
-        dx, dy = (
-            min(edge, 0.4 * length) * (x1 - x0) / length,
-            min(edge, 0.4 * length) * (y1 - y0) / length,
-        )
-        return (round(x0 + dx), round(y0 + dy)), (round(x1 - dx), round(y1 - dy))
-
-    def nodes(self):
+    def rank_dots(self):
         """A small dot for each rank; the box around it says what the rank does."""
+        size = 7 if self.roomy else 4
         return [
-            Dot(round(x), round(y), rank_color(rank, self.n), 7 if self.n <= NAMED else 4)
-            for rank, (x, y) in enumerate(self.where)
+            Dot(round(x), round(y), rank_color(rank, self.n), size)
+            for rank, (x, y) in enumerate(self.places)
         ]
 
-    def moment(self, film, stop, words, travelling, times):
-        """All that moves, in one frame."""
-        kept, states = (
-            self.kept(travelling, film.most),
-            [film.doing.now(rank, time) for rank, time in enumerate(times)],
-        )
-        lost = film.lost if stop == "end" else []
-        labelled = kept if len(kept) <= LABELLED and self.n <= NAMED else []
-        shapes = {
-            name: [self.node(rank) for rank, (state, _) in enumerate(states) if state == name]
-            for name, _ in STYLES
-        }
-        return Moment(
-            shapes
-            | {
-                "message": [
-                    Dot(
-                        *self.at(m, share),
-                        arrow_color(m.send.rank, self.n),
-                        13 if self.n <= NAMED else 8,
-                    )
-                    for m, share in kept
-                ],
-                "never received": [
-                    Dot(*self.at(m, 0.35), ALARM, 9, symbol="cross") for m in lost[: film.most]
-                ],
-                "names": [
-                    self.name(rank, states[rank][1])
-                    for rank in range(0, self.n, 1 if self.n <= 32 else self.n // 16)
-                ],
-                "values": [self.value(m, share) for m, share in labelled]
-                + [self.value(m, 0.35) for m in lost if self.n <= NAMED][:LABELLED],
-                "clock": [Label(6 - WIDE // 2, 20 - round(self.high / 2), words, INK, "start", 13)],
-            },
-            stop,
-        )
-
-    def kept(self, travelling, most):
-        """One message a pair where there are too many, those of most bytes first."""
-        if len(travelling) <= most:
-            return travelling
-        pairs = {}
-        for m, share in travelling:
-            key = m.send.rank, m.send.peer
-            if key not in pairs or pairs[key][0].send.nbytes < m.send.nbytes:
-                pairs[key] = m, share
-        return sorted(pairs.values(), key=lambda pair: -pair[0].send.nbytes)[:most]
-
-    def node(self, rank):
+    def rank_box(self, rank):
         """The box around a rank."""
-        x, y = map(round, self.where[rank])
+        x, y = map(round, self.places[rank])
         half = round(self.box / 2)
         return Box(x - half, x + half, y, 2 * half, rank_color(rank, self.n))
 
-    def name(self, rank, words):
-        """The rank's name, outside of the ring, and what it does."""
-        x, y = self.where[rank]
-        away, low = self.box / 2 + 5, y / max(1.0, math.hypot(x, y))
-        side = "start" if x >= -1 else "end"
-        text = f"{rank_label(rank, self.n)}\n{words}" if self.n <= NAMED else str(rank)
-        if self.n > NAMED:
-            side, x, y, away = "middle", 1.07 * x, 1.07 * y, 0
-        return Label(
-            round(x + away if side == "start" else x - away),
-            round(y + 12 * low * (self.n <= NAMED)),
-            text,
-            INK,
-            side,
-            12 if self.n <= 8 else 10,
-        )
+    def rank_name(self, rank, words):
+        """The rank's name, outside of the oval, and what it does."""
+        if not self.roomy:
+            x, y = self.places[rank]
+            return Label(round(1.07 * x), round(1.07 * y), str(rank), INK, "middle", 10)
+        text = f"{rank_label(rank, self.n)}\n{words}"
+        size = 12 if self.n <= 8 else 10
+        label = label_beside(self.places[rank], text, self.box / 2 + 5, 12, size)
+        return label._replace(x=round(label.x), y=round(label.y))
 
-    def at(self, message, share):
-        """(x, y) of a message that has come this share of its way; opposite ways keep to different sides."""
-        (x0, y0), (x1, y1) = self.where[message.send.rank], self.where[message.send.peer]
-        dx, dy, length = self.direction(message)
-        edge, aside = (
-            min(0.4 * length, 0.75 * self.box),
-            7 if (message.send.peer, message.send.rank) in self.pairs else 0,
-        )
-        way = edge + share * (length - 2 * edge)
-        return round(x0 + way * dx + aside * dy), round(y0 + way * dy - aside * dx)
+    def way_of(self, message):
+        """The Way from the sender to the receiver."""
+        return way(self.places[message.send.rank], self.places[message.send.peer])
 
-    def direction(self, message):
-        """(dx, dy) of length 1, and the length, of the way that a message goes."""
-        (x0, y0), (x1, y1) = self.where[message.send.rank], self.where[message.send.peer]
-        length = math.hypot(x1 - x0, y1 - y0) or 1.0
-        return (x1 - x0) / length, (y1 - y0) / length, length
+    def place_of(self, message, share):
+        """(x, y) of a message that has gone this share of its way, between the boxes."""
+        message_way = self.way_of(message)
+        edge = min(0.4 * message_way.length, 0.75 * self.box)
+        along = edge + share * (message_way.length - 2 * edge)
+        # Messages of opposite ways keep to different sides.
+        opposite = (message.send.peer, message.send.rank) in self.pairs
+        x, y = message_way.at(along, 7 if opposite else 0)
+        return round(x), round(y)
+
+    def message_dot(self, message, share):
+        """A dot in the sender's colour."""
+        x, y = self.place_of(message, share)
+        return Dot(x, y, arrow_color(message.send.rank, self.n), 13 if self.roomy else 8)
 
     def value(self, message, share, most=4):
-        """What the message carries, to the left of its way: outside, where messages go round clockwise."""
-        dx, dy, _ = self.direction(message)
-        x, y = self.at(message, share)
-        side = "start" if dy > 0.4 else "end" if dy < -0.4 else "middle"
-        return Label(
-            round(x + 12 * dy),
-            round(y - (16 if self.n > 8 else 25) * dx),
-            carried(message, self.values, most),
-            INK,
-            side,
-            12,
-        )
+        """What a message carries, to the left of its way; at most `most` numbers."""
+        x, y = self.place_of(message, share)
+        _, _, dx, dy, _ = self.way_of(message)
+        side = "middle"
+        if dy > 0.4:
+            side = "start"
+        elif dy < -0.4:
+            side = "end"
+        rise = 16 if self.n > 8 else 25
+        text = _carried(message, self.values, most)
+        return Label(round(x + 12 * dy), round(y - rise * dx), text, INK, side, 12)
 
 
-def carried(message, values, most):
+def _carried(message, values, most):
     """The numbers of a small tensor, or the size of a large one."""
     numbers = values.get((message.send.rank, message.send.seq))
     if numbers is None:
         return bytes_text(message.send.nbytes)
-    texts = [
-        plain(v) if isinstance(v, Real) and not isinstance(v, bool) else str(v) for v in numbers
-    ]
-    return ", ".join(texts[:most]) + ("..." if len(texts) > most else "") if texts else "0 B"
+    if not numbers:
+        return "0 B"
+    texts = []
+    for number in numbers[:most]:
+        is_number = isinstance(number, Real) and not isinstance(number, bool)
+        texts.append(plain(number) if is_number else str(number))
+    rest = "..." if len(numbers) > most else ""
+    return ", ".join(texts) + rest
+
+
+def heaviest(travelling, most):
+    """The (message, share) pairs, if there are too many one a pair of ranks, most bytes first."""
+    if len(travelling) <= most:
+        return travelling
+    heavy = {}  # (source, to) -> its pair of most bytes
+    for message, share in travelling:
+        key = message.send.rank, message.send.peer
+        if key not in heavy or heavy[key][0].send.nbytes < message.send.nbytes:
+            heavy[key] = message, share
+    return sorted(heavy.values(), key=lambda pair: -pair[0].send.nbytes)[:most]

@@ -9,136 +9,126 @@ Drawn from `trace.waits`, the graph as it was when the run was stopped. Left out
 there; see lamport.
 """
 
-import math
 import textwrap
+from collections import defaultdict
 
-from minidl.viz.drawing.palette import FAINT, INK, rank_color
+from minidl.viz.drawing.palette import FAINT, rank_color
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Arrow, Axis, Dot, Label, Scene
+from minidl.viz.drawing.scene import Arrow, Dot
 from minidl.viz.drawing.units import count_text
-from minidl.viz.reading.findings import cycle, deadlock
+from minidl.viz.pictures.circle import (
+    circle_radius,
+    circle_scene,
+    label_beside,
+    rank_places,
+    way,
+)
+from minidl.viz.reading.findings import deadlock_finding, wait_circle
 
-WIDE = 728  # pixels; the axes of this picture count pixels from the middle
-NODE = 9  # radius of a rank's dot
+ROOMY = 16  # ranks that have room for large dots and names
 WORDY = 8  # waiting ranks that have room for words beside them
+LINE = 36  # letters
 
 
 def wait_for(trace):
     """The picture of the ranks that waited for each other when the run stopped."""
-    n, waits = trace.world_size, trace.waits
-    high = 130 if n <= 2 else 270 if n <= 4 else 400 if n <= 16 else 520
-    where = places(n, 110 if n == 2 else high / 2 - (52 if n <= 16 else 34))
-    ring = cycle(waits)
-    scene = Scene(
-        deadlock(trace),
-        caption(waits, ring),
-        rows=high,
-        square=True,
-        x=Axis("", -WIDE / 2, WIDE / 2, shown=False),
-        y=Axis("", high / 2, -high / 2, shown=False),
-    )
-    waiting = {wait.rank for wait in waits}
-    on_ring = set(zip(ring, ring[1:] + ring[:1]))
+    n = trace.world_size
+    waits = trace.waits
+    height = _height(n)
+    places = rank_places(n, circle_radius(n, height, room=52))
+    circle = wait_circle(waits)
+    waits_of = defaultdict(list)
+    for wait in waits:
+        waits_of[wait.rank].append(wait)
+
+    scene = circle_scene(deadlock_finding(trace), _arrows_help(waits, circle), height)
     pairs = {(wait.rank, wait.peer) for wait in waits}
-    scene.add(
-        "waits",
-        [
-            edge(wait, where, n, (wait.peer, wait.rank) in pairs, (wait.rank, wait.peer) in on_ring)
-            for wait in waits
-        ],
-    )
-    scene.add(
-        "ranks",
-        [
-            Dot(
-                *where[rank],
-                rank_color(rank, n) if rank in waiting else FAINT,
-                2 * NODE if n <= 16 else 9,
-            )
-            for rank in range(n)
-        ],
-    )
-    scene.add("words", [words(rank, where, waits, n) for rank in range(n)])
-    columns = ("rank", "peer", "awaits", "comm", "number", "line", "text")
-    return Picture(
-        "wait_for",
-        f"{count_text(n, 'rank')}, {count_text(len(waits), 'wait')}",
-        scene,
-        Table(columns, waits),
-    )
-
-
-def places(n, radius):
-    """(x, y) of each rank on a circle, clockwise, turned so that no rank of an even number is at the very top."""
-    turn = -math.pi / 2 + (math.pi / n if n % 2 == 0 else 0)
-    turn = math.pi if n == 2 else turn
-    return [
-        (
-            radius * math.cos(turn + 2 * math.pi * rank / n),
-            radius * math.sin(turn + 2 * math.pi * rank / n),
-        )
-        for rank in range(n)
+    closing = set(zip(circle, circle[1:] + circle[:1]))  # the pairs that close the circle
+    arrows = []
+    for wait in waits:
+        aside = -6 if (wait.peer, wait.rank) in pairs else 0
+        width = 1
+        if n <= ROOMY:
+            width = 2.5 if (wait.rank, wait.peer) in closing else 1.5
+        arrows.append(_arrow(wait, places, aside, width))
+    dots = []
+    for rank, (x, y) in enumerate(places):
+        color = rank_color(rank, n) if rank in waits_of else FAINT
+        dots.append(Dot(x, y, color, 18 if n <= ROOMY else 9))
+    wordy = n <= ROOMY and len(waits_of) <= WORDY
+    labels = [
+        _label(rank, place, waits_of[rank] if wordy else [], n) for rank, place in enumerate(places)
     ]
+    scene.add("waits", arrows)
+    scene.add("ranks", dots)
+    scene.add("words", labels)
+    summary = f"{count_text(n, 'rank')}, {count_text(len(waits), 'wait')}"
+    columns = ("rank", "peer", "awaits", "comm", "number", "line", "text")
+    return Picture("wait_for", summary, scene, Table(columns, waits))
 
 
-def edge(wait, where, n, both_ways, on_ring):
-    """An arrow between two dots; one of two opposite arrows stands a little aside."""
-    (x0, y0), (x1, y1) = where[wait.rank], where[wait.peer]
-    length = math.hypot(x1 - x0, y1 - y0) or 1.0
-    dx, dy = (x1 - x0) / length, (y1 - y0) / length
-    gap, aside = (NODE if n <= 16 else 4) + 4, 6 if both_ways else 0
-    hover = f"rank {wait.rank} {wait.text or 'waits ' + awaited(wait)}\n{wait.line}"
-    return Arrow(
-        x0 + gap * dx - aside * dy,
-        y0 + gap * dy + aside * dx,
-        x1 - gap * dx - aside * dy,
-        y1 - gap * dy + aside * dx,
-        rank_color(wait.rank, n),
-        hover,
-        (2.5 if on_ring else 1.5) if n <= 16 else 1,
-    )
+def _height(n):
+    """Pixels of the plot."""
+    if n <= 2:
+        return 130
+    if n <= 4:
+        return 270
+    return 400 if n <= ROOMY else 520
 
 
-def awaited(wait):
-    """What a rank waits for, in words."""
-    doing = {"send": "to send", "recv": "to receive"}.get(wait.awaits, f"to enter {wait.awaits}")
-    return f"for rank {wait.peer} {doing} (#{wait.number})"
+def _gap(n):
+    """Pixels between the middle of a dot and the arrows and words beside it."""
+    return 9 if n <= ROOMY else 4
 
 
-def words(rank, where, waits, n):
-    """The rank's name, and beside it what it waits for and on which line, while there is room."""
-    x, y = where[rank]
-    mine = [wait for wait in waits if wait.rank == rank]
-    lines = [f"rank {rank}" if n <= 16 else str(rank)]
-    if mine and len({wait.rank for wait in waits}) <= WORDY and n <= 16:
-        others = f" (and {len(mine) - 1} more)" if len(mine) > 1 else ""
-        lines += [
-            *textwrap.wrap((mine[0].text or f"waits {awaited(mine[0])}") + others, 36)[:3],
-            mine[0].line,
-        ]
-    away = (NODE if n <= 16 else 4) + 6
-    side = "start" if x >= -1 else "end"
-    lift = (22 if len(lines) > 1 else 12 if n > 8 else 0) * y / max(1, math.hypot(x, y))
-    return Label(
-        x + away if side == "start" else x - away,
-        y + lift,
-        "\n".join(filter(None, lines)),
-        INK,
-        side,
-        11 if n <= 32 else 9,
-    )
+def _arrow(wait, places, aside, width):
+    """An arrow between two dots, `aside` pixels to the left: two opposite arrows stand apart."""
+    n = len(places)
+    arrow_way = way(places[wait.rank], places[wait.peer])
+    gap = _gap(n) + 4
+    x0, y0 = arrow_way.at(gap, aside)
+    x1, y1 = arrow_way.at(arrow_way.length - gap, aside)
+    hover = f"rank {wait.rank} {_wait_words(wait)}\n{wait.line}"
+    return Arrow(x0, y0, x1, y1, rank_color(wait.rank, n), hover, width)
 
 
-def caption(waits, ring):
-    """How to read the arrows, and what can be done."""
+def _wait_words(wait):
+    """What a rank waits for."""
+    if wait.text:
+        return wait.text
+    verbs = {"send": "to send", "recv": "to receive"}
+    verb = verbs.get(wait.awaits, f"to enter {wait.awaits}")
+    return f"waits for rank {wait.peer} {verb} (#{wait.number})"
+
+
+def _label(rank, place, waits, n):
+    """The rank's name; below it, of its `waits`, the first one and on which line it waits."""
+    lines = [f"rank {rank}" if n <= ROOMY else str(rank)]
+    if waits:
+        others = f" (and {len(waits) - 1} more)" if len(waits) > 1 else ""
+        lines += textwrap.wrap(_wait_words(waits[0]) + others, LINE)[:3]
+        lines.append(waits[0].line)
+    lift = 12 if n > 8 else 0
+    if len(lines) > 1:
+        lift = 22
+    text = "\n".join(filter(None, lines))
+    return label_beside(place, text, _gap(n) + 6, lift, size=11 if n <= 32 else 9)
+
+
+def _arrows_help(waits, circle):
+    """How to read the arrows, and what keeps the ranks waiting."""
     if not waits:
-        return "When the run stopped, nobody was waiting: every message was received and every wait came to its end."
-    reading = "An arrow runs from the rank that waits to the rank that it waits for."
-    remedy = (
-        " The thick arrows close a circle: none of these ranks can go on before the others."
-        if ring
-        else (
-            " There is no circle: the rank at the end has finished or failed without the awaited call."
+        return (
+            "When the run stopped, no rank was waiting: "
+            "every message was received and every wait ended."
         )
+    words = "An arrow runs from the rank that waits to the rank that it waits for. "
+    if circle:
+        return (
+            f"{words}The thick arrows close a circle: "
+            "none of these ranks can go on before the others."
+        )
+    return (
+        f"{words}There is no circle: "
+        "the rank at the end has finished or failed without the awaited call."
     )
-    return reading + remedy

@@ -1,77 +1,53 @@
-"""When was a thread of a rank waiting, computing, or under way with a message?
+"""When was a thread of a rank computing, waiting, or under way with a message?
 
-    posted     waited            done
-      |----------|=================|      under way: posted to done; waiting: waited to done
-      a wait that never ended lasts to the end of the picture
+    posted     waited     met        done
+      |----------|//////////|==========|      under way: posted to done    waiting: waited to done
+                  a side is   the message     met: every side has posted
+                  late        moves
 
-Stretches are (start, end) in seconds. Overlapping ones are joined, so that no second counts twice.
-Left out: drawing, and why somebody waited.
+A stretch is a pair (start, end) in seconds, and lanes are {rank: stretches} or
+{(rank, thread): stretches}. A wait that never ended lasts to the end of the picture.
+Left out: drawing, and why a rank waited.
 """
 
 from collections import defaultdict
+from typing import NamedTuple
 
-NO_WAIT = ("compute", "span")
+from minidl.trace import Event
+from minidl.viz.reading.matching import all_posted, matching_key
 
 
 def extent(trace):
-    """When the picture begins and ends: the first and last recorded times, a tenth more when a wait never ended."""
-    columns = trace.columns
+    """(start, end): the first and last recorded times, and a tenth more if a wait never ended."""
     if not len(trace):
         return 0.0, 1.0
+    columns = trace.columns
     start = min(columns["posted"])
-    end = max(
-        max(times)
-        for times in zip(
-            columns["posted"],
-            (t or 0.0 for t in columns["waited"]),
-            (t or 0.0 for t in columns["done"]),
-        )
-    )
+    times = columns["posted"] + columns["waited"] + columns["done"]
+    end = max(time for time in times if time is not None)
     if None in columns["done"]:
         end += 0.1 * (end - start) or 1e-3
-    return start, end if end > start else start + 1e-6
+    if end == start:
+        end = start + 1e-6
+    return start, end
 
 
-def union(stretches):
-    """The same seconds, as stretches that do not overlap, in order."""
-    joined = []
-    for start, end in sorted(stretches):
-        if joined and start <= joined[-1][1]:
-            joined[-1][1] = max(joined[-1][1], end)
-        elif end > start:
-            joined.append([start, end])
-    return [tuple(stretch) for stretch in joined]
+def window(trace, since, until):
+    """(start, end) of the part from `since` to `until` seconds; None stands for the extent's own.
+
+    Raises ValueError if nothing lies between them.
+    """
+    start, end = extent(trace)
+    if since is not None:
+        start = since
+    if until is not None:
+        end = until
+    if not end > start:
+        raise ValueError(f"until={end} does not lie after since={start}")
+    return start, end
 
 
-def total(stretches):
-    """How many seconds the stretches last."""
-    return sum(end - start for start, end in stretches)
-
-
-def stretches(trace, doing, end):
-    """{(rank, thread): stretches} of "waiting", "computing" or "under way"."""
-    found = defaultdict(list)
-    columns = (
-        trace.columns[name] for name in ("rank", "thread", "kind", "posted", "waited", "done")
-    )
-    for rank, thread, kind, posted, waited, done in zip(*columns):
-        done = end if done is None else done
-        if doing == "computing" and kind == "compute":
-            found[rank, thread].append((posted, done))
-        elif doing == "under way" and kind not in NO_WAIT:
-            found[rank, thread].append((posted, done))
-        elif doing == "waiting" and kind not in NO_WAIT and waited is not None:
-            found[rank, thread].append((waited, done))
-    for rank, thread in (
-        main_threads(trace).items() if doing == "computing" and trace.computing else ()
-    ):
-        begin = extent(trace)[0]  # what a Device charged, as far as the picture goes
-        found[rank, thread] += [
-            (max(low, begin), min(high, end))
-            for low, high in trace.computing.get(rank, ())
-            if low < end and high > begin
-        ]
-    return {who: union(when) for who, when in found.items()}
+# What a thread does.
 
 
 def main_threads(trace):
@@ -82,30 +58,169 @@ def main_threads(trace):
     return threads
 
 
+def stretches(trace, activity, end):
+    """{(rank, thread): stretches} of one activity: "computing", "waiting" or "under way"."""
+    lanes = defaultdict(list)
+    for event in trace:
+        begin = _begin(event, activity)
+        if begin is not None:
+            done = end if event.done is None else event.done
+            lanes[event.rank, event.thread].append((begin, done))
+    if activity == "computing" and trace.computing:
+        start = extent(trace)[0]
+        for rank, thread in main_threads(trace).items():
+            # What a Device charged, as far as the picture goes.
+            lanes[rank, thread] += clip(trace.computing.get(rank, ()), start, end)
+    return {lane: union(pieces) for lane, pieces in lanes.items()}
+
+
+def _begin(event, activity):
+    """When the event began to be this activity, or None if it never was."""
+    if activity == "computing" and event.kind == "compute":
+        return event.posted
+    if activity == "under way" and not event.is_marker:
+        return event.posted
+    if activity == "waiting" and not event.is_marker:
+        return event.waited
+    return None
+
+
+def main_lanes(trace, activity, end):
+    """{rank: stretches} of one activity of each rank's main thread."""
+    lanes = stretches(trace, activity, end)
+    return {
+        rank: lanes[rank, thread]
+        for rank, thread in main_threads(trace).items()
+        if (rank, thread) in lanes
+    }
+
+
 def waited(trace):
     """How long each rank's main thread waited: a list of seconds, one entry a rank."""
-    threads, waiting = main_threads(trace), stretches(trace, "waiting", extent(trace)[1])
-    return [total(waiting.get((rank, threads.get(rank)), ())) for rank in range(trace.world_size)]
+    waiting = main_lanes(trace, "waiting", extent(trace)[1])
+    return [total(waiting.get(rank, ())) for rank in range(trace.world_size)]
 
 
-def coarse(pieces, start, end, bins):
-    """At most `bins` / 2 + 1 stretches: those bins of the time of which the pieces fill half or more."""
-    width, filled = (end - start) / bins, defaultdict(float)
-    for low, high in pieces:
-        first, last = int((low - start) / width), min(bins - 1, int((high - start) / width))
-        for i in range(first, last + 1):
-            filled[i] += max(0.0, min(high, start + (i + 1) * width) - max(low, start + i * width))
-    full = [
-        (start + i * width, start + (i + 1) * width * (1 + 1e-12))
-        for i, seconds in sorted(filled.items())
-        if seconds >= width / 2
+class Meeting(NamedTuple):
+    """A thread's wait for the other sides of a message or a collective, in seconds."""
+
+    event: Event
+    waited: float  # the wait begins
+    met: float  # every side has posted: before it a side is late, after it the message moves
+    done: float  # the wait ends
+
+
+def meetings(trace, end, main=True):
+    """The Meetings of the main threads, or those of the others; a wait without end lasts to `end`.
+
+    `met` is `end`, too, if the wait never ended.
+    """
+    threads = main_threads(trace)
+    posted = all_posted(trace)
+    found = []
+    for event in trace:
+        on_main = event.thread == threads[event.rank]
+        if event.is_marker or event.waited is None or on_main != main:
+            continue
+        done, met = end, end
+        if event.done is not None:
+            done = event.done
+            met = min(max(event.waited, posted[matching_key(event)]), done)
+        found.append(Meeting(event, event.waited, met, done))
+    return found
+
+
+def split_waits(trace, end=None):
+    """(late, under way): {rank: stretches} of the main threads, each wait split where it was met.
+
+    late: a side has not posted; under way: all have. A wait that never ended is late up to `end`,
+    or left out if that is None.
+    """
+    late = defaultdict(list)
+    under_way = defaultdict(list)
+    for meeting in meetings(trace, end):
+        if meeting.done is not None:
+            late[meeting.event.rank].append((meeting.waited, meeting.met))
+            under_way[meeting.event.rank].append((meeting.met, meeting.done))
+    moving = {rank: union(found, split_touching=True) for rank, found in under_way.items()}
+    # While one message moves, the rank does not wait for a late one.
+    waiting = {rank: without(union(found), moving[rank]) for rank, found in late.items()}
+    return waiting, moving
+
+
+# Arithmetic: stretches in, stretches out.
+
+
+def union(stretches, split_touching=False):
+    """The same seconds, as stretches that do not overlap, in order.
+
+    split_touching: stretches that only touch stay two, so that messages can be counted.
+    """
+    joined = []
+    slack = 1e-12 if split_touching else 0.0
+    for start, end in sorted(stretches):
+        if joined and start <= joined[-1][1] * (1 - slack):
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        elif end > start:
+            joined.append((start, end))
+    return joined
+
+
+def total(stretches):
+    """How many seconds the stretches last."""
+    return sum(end - start for start, end in stretches)
+
+
+def clip(stretches, start, end):
+    """What of the stretches lies between start and end."""
+    return [
+        (max(low, start), min(high, end)) for low, high in stretches if high > start and low < end
     ]
-    return union(full)
+
+
+def without(stretches, others):
+    """What of the stretches lies in none of the others; both are unions."""
+    left = []
+    at = 0  # the first of the others that has not ended
+    for start, end in stretches:
+        while at < len(others) and others[at][1] <= start:
+            at += 1
+        i = at  # the last of them may reach into the next stretch, so `at` stays
+        while i < len(others) and others[i][0] < end:
+            low, high = others[i]
+            if low > start:
+                left.append((start, low))
+            start = max(start, high)
+            i += 1
+        if end > start:
+            left.append((start, end))
+    return left
+
+
+def coarse(stretches, start, end, bins):
+    """At most `bins` / 2 + 1 stretches: the bins of which the stretches fill half or more."""
+    width = (end - start) / bins
+    filled = defaultdict(float)
+    for low, high in stretches:
+        first = int((low - start) / width)
+        last = min(bins - 1, int((high - start) / width))
+        for i in range(first, last + 1):
+            left = start + i * width
+            filled[i] += max(0.0, min(high, left + width) - max(low, left))
+    # A bin reaches a little into the next one, so that neighbours are joined in spite of rounding.
+    return union(
+        (start + i * width, start + (i + 1) * width * (1 + 1e-12))
+        for i, seconds in filled.items()
+        if seconds >= width / 2
+    )
 
 
 def legible(lanes, start, end, most):
-    """(lanes, bins): the lanes as they are and None, or each made coarse so that about `most` stretches remain."""
+    """(lanes, bins): the lanes and None if `most` stretches suffice, else coarse lanes.
+
+    They are made coarse so that about `most` stretches remain.
+    """
     if sum(map(len, lanes.values())) <= most:
         return lanes, None
     bins = max(20, 2 * most // len(lanes))
-    return {who: coarse(pieces, start, end, bins) for who, pieces in lanes.items()}, bins
+    return {lane: coarse(pieces, start, end, bins) for lane, pieces in lanes.items()}, bins

@@ -1,45 +1,46 @@
 """Which messages belong together, so that a run can be followed step by step?
 
-    done   1 ms   0->1  1->2  2->3  3->0      step 1     a virtual clock: messages that end at the same
-           2 ms   0->1  1->2  2->3  3->0      step 2     moment are one step, or as good as that: a chunk that is
-                                                         one element longer ends some nanoseconds later
+    done   1 ms   0->1  1->2  2->3  3->0     step 1     virtual clock: messages that end at one
+           2 ms   0->1  1->2  2->3  3->0     step 2     moment are one step
            ...
-    done   1.02, 1.05, 1.31, 1.33 ms          step 1     a real clock never shows the same time twice: a message
-                                                         stands one step after those that it had to follow
+    done   1.02, 1.05, 1.31, 1.33 ms         step 1     real clock: no two times equal; a step is
+                                                        after all that its messages had to follow
 
-What a message had to follow: every message that its sender or its receiver had finished before posting it,
-and those that the sender sent, or the receiver received, before. Left out: what computing a step waits for.
+A message had to follow every message that its sender or its receiver had finished before posting
+it, and the one before that the sender sent, or the receiver received.
+Left out: what computing a step waits for.
 """
 
 from bisect import bisect_right
 from collections import defaultdict
 
 SAME = 1e-9  # of the whole run: times nearer than this are one time
-ALIKE = 0.01  # of the shortest message: ends nearer than this are one step of a virtual clock
+ALIKE = 0.01  # of the shortest message: a chunk one element longer ends a few nanoseconds later
 
 
 def waves(messages):
-    """(steps, ticks): lists of received messages in the order of their ends; ticks says that a step is one moment."""
+    """(steps, ticks): lists of received messages, in the order of their ends.
+
+    ticks: whether the messages of a step end at one moment, as on a virtual clock.
+    """
+    if not messages:
+        return [], True
     messages = sorted(
         messages, key=lambda m: (m.recv.done, m.send.rank, m.send.peer, m.send.number)
     )
-    if not messages:
-        return [], True
-    ends = [m.recv.done for m in messages]
-    near = SAME * (ends[-1] - min(m.send.posted for m in messages))
-    steps = together(messages, near)
+    seconds = messages[-1].recv.done - min(m.send.posted for m in messages)
+    near = SAME * seconds
+    steps = _ending_together(messages, near)
     if near > 0 and len(steps) < len(messages):
-        shortest = min(
-            (s for m in messages if (s := m.recv.done - max(m.send.posted, m.recv.posted)) > 0),
-            default=0.0,
-        )
-        return together(messages, max(near, ALIKE * shortest)), True
-    steps = rounds(messages)
+        durations = [m.recv.done - max(m.send.posted, m.recv.posted) for m in messages]
+        shortest = min((duration for duration in durations if duration > 0), default=0.0)
+        return _ending_together(messages, max(near, ALIKE * shortest)), True
+    steps = _rounds(messages)
     return steps, near > 0 and len(steps) == len(messages)
 
 
-def together(messages, near):
-    """Messages in the order of their ends, those in one list that end at most `near` seconds after the first of it."""
+def _ending_together(messages, near):
+    """Lists of messages that end at most `near` seconds after the first of their list."""
     steps = []
     for message in messages:
         if steps and message.recv.done - steps[-1][0].recv.done <= near:
@@ -49,34 +50,38 @@ def together(messages, near):
     return steps
 
 
-def rounds(messages):
-    """Messages in the order of their ends, each as early as what it had to follow allows."""
-    out, into, past, steps = (
-        defaultdict(int),
-        defaultdict(int),
-        defaultdict(lambda: ([], [])),
-        defaultdict(list),
-    )
+class _Finished:
+    """When a rank finished its messages, and the highest step among them up to then."""
+
+    def __init__(self):
+        self.ends = [0.0]  # ascending
+        self.steps = [0]
+
+    def add(self, end, step):
+        self.ends.append(max(end, self.ends[-1]))
+        self.steps.append(max(step, self.steps[-1]))
+
+    def step_before(self, time):
+        return self.steps[max(0, bisect_right(self.ends, time) - 1)]
+
+
+def _rounds(messages):
+    """Lists of messages, each as early as the messages that it had to follow allow."""
+    last_sent = defaultdict(int)  # rank -> step of the last message that it sent
+    last_received = defaultdict(int)
+    finished = defaultdict(_Finished)
+    steps = defaultdict(list)
     for message in messages:
         send, recv = message
         step = 1 + max(
-            out[send.rank],
-            into[recv.rank],
-            *(latest(past[event.rank], event.posted) for event in message),
+            last_sent[send.rank],
+            last_received[recv.rank],
+            finished[send.rank].step_before(send.posted),
+            finished[recv.rank].step_before(recv.posted),
         )
-        out[send.rank] = into[recv.rank] = step
         steps[step].append(message)
-        for event in message:
-            ends, numbers = past[event.rank]
-            ends.append(
-                max(recv.done if event.done is None else event.done, ends[-1] if ends else 0.0)
-            )
-            numbers.append(max(step, numbers[-1] if numbers else 0))
+        last_sent[send.rank] = step
+        last_received[recv.rank] = step
+        finished[recv.rank].add(recv.done, step)
+        finished[send.rank].add(recv.done if send.done is None else send.done, step)
     return [steps[step] for step in sorted(steps)]
-
-
-def latest(past, posted):
-    """The last step that a rank had finished when it posted."""
-    ends, numbers = past
-    at = bisect_right(ends, posted)
-    return numbers[at - 1] if at else 0

@@ -1,0 +1,73 @@
+"""Where do ranks stand on a circle, and which way does a message take between two of them?
+
+         (3)    (0)       ranks stand clockwise, two ranks side by side; a point on a Way
+                          is so many pixels `along` it and `aside`, to its left
+         (2)    (1)
+
+Coordinates are pixels from the middle, y downwards. Left out: what stands there.
+"""
+
+import math
+from typing import NamedTuple
+
+from minidl.viz.drawing.palette import INK
+from minidl.viz.drawing.scene import Axis, Label, Scene
+
+WIDE = 728  # pixels of a plot whose axes count pixels from the middle
+
+
+def rank_places(n, radius):
+    """(x, y) of each rank on a circle; no rank of an even number is at the very top."""
+    turn = -math.pi / 2
+    if n == 2:
+        turn = math.pi
+    elif n % 2 == 0:
+        turn += math.pi / n
+    angles = [turn + 2 * math.pi * rank / n for rank in range(n)]
+    return [(radius * math.cos(angle), radius * math.sin(angle)) for angle in angles]
+
+
+def circle_radius(n, height, room):
+    """The radius in a plot of this height; up to 16 ranks leave `room` pixels for words."""
+    if n == 2:
+        return 110
+    return height / 2 - (room if n <= 16 else 34)
+
+
+def label_beside(place, text, away, lift, size):
+    """A text outside of the circle: `away` pixels beside a rank, up to `lift` above or below it."""
+    x, y = place
+    y += lift * y / max(1.0, math.hypot(x, y))
+    if x >= -1:
+        return Label(x + away, y, text, INK, "start", size)
+    return Label(x - away, y, text, INK, "end", size)
+
+
+class Way(NamedTuple):
+    """The straight way from one place to another."""
+
+    x: float  # where it begins
+    y: float
+    dx: float  # its direction, of length 1
+    dy: float
+    length: float
+
+    def at(self, along, aside=0.0):
+        """The point this many pixels along the way, and this many to the left of it."""
+        x = self.x + along * self.dx + aside * self.dy
+        y = self.y + along * self.dy - aside * self.dx
+        return x, y
+
+
+def way(start, end):
+    """The Way between two places; it has length 1 if they are the same."""
+    (x0, y0), (x1, y1) = start, end
+    length = math.hypot(x1 - x0, y1 - y0) or 1.0
+    return Way(x0, y0, (x1 - x0) / length, (y1 - y0) / length, length)
+
+
+def circle_scene(title, caption, height):
+    """An empty Scene whose axes count pixels from the middle."""
+    x = Axis("", -WIDE / 2, WIDE / 2, shown=False)
+    y = Axis("", height / 2, -height / 2, shown=False)
+    return Scene(title, caption, rows=height, square=True, x=x, y=y)
