@@ -32,6 +32,7 @@ TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
 FIRST_NOTEBOOK = "00_start_here.ipynb"
+WORKERS = ["-n", "logical", "--maxprocesses", "4"]  # of the tests; `start.py test -n0` has none
 STAMP = (
     "minidl-setup.json"  # inside .venv: what was installed, or that an installation is under way
 )
@@ -610,7 +611,7 @@ def start(argv):
     copy_notebooks(ROOT)
     if pytest_arguments is not None:
         say("Running the tests in %s" % ROOT)
-        return become([python, "-m", "pytest"] + pytest_arguments, ROOT)
+        return become([python, "-m", "pytest"] + WORKERS + pytest_arguments, ROOT)
     say(
         "Opening JupyterLab on work/%s. Its address is below; Ctrl-C here ends it." % FIRST_NOTEBOOK
     )

@@ -1,9 +1,10 @@
-"""After each test: nobody is left behind. What the tests need to find each other stands here, too."""
+"""What all tests share: worlds, and a look at what a test left behind. How workers split the suite."""
 
 import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(
@@ -15,18 +16,56 @@ from tests import census  # noqa: E402
 
 os.environ[census.TOKEN] = census.new_token()  # all that this process starts inherits it
 
+# An example of hypothesis may take as long as a busy machine needs.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
+
+def pytest_configure(config):
+    """Say at the end what each notebook cost; xdist's workers leave that to their controller."""
+    if not hasattr(config, "workerinput"):
+        from tests.scheduling import Bill
+
+        config.pluginmanager.register(Bill())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Under xdist, let workers take units: files, notebooks and museums."""
+    from tests.scheduling import Units
+
+    config.option.loadscopereorder = False  # the order is that of the collection
+    return Units(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """In a worker of xdist, put the longest units first."""
+    if hasattr(config, "workerinput"):
+        from tests.scheduling import rank
+
+        items.sort(key=lambda item: rank(item.nodeid))
+
+
+reported = set()  # what an earlier test left behind
+
 
 @pytest.fixture(autouse=True)
 def nobody_left_behind():
-    """Every minidl process that descends from this pytest has a live parent; closed worlds left no rank and no folder."""
+    """Each minidl process that this pytest started has a live parent, and closed worlds left nothing.
+
+    What a test leaves behind is reported once, and not by all tests after it.
+    """
     yield
-    left = census.eventually_empty(lambda: census.strays(os.environ[census.TOKEN]), seconds=3)
-    assert not left, "left behind by this test or by one before it:\n" + "\n".join(left)
+    left = census.eventually_empty(
+        lambda: set(census.strays(os.environ[census.TOKEN])) - reported, seconds=3
+    )
+    reported.update(left)
+    assert not left, "left behind by this test:\n" + "\n".join(sorted(left))
 
 
 @pytest.fixture(scope="session")
 def worlds():
-    """worlds(n) is a live World of n ranks, the same one for all tests: starting one costs more than most tests."""
+    """worlds(n) is a live World of n ranks, one for all tests: most tests are shorter than its start."""
     made = {}
 
     def world(n):

@@ -29,6 +29,7 @@ def shown(watched, index):
     )
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_shows_what_is_wrong_and_the_right_one_its_points(watched, lab):
     watched.open(f"{lab}/lab/tree/exercises/00_start_here.ipynb?reset")
     cells = watched.cells()

@@ -1,10 +1,13 @@
-"""Do the notebooks work for a learner: in JupyterLab, in a real browser, from Run All Cells to moved sliders and replays?
+"""Do the notebooks work for a learner, in JupyterLab and in a real browser?
 
-    JupyterLab on 127.0.0.1  <--  headless Chromium: opens, runs all cells, moves each first slider,
-    presses Play in each replay and drags it; no console error, no request to the outside, no error but in
-    cells that are meant to raise, and the same outputs as those committed, by nbval's own comparison
+    JupyterLab on 127.0.0.1  <--  headless Chromium
 
-Slow (about 30 seconds a notebook). Skipped, with its reason, where there is no Chromium or no playwright.
+It opens a notebook, runs all cells, moves each first slider, presses Play in each replay and drags it.
+No console error, no request to the outside, and no error but in cells that are meant to raise. The
+outputs are those committed, by nbval's own comparison.
+
+nbval then finds the same outputs by `keep`, and need not execute the notebook again.
+Skipped, with its reason, where there is no Chromium or no playwright.
 """
 
 from pathlib import Path
@@ -54,6 +57,14 @@ def differences(path, cells, session):
     return found
 
 
+def keep(path, cells, session):
+    """Give the executed cells to nbval's items of the same notebook; see notebooks/conftest.py."""
+    for item in session.items:
+        if item.path == path and hasattr(item.parent, "executed"):
+            item.parent.executed = cells
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
 def test_a_learner_can_run_it_all_and_move_the_sliders(name, lab, chromium, request):
     page = chromium.new_page(viewport={"width": 1280, "height": 1600})
@@ -72,6 +83,7 @@ def test_a_learner_can_run_it_all_and_move_the_sliders(name, lab, chromium, requ
         assert not (found := differences(NOTEBOOKS / name, cells, request.session)), "\n".join(
             found
         )
+        keep(NOTEBOOKS / name, cells, request.session)
         sliders = [index for index, cell in enumerate(cells) if "@interact" in cell.source]
         assert sliders, "a notebook has at least one control"
         for index in sliders:
