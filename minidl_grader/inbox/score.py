@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import shutil
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
+import minidl
+import minidl_grader
 from minidl.learner.notes import points_of
 from minidl_grader.course.cells import (
     SOLUTIONS,
@@ -39,7 +40,6 @@ from minidl_grader.inbox.submission import Unreadable, read
 from minidl_grader.judge import in_kernel
 from minidl_grader.judge.confine import Keepers, Limits, clean_environment
 
-JUDGE = (sys.executable, "-m", "minidl_grader.judge.judge")
 STATES = ("passed", "partly", "wrong", "not done", "error")
 
 
@@ -58,7 +58,7 @@ class Settings:
     jobs: int = 0
     kernel: Limits = field(default_factory=Limits)
     judge: Limits = field(default_factory=lambda: Limits(wall=300, cpu=600, processes=200))
-    judged_by: tuple = JUDGE
+    judged_by: tuple = ("judge",)
     shown: bool = True
     version: str = field(default_factory=lambda: package_digest())
 
@@ -111,6 +111,7 @@ class Grading:
         jobs = self.settings.jobs or cores()
         results, waiting = {}, {}
         with (
+            self.keepers,
             ThreadPoolExecutor(jobs) as pool,
             tqdm(total=len(handed_in), unit="submission", disable=not handed_in) as bar,
         ):
@@ -190,6 +191,7 @@ class Grading:
             return empty | {"problem": str(reason)}
         if made.refusal:
             return empty | {"problem": made.refusal}
+        self.keepers.load(self.settings.judged_by[0])  # while the notebook runs
         folder = Path(tempfile.mkdtemp(prefix="minidl-grade-"))
         try:
             return self.executed(
@@ -291,15 +293,13 @@ def unhidden(value, lines):
 
 @functools.cache
 def package_digest():
-    """A fingerprint of minidl's code: another version of it may count otherwise."""
-    package = Path(__file__).parent.parent
-    return digest(
-        *(
-            part
-            for path in sorted(package.rglob("*.py"))
-            for part in (path.relative_to(package).as_posix(), path.read_bytes())
-        )
-    )
+    """A fingerprint of the code of both packages: another version may count differently."""
+    parts = []
+    for package in (minidl, minidl_grader):
+        folder = Path(package.__file__).parent
+        for path in sorted(folder.rglob("*.py")):
+            parts += [path.relative_to(folder).as_posix(), path.read_bytes()]
+    return digest(*parts)
 
 
 def stored(path):

@@ -3,12 +3,13 @@
     with Limits: wall time, CPU time, memory, processes, file size, output
     in a folder of its own, in a session of its own, with an environment that holds nothing of the grader's
 
-Each program has a keeper (keeper.py), which ends it and all that it has started: in time, when the grader says so,
-and when the grader has died. Isolation beyond that is sandbox.py's.
+Each program has a keeper (keeper.py), which ends it and all that it has started: at a limit, when the grader says so,
+and when the grader has died. Isolation beyond that is the cage's: kernel_cage.py, cage/.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-KEEPER = Path(__file__).with_name("kernel_keeper.py")
+from minidl_grader.judge import keeper
+from minidl_grader.judge.warm import Warm
+
+PROGRAMS = {
+    "judge": "minidl_grader.judge.judge",
+    "notebook": "minidl_grader.judge.caged_notebook",
+}
 PASSED_ON = (
     "PATH",
     "LANG",
@@ -70,52 +77,96 @@ SENTENCES = {
 
 
 class Keepers:
-    """The programs that run now. `stop()` ends them all, and none starts after it."""
+    """The programs that run now. `stop()` ends them all, and none starts after it.
+
+    A command is a program and its arguments, or a name in PROGRAMS and arguments. The latter fork from a process that has
+    loaded the program's code already, where the system can do that; see warm.py.
+    """
 
     def __init__(self):
-        self._running, self._stopped, self._lock = set(), False, threading.Lock()
+        self._lock = threading.RLock()
+        self._pipes = set()  # one to each keeper that runs: closing it ends the keeper
+        self._warm = {}
+        self._stopped = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def load(self, name):
+        """Begin to load the code of a program in PROGRAMS, which takes seconds; returns at once."""
+        with self._lock:
+            known = name not in PROGRAMS or name in self._warm
+            if sys.platform == "linux" and not known and not self._stopped:
+                self._warm[name] = Warm(PROGRAMS[name], clean_environment)
 
     def run(self, command, folder, limits, env, remove=None):
-        """Run a program to its end; returns Ended. Nobody whom it started is left then. remove: a folder that goes if the grader dies."""
-        words = [
-            sys.executable,
-            "-I",
-            str(KEEPER),
-            json.dumps(asdict(limits) | {"remove": str(remove or "")}),
-            *map(str, command),
-        ]
+        """Run a program to its end; returns Ended. No process that it started is left then.
+
+        remove  a folder that the keeper removes if the grader dies
+        """
+        command = [str(word) for word in command]
+        given = asdict(limits) | {"remove": str(remove or "")}
+        reading, asking = os.pipe()
+        answer, writing = os.pipe()
         with self._lock:
             if self._stopped:
+                for descriptor in (reading, asking, answer, writing):
+                    os.close(descriptor)
                 return Ended(-1, "told to end", 0, "")
-            keeper = subprocess.Popen(
-                words,
-                cwd=folder,
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            self._running.add(keeper)
+            self.load(command[0])
+            started = self._start(command, folder, given, env, (reading, writing))
+            self._pipes.add(asking)
+        os.close(reading)
+        os.close(writing)
+        with open(answer, "rb") as file:
+            ended = file.read()
+        with self._lock:
+            if asking in self._pipes:
+                self._pipes.remove(asking)
+                os.close(asking)
+        if started is not None:
+            started.wait()
         try:
-            told = keeper.stdout.read()
-        finally:
-            with self._lock:
-                self._running.discard(keeper)
-            keeper.stdin.close()
-            keeper.stdout.close()
-            code = keeper.wait()
-        try:
-            return Ended(**json.loads(told))
+            return Ended(**json.loads(ended))
         except (ValueError, TypeError):
-            return Ended(code, "its keeper was killed", 0, "")
+            return Ended(-signal.SIGKILL, "its keeper was killed", 0, "")
 
     def stop(self):
         """End everything that runs."""
         with self._lock:
             self._stopped = True
-            for keeper in self._running:
-                keeper.stdin.close()  # the keeper reads the end of the pipe
+            while self._pipes:
+                os.close(self._pipes.pop())  # its keeper reads the end of the pipe
+            for warm in self._warm.values():
+                warm.close()
+            self._warm.clear()
+
+    def _start(self, command, folder, limits, env, pipes):
+        """Start the keeper of a command; it reads and writes these pipes. Returns its Popen if it is a child of this process."""
+        name, *arguments = command
+        if name in self._warm:
+            request = {"arguments": arguments, "limits": limits, "folder": str(folder), "env": env}
+            try:
+                self._warm[name].fork(request, pipes)
+            except OSError:  # it was killed
+                self._warm.pop(name).close()
+                self.load(name)
+                self._warm[name].fork(request, pipes)
+            return None
+        if name in PROGRAMS:
+            command = [sys.executable, "-m", PROGRAMS[name], *arguments]
+        return subprocess.Popen(
+            [sys.executable, "-I", keeper.__file__, json.dumps(limits), *command],
+            cwd=folder,
+            env=env,
+            stdin=pipes[0],
+            stdout=pipes[1],
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def clean_environment(folder):

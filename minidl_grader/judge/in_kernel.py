@@ -8,14 +8,11 @@ its end, and which of its visible checks pass there.
 
 import json
 import re
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 
 from minidl_grader.course.cells import role, task
-from minidl_grader.judge.cage.locks import readable
 from minidl_grader.judge.confine import clean_environment
 
 LINE = re.compile(r"::Cell (\d+) (PASSED|FAILED|XFAIL|XPASS|SKIPPED|ERROR)")
@@ -49,13 +46,11 @@ def run(notebook, name, folder, keepers, limits, cell_seconds=60):
     """Execute the kernel's copy in `folder`, which is empty; returns Shown."""
     path = folder / f"{name}.ipynb"
     path.write_text(nbformat.writes(notebook), encoding="utf-8")
-    (folder / "conftest.py").write_bytes(
-        Path(__file__).with_name("kernel_conftest.py").read_bytes()
-    )
+    report = folder.with_name("isolation.json")
     command = [
-        sys.executable,
-        "-m",
-        "pytest",
+        "notebook",
+        folder,
+        report,
         "--nbval-lax",
         "--nbval-current-env",
         f"--nbval-cell-timeout={cell_seconds}",
@@ -64,8 +59,6 @@ def run(notebook, name, folder, keepers, limits, cell_seconds=60):
         "--tb=no",
         "--color=no",
         "-p",
-        "nbval.plugin",
-        "-p",
         "no:cacheprovider",
         "-c",
         "/dev/null",
@@ -73,31 +66,13 @@ def run(notebook, name, folder, keepers, limits, cell_seconds=60):
         f"--confcutdir={folder}",
         path.name,
     ]
-    told = folder.with_name("isolation.json")
-    environment = clean_environment(folder) | {
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"
-    }  # the others cost half a second
-    ended = keepers.run(
-        [*caged(folder, told), *command], folder, limits, environment, remove=folder.parent
-    )
-    return shown(notebook, ended, phrases(told))
-
-
-def caged(folder, told):
-    """What stands before a command that is locked in; nothing where the system offers nothing."""
-    if sys.platform != "linux":
-        return []
-    given = {"folder": str(folder), "readable": [*readable(), "/etc/hosts"], "report": str(told)}
-    return [
-        sys.executable,
-        "-I",
-        str(Path(__file__).with_name("kernel_cage.py")),
-        json.dumps(given),
-    ]
+    environment = clean_environment(folder) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ended = keepers.run(command, folder, limits, environment, remove=folder.parent)
+    return shown(notebook, ended, phrases(report))
 
 
 def phrases(path):
-    """What kernel_cage.py has written down."""
+    """What kernel_cage.py has written."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
 """What is a submission worth?
 
-    python -m minidl_grader.judge.judge ASSEMBLED.ipynb --result FILE
+    judge ASSEMBLED.ipynb --result FILE        forked from a process that has loaded torch; see warm.py
 
     name     read as a literal                        setup    executed here, and on every caged rank
     answer   executed on caged ranks only;            check    executed here, with the answers' names standing for

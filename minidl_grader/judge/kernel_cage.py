@@ -1,37 +1,27 @@
 """How is the kernel of a submission locked in?  Between its keeper and pytest, before anything of it runs.
 
-    keeper --> this file --fork--> process 1 --fork--> another user, no capabilities, Landlock --exec--> pytest --> kernel --> ranks
-               own network,        own /proc                                                        sees: interpreter, libraries,
-               own file tree       own /dev/shm                                                     minidl, its own folder of 32 MB
+    keeper --fork--> own network,    --fork--> process 1: --fork--> another user,      --> pytest --> kernel --> ranks
+                     own file tree             own /proc            no capabilities,       sees: interpreter, libraries,
+                                               own /dev/shm         Landlock               minidl, a folder of 32 MB
 
-Called as a file, with nothing but Python's library and two files of cage/, so that it costs no time. When process 1
-ends, the kernel of the system kills everybody inside. What a system lacks is left out, and told in the report.
+When process 1 ends, the system's kernel kills every process inside. What a system lacks is left out, and said in the report.
 """
 
 import ctypes
 import fcntl
-import importlib.util
 import json
 import os
 import signal
 import socket
 import struct
-import sys
 from pathlib import Path
+
+from minidl_grader.judge import keeper
+from minidl_grader.judge.cage import landlock, namespaces
 
 FIRST_USER, USERS = 56000, 5000  # numbers that no account has, and no rank of a judge
 NO_SUID, NO_DEVICES, NO_PROGRAMS, DETACH = 2, 4, 8, 2
 libc = ctypes.CDLL(None, use_errno=True)
-
-
-def part(name):
-    """A module of cage/, without minidl, whose import would cost a second."""
-    spec = importlib.util.spec_from_file_location(
-        name, Path(__file__).parent / "cage" / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def raise_loopback():
@@ -44,7 +34,6 @@ def raise_loopback():
 
 def separate(folder, readable):
     """Own network and file tree for what follows; returns phrases. What lies in `folder` is there afterwards, too."""
-    namespaces = part("namespaces")
     inside = {path.name: path.read_bytes() for path in folder.iterdir()}
     words = namespaces.separate()
     if words[0].startswith("no "):
@@ -70,7 +59,7 @@ def own_mounts(words):
 
 def give_up_rights(folder, readable):
     """Become nobody in particular, for good; returns phrases."""
-    words, landlock = [], part("landlock")
+    words = []
     user = FIRST_USER + int.from_bytes(os.urandom(4), "big") % USERS
     if os.geteuid() == 0:
         try:
@@ -87,7 +76,7 @@ def give_up_rights(folder, readable):
     abi = landlock.version()
     if not abi:
         return [*words, "no Landlock: the kernel has none"]
-    rules = landlock.libc.syscall(
+    rules = libc.syscall(
         landlock.CREATE, struct.pack("Q", landlock.rights(abi)), 8, 0
     )  # files only: its ports are its own
     for path in [*readable, "/proc"]:
@@ -103,39 +92,43 @@ def wait_for(pid):
     while True:
         ended, status = os.wait()
         if ended == pid:
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
 
 
-def first_process(folder, readable, words, report, command):
-    """Process 1 of the new world: runs the command as somebody else and ends with it."""
-    libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    own_mounts(words)
-    child = os.fork()
-    if child:
+def lock_in(folder, readable, report, program):
+    """Run `program()` locked in; returns its exit code.
+
+    folder    where it may write;  readable: paths that it may read
+    report    a file that does not exist yet, for phrases that say what is in force
+    """
+    report = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    words = separate(Path(folder), readable)
+
+    def first_process():
+        libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+        own_mounts(words)
+        return in_a_child(locked)
+
+    def locked():
+        phrases = words + give_up_rights(folder, readable)
+        libc.prctl(
+            4, 1, 0, 0, 0
+        )  # PR_SET_DUMPABLE: its own /proc/self is its own again, as after exec
+        os.write(report, json.dumps(phrases).encode())
         os.close(report)
-        return wait_for(child)
-    words += give_up_rights(folder, readable)
-    os.write(report, json.dumps(words).encode())
-    os.close(report)
-    os.execv(command[0], command)
+        return program()
+
+    return in_a_child(first_process)
 
 
-def main(given, command):
-    """given: JSON with folder, readable and report. Returns the command's exit code."""
-    folder, readable = Path(given["folder"]), given["readable"]
-    report = os.open(given["report"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    words = separate(folder, readable)
+def in_a_child(run):
+    """Fork and call `run()` in the child; returns its exit code, 128 + n for signal n. Reaps orphans on the way."""
     child = os.fork()
-    if child:
-        os.close(report)
-        code = wait_for(child)
-        return code if code >= 0 else 128 - code
-    code = 1
-    try:
-        code = first_process(folder, readable, words, report, command)
-    finally:
-        os._exit(code if code >= 0 else 128 - code)
-
-
-if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1]), sys.argv[2:]))
+    if child == 0:
+        keeper.finish(run)
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code

@@ -154,7 +154,7 @@ def nobody_is_left():
     graders = lambda: [
         process
         for process in census.processes(os.environ[census.TOKEN])
-        if "grading" in process.command
+        if "minidl_grader" in process.command
     ]
     assert not census.eventually_empty(graders, seconds=5)
 

@@ -46,6 +46,22 @@ class Rank:
         self.launcher.kill(self.pid)
 
 
+def start_zygote(control, log, folder):
+    """Start the process from which ranks fork; returns its Popen. control: its end of a socket; log: a file."""
+    root = os.path.dirname(os.path.dirname(calling.PACKAGE))
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "minidl.runtime.processes.zygote", str(control.fileno()), folder],
+        pass_fds=[control.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path, **one_thread},
+    )
+
+
 class ForkLauncher:
     """One zygote for all worlds of this process, started when first needed."""
 
@@ -55,29 +71,8 @@ class ForkLauncher:
         self.lock = threading.RLock()
         ours, theirs = socket.socketpair()
         log = open(os.path.join(self.folder, "zygote.log"), "wb")
-        root = os.path.dirname(os.path.dirname(calling.PACKAGE))
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with theirs, log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "minidl.runtime.processes.zygote",
-                    str(theirs.fileno()),
-                    self.folder,
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": path,
-                    "OPENBLAS_NUM_THREADS": "1",
-                    "OMP_NUM_THREADS": "1",
-                },
-            )
+            self.process = start_zygote(theirs, log, self.folder)
         self.control = ours
         self.conn = Connection(os.dup(ours.fileno()))
         self._receive("ready", 60)

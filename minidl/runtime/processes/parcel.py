@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import cloudpickle
 import torch
 
-from minidl.runtime.words.calling import INSTALLED, PACKAGE
+from minidl.runtime.words.calling import GRADER, INSTALLED, PACKAGE
 
 LARGE = 1 << 20
 
@@ -172,7 +172,7 @@ def _by_value(fn):
     file = getattr(module, "__file__", None)
     if (
         file is None
-        or file.startswith((PACKAGE, *INSTALLED))
+        or file.startswith((PACKAGE, GRADER, *INSTALLED))
         or module.__name__ in cloudpickle.list_registry_pickle_by_value()
     ):
         yield
