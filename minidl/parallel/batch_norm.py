@@ -1,11 +1,12 @@
 """How does batch normalisation see the whole batch, when each rank has only a part of it?
 
-    rank r, forward:    [sum x, sum x^2, rows] --one all-reduce--> mean and variance over all ranks' rows (in float64:
-                        the difference of two large numbers would lose a small variance)
-    rank r, backward:   [sum dy, sum dy * x^]  --one all-reduce--> the parts of dx that come through them
+    rank r, forward:  [sum x, sum x^2, rows] --one all-reduce--> mean, variance over all ranks' rows
+    rank r, backward: [sum dy, sum dy * x^]  --one all-reduce--> the parts of dx through them
 
-Averaging each rank's own mean and variance is not the same: it leaves out how far the ranks' means are apart.
-Ioffe & Szegedy 2015, "Batch normalization", sec. 3 (both formulas); Peng et al. 2018, "MegDet", sec. 3.2 (across devices).
+Averaging each rank's own mean and variance is not the same: it leaves out how far the ranks' means
+are apart. Sums are in float64: the difference of two large numbers would lose a small variance.
+Ioffe & Szegedy 2015, "Batch normalization", sec. 3 (both formulas); Peng et al. 2018, "MegDet",
+sec. 3.2 (across devices).
 """
 
 import torch
@@ -16,33 +17,44 @@ from minidl.collectives import ring
 class SyncBatchNorm(torch.nn.Module):
     """Batch normalisation with the statistics of all ranks' rows. One all-reduce in each pass.
 
-    x: (B, C) or (B, C, ...) -> the same; B may differ between ranks. `norm` is the BatchNorm whose weights and running
-    statistics are used and kept. In eval mode nothing is sent. Raises ValueError for a single value per channel.
+        norm = SyncBatchNorm(torch.nn.BatchNorm2d(16), comm)
+        y = norm(x)                                  # x: this rank's rows
+
+    x: (B, C) or (B, C, ...) -> the same; B may differ between ranks. `norm` is the BatchNorm whose
+    weights and running statistics are used and kept. In eval mode nothing is sent. Raises
+    ValueError for a single value per channel.
     """
 
     def __init__(self, norm, comm, all_reduce=ring.all_reduce):
         super().__init__()
-        self.norm, self.comm, self.all_reduce = norm, comm, all_reduce
+        self.norm = norm
+        self.comm = comm
+        self.all_reduce = all_reduce
 
     def forward(self, x):
+        """This rank's rows, normalised."""
         norm = self.norm
         if not norm.training and norm.track_running_stats:
             return norm(x)
         y, mean, variance, rows = Normalised.apply(x, norm.eps, self.comm, self.all_reduce)
         if norm.track_running_stats:
+            # torch keeps the unbiased variance.
             self.remember(mean, variance * rows / (rows - 1))
-        shape = (1, -1) + (1,) * (x.dim() - 2)
-        return (
-            y if norm.weight is None else y * norm.weight.view(shape) + norm.bias.view(shape)
-        ).to(x.dtype)
+        if norm.weight is not None:
+            shape = channel_shape(x)
+            y = y * norm.weight.view(shape) + norm.bias.view(shape)
+        return y.to(x.dtype)
 
     def remember(self, mean, variance):
-        """Update the running statistics as torch's BatchNorm does: with the unbiased variance."""
+        """Update the running statistics as torch's BatchNorm does."""
         norm = self.norm
         norm.num_batches_tracked += 1
-        share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-        norm.running_mean.lerp_(mean.detach().to(norm.running_mean.dtype), share)
-        norm.running_var.lerp_(variance.detach().to(norm.running_var.dtype), share)
+        # Without a momentum: the plain average over all batches.
+        share = norm.momentum
+        if share is None:
+            share = 1 / float(norm.num_batches_tracked)
+        for running, new in ((norm.running_mean, mean), (norm.running_var, variance)):
+            running.lerp_(new.detach().to(running.dtype), share)
 
 
 class Normalised(torch.autograd.Function):
@@ -50,50 +62,55 @@ class Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, eps, comm, all_reduce):
-        over, shape = [d for d in range(x.dim()) if d != 1], (1, -1) + (1,) * (x.dim() - 2)
-        kind, x = x.dtype, x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        C, rows = x.shape[1], x.numel() // x.shape[1]
-        sums = x.sum(over, dtype=torch.float64)
-        own = (sums / max(rows, 1)).to(
-            x.dtype
-        )  # squares around this rank's own mean, then around zero
-        squares = (x - own.view(shape)).square().sum(over, dtype=torch.float64) + own.double() * (
-            2 * sums - rows * own.double()
-        )
+        ctx.dtype = x.dtype
+        ctx.comm = comm
+        ctx.all_reduce = all_reduce
+        ctx.shape = channel_shape(x)
+        ctx.dims = [d for d in range(x.dim()) if d != 1]  # all but the channels
+        if x.dtype in (torch.float16, torch.bfloat16):
+            x = x.float()
+        C = x.shape[1]
+        rows = x.numel() // C
+        sums = x.sum(ctx.dims, dtype=torch.float64)  # (C,)
+
+        # Squares around this rank's own mean m, which are small, and from them those around zero:
+        # sum x^2 = sum (x - m)^2 + m (2 sum x - rows m)
+        own_mean = (sums / max(rows, 1)).to(x.dtype)
+        m = own_mean.double()
+        around_mean = (x - own_mean.view(ctx.shape)).square().sum(ctx.dims, dtype=torch.float64)
+        squares = around_mean + m * (2 * sums - rows * m)  # (C,)
+
         pooled = all_reduce(torch.cat([sums, squares, sums.new_tensor([rows])]), comm)
-        rows = pooled[-1]
+        rows = pooled[-1]  # of all ranks
         if rows <= 1:
             raise ValueError("SyncBatchNorm needs more than one value per channel over all ranks")
         mean = pooled[:C] / rows
         variance = (pooled[C : 2 * C] / rows - mean * mean).clamp_(min=0)
         scale = (variance + eps).rsqrt().to(x.dtype)
-        y = (x - mean.to(x.dtype).view(shape)) * scale.view(shape)
+        y = (x - mean.to(x.dtype).view(ctx.shape)) * scale.view(ctx.shape)
         ctx.save_for_backward(y, scale)
-        ctx.rows, ctx.over, ctx.shape, ctx.comm, ctx.all_reduce, ctx.kind = (
-            float(rows),
-            over,
-            shape,
-            comm,
-            all_reduce,
-            kind,
-        )
+        ctx.rows = float(rows)
         ctx.mark_non_differentiable(mean, variance, rows)
         return y, mean, variance, rows
 
     @staticmethod
     def backward(ctx, dy, *_):
         y, scale = ctx.saved_tensors
-        pooled = (
-            ctx.all_reduce(torch.cat([dy.sum(ctx.over), (dy * y).sum(ctx.over)]), ctx.comm)
-            / ctx.rows
-        )
-        mean_dy, mean_dy_y = pooled.chunk(2)
-        dx = (dy - mean_dy.view(ctx.shape) - y * mean_dy_y.view(ctx.shape)) * scale.view(ctx.shape)
-        return dx.to(ctx.kind), None, None, None
+        sums = torch.cat([dy.sum(ctx.dims), (dy * y).sum(ctx.dims)])  # (2 C,)
+        means = ctx.all_reduce(sums, ctx.comm) / ctx.rows
+        # dx = (dy - mean(dy) - y mean(dy y)) / sqrt(variance + eps), channel by channel
+        mean_dy, mean_dy_y, scale = (c.view(ctx.shape) for c in (*means.chunk(2), scale))
+        dx = (dy - mean_dy - y * mean_dy_y) * scale
+        return dx.to(ctx.dtype), None, None, None
+
+
+def channel_shape(x):
+    """The shape in which one number a channel meets x: (1, C, 1, ...) as (1, -1, 1, ...)."""
+    return (1, -1) + (1,) * (x.dim() - 2)
 
 
 def synchronised(model, comm, all_reduce=ring.all_reduce):
-    """The model with each BatchNorm in it replaced by a SyncBatchNorm around it; changed in place and returned."""
+    """The model with each BatchNorm in a SyncBatchNorm; changed in place and returned."""
     for name, child in list(model.named_children()):
         if isinstance(child, torch.nn.modules.batchnorm._BatchNorm):
             setattr(model, name, SyncBatchNorm(child, comm, all_reduce))

@@ -1,109 +1,157 @@
-"""How do N ranks train one model on N parts of a batch, and end with the model that one process would have?
+"""How do N ranks train one model on N parts of a batch, and end with the model of one process?
 
-    rank 0   forward, backward on part 0 ---.                      every rank starts with the same weights, adds the
-    rank 1   forward, backward on part 1 ----> mean of gradients   same mean gradient, and so has the same weights
-    rank 2   forward, backward on part 2 ---'                      after every step: nothing else is ever sent
+    rank 0   forward, backward on part 0 ---.                      all have the same weights at
+    rank 1   forward, backward on part 1 ----> mean of gradients   first and use the same gradient:
+    rank 2   forward, backward on part 2 ---'                      the same weights after each step
 
-Three classes, each the same mean and less waiting than the one before:
+The textbook versions come first. Three classes compute the same mean, each waiting less than the
+last:
 
-    NaiveDataParallel     one all-reduce a parameter, after the backward pass        | backward |w|b|w|b|w|b|
-    BucketedDataParallel  one all-reduce a bucket, after the backward pass           | backward | bucket | bucket |
-    DataParallel          a bucket leaves as soon as its gradients are there         | backward     |
-                                                                                           | bucket | bucket |
+    NaiveDataParallel     one all-reduce a parameter, after the backward pass | backward |w|b|w|b|
+    BucketedDataParallel  one all-reduce a bucket, after the backward pass    | backward |w b|w b|
+    DataParallel          a bucket leaves as soon as its gradients are there  | backward    |
+                                                                                |w b|w b|
 Li et al. 2020, "PyTorch Distributed: experiences on accelerating data parallel training", sec. 3.2.
-Left out: what to do with uneven batches (weighted() below says how to scale the loss), and large batches.
+Left out: uneven batches (weighted() below scales the loss for them), and large batches.
 """
 
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
 from minidl.collectives import ring, tree
+from minidl.parallel.protocol import ParallelModel
 from minidl.plans.buckets import buckets
 
 MIB = 1 << 20
 
 
-class NaiveDataParallel(torch.nn.Module):
-    """The model, on every rank with rank 0's weights; synchronise() gives every rank the mean of all gradients.
+def textbook_average_gradients(model, comm, all_reduce=ring.all_reduce):
+    """Every rank's gradients become the mean over ranks. One all-reduce a parameter."""
+    for p in model.parameters():
+        p.grad = all_reduce(p.grad, comm) / comm.world_size
 
-    all_reduce: any function of (x, comm) that returns the sum over ranks, in memory that it does not use again. Frozen
-    parameters take no part; a tied one takes part once. unused: True if a parameter may get no gradient on some rank; it then counts as zero there, and
-    one that gets none anywhere keeps none. Each synchronise() costs one all-reduce a parameter.
-    Raises ValueError on a rank where a parameter has no gradient and `unused` is False.
+
+def textbook_overlapped_backward(loss, buckets, comm, all_reduce=ring.all_reduce):
+    """The same mean; a bucket's all-reduce begins while the layers below it still compute.
+
+    buckets: lists of parameters, those of the last layers first.
+    """
+    missing = [len(bucket) for bucket in buckets]
+    in_flight = []
+
+    def arrived(number):
+        missing[number] -= 1
+        # Buckets leave in one order on every rank. Otherwise one rank's bucket 1 would be added to
+        # another rank's bucket 0.
+        while len(in_flight) < len(buckets) and missing[len(in_flight)] == 0:
+            flat = torch.cat([p.grad.flatten() for p in buckets[len(in_flight)]])
+            in_flight.append(comm.background(all_reduce, flat))
+
+    hooks = []
+    for number, bucket in enumerate(buckets):
+        for p in bucket:
+            # torch calls it when p.grad is there.
+            hook = p.register_post_accumulate_grad_hook(lambda p, number=number: arrived(number))
+            hooks.append(hook)
+    loss.backward()
+    for bucket, work in zip(buckets, in_flight):
+        mean = work.wait() / comm.world_size
+        for p, part in zip(bucket, mean.split([p.numel() for p in bucket])):
+            p.grad = part.view_as(p)
+    for hook in hooks:
+        hook.remove()
+
+
+class NaiveDataParallel(ParallelModel):
+    """The model on every rank, with rank 0's weights at first; one all-reduce a parameter and step.
+
+        parallel = NaiveDataParallel(model, comm)
+        loss_of(parallel(x), y).backward()
+        parallel.synchronise()                # now each gradient is the mean over ranks
+
+    all_reduce: a function of (x, comm) that returns the sum over ranks in memory of its own. Frozen
+    parameters take no part; a tied one takes part once. unused: True if a parameter may get no
+    gradient on some rank; it counts as zero there, and one that gets none on any rank keeps none.
+    make_optimizer: for step(), see ParallelModel. synchronise() raises ValueError on a rank where a
+    parameter has no gradient and `unused` is False.
     """
 
-    def __init__(self, model, comm, all_reduce=ring.all_reduce, *, unused=False):
-        super().__init__()
-        self.model, self.comm, self.all_reduce, self.unused = model, comm, all_reduce, unused
-        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.names, self.parameters_ = list(trained), list(trained.values())
+    def __init__(
+        self, model, comm, all_reduce=ring.all_reduce, *, unused=False, make_optimizer=None
+    ):
+        super().__init__(model, make_optimizer)
+        self.comm = comm
+        self.all_reduce = all_reduce
+        self.unused = unused
+        self.names = {parameter: name for name, parameter in model.named_parameters()}
+        self.buckets = [[parameter] for parameter in self.trained]
         self.synchronising = True
         share_state(model, comm)
 
-    def forward(self, *args, **kwargs):
-        return self.model(*args, **kwargs)
-
     @contextmanager
     def no_sync(self):
-        """Backward passes inside only add to this rank's gradients; the next synchronise() outside sends their sum."""
-        before, self.synchronising = self.synchronising, False
+        """Backward passes inside only add to this rank's gradients; nothing is sent."""
+        before = self.synchronising
+        self.synchronising = False
         try:
             yield
         finally:
             self.synchronising = before
 
     def synchronise(self):
-        """After the backward pass: every gradient becomes the mean over ranks. Does nothing within no_sync()."""
-        if not self.synchronising:
-            return
-        for index in range(len(self.parameters_)):
-            flat = self.packed([index])
-            self.unpack([index], self.all_reduce(flat, self.comm))
+        """Every gradient becomes the mean over ranks. Does nothing within no_sync()."""
+        if self.synchronising:
+            for bucket in self.buckets:
+                self.unpack(bucket, self.sum_over_ranks(self.packed(bucket), self.comm))
 
-    def packed(self, indices):
-        """The gradients of these parameters in one flat tensor; with `unused`, a 1 or 0 for each behind them."""
+    def packed(self, bucket):
+        """The bucket's gradients in one flat tensor; with `unused`, then a 1 or 0 for each."""
         parts = []
-        for i in indices:
-            parameter = self.parameters_[i]
-            if parameter.grad is None and not self.unused:
+        for parameter in bucket:
+            if parameter.grad is not None:
+                parts.append(parameter.grad.reshape(-1))
+            elif self.unused:
+                parts.append(torch.zeros_like(parameter).reshape(-1))
+            else:
                 raise ValueError(
-                    f"{self.names[i]} got no gradient on rank {self.comm.rank}: if a parameter may be unused, "
-                    "say unused=True; if it is never trained, freeze it with requires_grad_(False)"
+                    f"{self.names[parameter]} got no gradient on rank {self.comm.rank}: "
+                    "if a parameter may be unused, say unused=True; "
+                    "if it is never trained, freeze it with requires_grad_(False)"
                 )
-            parts.append(
-                torch.zeros_like(parameter).reshape(-1)
-                if parameter.grad is None
-                else parameter.grad.reshape(-1)
-            )
         if self.unused:
-            parts.append(
-                parts[0].new_tensor([float(self.parameters_[i].grad is not None) for i in indices])
-            )
+            used = [float(parameter.grad is not None) for parameter in bucket]
+            parts.append(parts[0].new_tensor(used))
         return torch.cat(parts)
 
-    def unpack(self, indices, total):
-        """Give each of these parameters its part of the sum, divided by the number of ranks."""
-        start, mean = (
-            0,
-            total.div_(self.comm.world_size),
-        )  # in place: fresh memory costs more than the division
-        for i, used in zip(
-            indices,
-            total[len(total) - len(indices) :].tolist() if self.unused else [1.0] * len(indices),
-        ):
-            parameter = self.parameters_[i]
-            part = mean[start : start + parameter.numel()].view_as(parameter)
-            start += parameter.numel()
-            parameter.grad = part if used else None
+    def sum_over_ranks(self, flat, comm):
+        """The sum of this tensor over ranks, in its own dtype."""
+        return self.all_reduce(flat, comm)
+
+    def unpack(self, bucket, total):
+        """Give each parameter of the bucket its part of the sum, divided by the number of ranks."""
+        # In place: fresh memory costs more than the division.
+        mean = total.div_(self.comm.world_size)
+        used = mean[-len(bucket) :].tolist() if self.unused else [True] * len(bucket)
+        start = 0
+        for parameter, is_used in zip(bucket, used):
+            stop = start + parameter.numel()
+            parameter.grad = mean[start:stop].view_as(parameter) if is_used else None
+            start = stop
 
 
 class BucketedDataParallel(NaiveDataParallel):
-    """The same mean; gradients travel in buckets of at most `capacity` bytes, those of the last layers first.
+    """The same mean; gradients travel in buckets of at most `capacity` bytes, last layers first.
 
-    Each synchronise() costs one all-reduce a bucket. Small buckets cost alpha each, one large one leaves late and
-    does not fit the processor's cache; 8 MiB was best in benchmarks/data_parallel.py. wire_dtype: shares of the mean
-    are cast to it on the way, which halves the bytes for torch.bfloat16, and added there, too.
+        parallel = BucketedDataParallel(model, comm, capacity=1 << 20)
+        loss_of(parallel(x), y).backward()
+        parallel.synchronise()
+
+    One all-reduce a bucket. Small buckets cost alpha each; one large bucket leaves late and does
+    not fit the processor's cache; 8 MiB was best in benchmarks/data_parallel.py. wire_dtype:
+    gradients are cast to it on the way and added in it, which halves the bytes for torch.bfloat16.
+    Otherwise as NaiveDataParallel.
     """
 
     def __init__(
@@ -112,108 +160,101 @@ class BucketedDataParallel(NaiveDataParallel):
         comm,
         all_reduce=ring.all_reduce,
         *,
-        unused=False,
         capacity=8 * MIB,
         wire_dtype=None,
+        unused=False,
+        make_optimizer=None,
     ):
-        super().__init__(model, comm, all_reduce, unused=unused)
+        super().__init__(model, comm, all_reduce, unused=unused, make_optimizer=make_optimizer)
         self.wire_dtype = wire_dtype
-        kinds = sorted({p.dtype for p in self.parameters_}, key=str)  # a bucket holds one dtype
-        chosen = {
-            kind: [i for i, p in enumerate(self.parameters_) if p.dtype == kind] for kind in kinds
-        }
-        self.buckets = [
-            [own[i] for i in bucket]
-            for own in chosen.values()
-            for bucket in buckets([self.parameters_[i].nbytes for i in own], capacity)
-        ]
+        self.buckets = []
+        # A bucket is one tensor, so it holds one dtype.
+        for dtype in sorted({p.dtype for p in self.trained}, key=str):
+            own = [p for p in self.trained if p.dtype == dtype]
+            for indices in buckets([p.nbytes for p in own], capacity):
+                self.buckets.append([own[i] for i in indices])
 
-    def synchronise(self):
-        if not self.synchronising:
-            return
-        for bucket in self.buckets:
-            self.unpack(bucket, self.reduced(self.packed(bucket)))
-
-    def reduced(self, flat, comm=None):
-        """The sum of this tensor over ranks, in its own dtype."""
-        comm = self.comm if comm is None else comm
+    def sum_over_ranks(self, flat, comm):
         if self.wire_dtype is None:
             return self.all_reduce(flat, comm)
-        share = (flat / comm.world_size).to(
-            self.wire_dtype
-        )  # a mean fits where a sum may not: float16 ends at 65,504
+        # A mean fits where a sum may not: float16 ends at 65,504.
+        share = (flat / comm.world_size).to(self.wire_dtype)
         return self.all_reduce(share, comm).to(flat.dtype) * comm.world_size
 
 
 class DataParallel(BucketedDataParallel):
-    """The same mean; a bucket leaves during the backward pass, as soon as all of its gradients are there.
+    """The same mean; a bucket leaves during the backward pass, as soon as its gradients are there.
 
-    A hook on each parameter counts the gradients that have come. Buckets leave in their order on every rank, whatever
-    the order of the gradients, or one rank's bucket 1 would meet another rank's bucket 0. They travel beside the
-    computation (comm.background), and synchronise() waits for the last one.
+        parallel = DataParallel(model, comm)
+        loss_of(parallel(x), y).backward()    # buckets leave one by one
+        parallel.synchronise()                # waits for the last of them
+
+    A hook on each parameter counts gradients. Buckets leave in their order on every rank, whatever
+    the order of the gradients, and travel beside the computation (comm.background). Every backward
+    pass but the last one before synchronise() belongs into no_sync(); otherwise ValueError is
+    raised. Arguments as those of BucketedDataParallel.
     """
 
-    def __init__(
-        self,
-        model,
-        comm,
-        all_reduce=ring.all_reduce,
-        *,
-        unused=False,
-        capacity=8 * MIB,
-        wire_dtype=None,
-    ):
-        super().__init__(
-            model, comm, all_reduce, unused=unused, capacity=capacity, wire_dtype=wire_dtype
-        )
-        self.bucket_of = {i: number for number, bucket in enumerate(self.buckets) for i in bucket}
-        for i, parameter in enumerate(self.parameters_):
-            parameter.register_post_accumulate_grad_hook(lambda _, i=i: self.arrived(i))
-        self.missing, self.under_way = [len(bucket) for bucket in self.buckets], []
+    def __init__(self, model, comm, all_reduce=ring.all_reduce, **how):
+        super().__init__(model, comm, all_reduce, **how)
+        self.begin_pass()
+        for number, bucket in enumerate(self.buckets):
+            for parameter in bucket:
+                parameter.register_post_accumulate_grad_hook(partial(self.arrived, number))
 
-    def arrived(self, i):
-        """The gradient of parameter i is there: send what is now complete."""
+    def begin_pass(self):
+        """All gradients are missing, and no bucket is under way."""
+        self.missing = [len(bucket) for bucket in self.buckets]
+        self.in_flight = []
+
+    def arrived(self, number, parameter):
+        """A gradient of bucket `number` is there: the buckets that are complete leave, in order."""
         if not self.synchronising:
             return
-        if self.bucket_of[i] < len(self.under_way):
+        if number < len(self.in_flight):
             raise ValueError(
-                f"{self.names[i]} got a second gradient before synchronise(): put every backward pass but the last into no_sync()"
+                f"{self.names[parameter]} got a second gradient before synchronise(): "
+                "put every backward pass but the last into no_sync()"
             )
-        self.missing[self.bucket_of[i]] -= 1
-        while len(self.under_way) < len(self.buckets) and self.missing[len(self.under_way)] <= 0:
-            self.leave()
+        self.missing[number] -= 1
+        while len(self.in_flight) < len(self.buckets) and self.missing[len(self.in_flight)] <= 0:
+            self.send_next()
 
-    def leave(self):
-        """The next bucket goes on its way."""
-        flat = self.packed(self.buckets[len(self.under_way)])
-        self.under_way.append(self.comm.background(self.reduced, flat, self.comm))
+    def send_next(self):
+        """The next bucket leaves, beside the computation."""
+        flat = self.packed(self.buckets[len(self.in_flight)])
+        self.in_flight.append(self.comm.background(self.sum_over_ranks, flat))
 
     def synchronise(self):
         if not self.synchronising:
             return
-        while len(self.under_way) < len(self.buckets):  # those with unused parameters
-            self.leave()
-        for bucket, work in zip(self.buckets, self.under_way):
+        # Buckets with a parameter that got no gradient are still here.
+        while len(self.in_flight) < len(self.buckets):
+            self.send_next()
+        for bucket, work in zip(self.buckets, self.in_flight):
             self.unpack(bucket, work.wait())
-        self.missing, self.under_way = [len(bucket) for bucket in self.buckets], []
+        self.begin_pass()
 
 
 def share_state(model, comm, root=0):
-    """Every rank has the root's parameters and buffers. One broadcast for each dtype; a tied parameter travels once."""
+    """Every rank has the root's parameters and buffers. One broadcast for each dtype."""
+    # parameters() names a tied parameter once, so it travels once.
+    tensors = [*model.parameters(), *model.buffers()]
     with torch.no_grad():
-        tensors = [*model.parameters(), *model.buffers()]
-        for dtype in dict.fromkeys(t.dtype for t in tensors):
-            own = [t for t in tensors if t.dtype == dtype]
-            flat = tree.broadcast(torch.cat([t.reshape(-1) for t in own]), comm, root=root)
-            for tensor, part in zip(own, flat.split([t.numel() for t in own])):
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            own = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.reshape(-1) for tensor in own])
+            flat = tree.broadcast(flat, comm, root=root)
+            for tensor, part in zip(own, flat.split([tensor.numel() for tensor in own])):
                 tensor.copy_(part.view_as(tensor))
 
 
 def weighted(loss, rows, comm, all_reduce=ring.all_reduce):
-    """`loss`, the mean over this rank's `rows` rows, scaled so that the mean of all ranks' gradients is the one over all rows.
+    """`loss`, this rank's mean over `rows` rows, scaled for batches that do not split evenly.
 
-    For batches that do not split evenly. One all-reduce of one number. A rank without rows gives loss = 0 times
-    something that depends on the parameters, or uses unused=True. Raises ValueError if no rank has a row.
+    The mean of all ranks' gradients is then the one over all rows. One all-reduce of one number. A
+    rank without rows gives loss = 0 times something that depends on the parameters, or uses
+    unused=True. Raises ValueError if no rank has a row.
     """
     total = all_reduce(torch.tensor([float(rows)]), comm).item()
     if total == 0:

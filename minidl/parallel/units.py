@@ -1,11 +1,15 @@
 """What is sharded together: a unit, some modules' parameters as one padded vector.
 
-    unit "blocks.0"     w1 b1 w2 b2 . .      whole: what the modules compute with; may be freed and gathered again
-                        |  0 |  1 |  2 |     shard: this rank's third, in full precision; the optimizer knows only this
+    unit "blocks.0"    w1 b1 w2 b2 . .     whole: what the modules compute with; may be freed
+                       |  0 |  1 |  2 |    shard: this rank's third, in full precision; the
+                                           optimizer knows only this
 
-The parameters of the model become views of `whole`. Freeing it gives its memory back, and the views live on: when it
-is gathered again, also what autograd saved has its values. Zhao et al. 2023, "PyTorch FSDP", sec. 3.2 and 4.2.
+The parameters of the model become views of `whole`. Freeing it gives its memory back, and the views
+stay: when it is gathered again, what autograd saved has its values, too.
+Zhao et al. 2023, "PyTorch FSDP", sec. 3.2 and 4.2.
 """
+
+from typing import NamedTuple
 
 import torch
 
@@ -16,24 +20,30 @@ class Flat:
     """Some parameters of one kind as one vector that splits over the ranks.
 
     whole   (N * m,) of the compute dtype; its parts are the parameters
-    shard   (m,) of the parameters' own dtype, a Parameter; its grad is the shard of the mean gradient
+    shard   (m,) of the parameters' own dtype, a Parameter; its grad is a shard of the mean gradient
     """
 
     def __init__(self, parameters, comm, compute_dtype=None):
-        self.N, sizes = comm.world_size, [p.numel() for p in parameters]
-        self.points, m = split_points(sizes), shard_length(sum(sizes), comm.world_size)
-        master = parameters[0].new_zeros(self.N * m, requires_grad=False)
-        for (start, stop), parameter in zip(self.points, parameters):
-            master[start:stop] = parameter.detach().reshape(-1)
-        start, stop = shard_bounds(sum(sizes), self.N, comm.rank)
+        self.N = comm.world_size
+        sizes = [parameter.numel() for parameter in parameters]
+        self.points = split_points(sizes)
         trainable = parameters[0].requires_grad
-        self.shard = torch.nn.Parameter(master[start:stop].clone(), requires_grad=trainable)
-        self.whole = master.to(compute_dtype or master.dtype)
-        self.parts = [
-            torch.nn.Parameter(self.whole[a:b].view(p.shape), requires_grad=trainable)
-            for (a, b), p in zip(self.points, parameters)
-        ]
+        m = shard_length(sum(sizes), self.N)
+        vector = parameters[0].new_zeros(self.N * m, requires_grad=False)
+        for (start, stop), parameter in zip(self.points, parameters):
+            vector[start:stop] = parameter.detach().reshape(-1)
+        start, stop = shard_bounds(sum(sizes), self.N, comm.rank)
+        self.shard = torch.nn.Parameter(vector[start:stop].clone(), requires_grad=trainable)
+        self.whole = vector.to(compute_dtype or vector.dtype)
         self.full_nbytes = self.whole.untyped_storage().nbytes()
+        self.parts = []
+        for view, parameter in zip(self.split(self.whole), parameters):
+            part = torch.nn.Parameter(view.view(parameter.shape), requires_grad=trainable)
+            self.parts.append(part)
+
+    def split(self, vector):
+        """The part of each parameter in a whole vector: (N * m,) -> a list of flat views."""
+        return [vector[start:stop] for start, stop in self.points]
 
     def gather(self, all_gather, comm):
         """Every rank has the whole vector, in the compute dtype."""
@@ -44,46 +54,54 @@ class Flat:
         """Give the memory of the whole vector back; the shard stays."""
         self.whole.untyped_storage().resize_(0)
 
-    def gradient(self):
-        """The parts' gradients as one vector in the shard's dtype, zeros where there is none; the parts lose theirs."""
-        flat = self.shard.new_zeros(self.N * len(self.shard), requires_grad=False)
-        for (start, stop), part in zip(self.points, self.parts):
+    def take_gradient(self):
+        """The parts' gradients as one vector of the shard's dtype, zeros for none; frees them."""
+        vector = self.shard.new_zeros(self.N * len(self.shard), requires_grad=False)
+        for view, part in zip(self.split(vector), self.parts):
             if part.grad is not None:
-                flat[start:stop] = part.grad.reshape(-1)
+                view[:] = part.grad.reshape(-1)
                 part.grad = None
-        return flat
+        return vector
 
-    def scatter(self, flat, reduce_scatter, comm):
-        """This rank's part of the mean gradient is added to its shard's."""
-        mine = reduce_scatter(flat, comm).div_(self.N)
+    def scatter(self, gradient, reduce_scatter, comm):
+        """This rank's part of the mean gradient is added to the gradient of its shard."""
+        mine = reduce_scatter(gradient, comm).div_(self.N)
         self.shard.grad = mine if self.shard.grad is None else self.shard.grad.add_(mine)
 
 
-class Unit:
-    """A module whose own parameters are sharded, gathered and freed together: a Flat for each kind of them.
+class Slot(NamedTuple):
+    """A place of a parameter in the model: module.attribute."""
 
-    slots: {parameter: [(module, attribute), ...]}, more than one for a tied parameter.
+    module: torch.nn.Module
+    attribute: str
+
+
+class Unit:
+    """A module whose own parameters are sharded, gathered and freed together: a Flat for each kind.
+
+    slots: parameter -> its Slots in the model, more than one if it is tied.
     """
 
     def __init__(self, name, module, slots, comm, compute_dtype=None):
-        self.name, self.module = name, module
+        self.name = name
+        self.module = module
         kinds = {}
         for parameter in slots:
-            kinds.setdefault((parameter.requires_grad, parameter.dtype), []).append(parameter)
-        self.flats = [Flat(parameters, comm, compute_dtype) for parameters in kinds.values()]
-        for flat, parameters in zip(self.flats, kinds.values()):
+            kind = (parameter.requires_grad, parameter.dtype)
+            kinds.setdefault(kind, []).append(parameter)
+        self.flats = []
+        for parameters in kinds.values():
+            flat = Flat(parameters, comm, compute_dtype)
+            self.flats.append(flat)
+            # From now on the model computes with the parts.
             for part, parameter in zip(flat.parts, parameters):
-                for owner, attribute in slots[parameter]:
-                    owner._parameters[attribute] = part
+                for slot in slots[parameter]:
+                    slot.module._parameters[slot.attribute] = part
 
     @property
     def trained(self):
         """The Flats that get gradients."""
         return [flat for flat in self.flats if flat.shard.requires_grad]
-
-    def trained_parts(self):
-        """The parameters that get gradients."""
-        return [part for flat in self.trained for part in flat.parts]
 
     def gather(self, all_gather, comm):
         """Every rank has this unit's parameters."""
@@ -96,30 +114,39 @@ class Unit:
             flat.free()
 
 
-def units_of(model, comm, is_unit, compute_dtype=None):
-    """The model's units in the order of its modules, the root first; the model's parameters become their parts.
+def every_child(name, module):
+    """A choice of units: each direct child of the model; of a list of modules, each entry."""
+    parent, _, last = name.rpartition(".")
+    is_child = parent == ""
+    is_entry = last.isdigit() and parent.count(".") == 0
+    return (is_child or is_entry) and not isinstance(module, torch.nn.ModuleList)
 
-    is_unit(name, module) -> bool says which modules are units; what belongs to none of them, or to several because it
-    is tied, belongs to the root. A module inside a unit may be a unit of its own.
+
+def units_of(model, comm, is_unit, compute_dtype=None):
+    """The model's units in the order of its modules, the root first; they own its parameters now.
+
+    is_unit(name, module) -> bool chooses the modules that are units; one may contain others. A
+    parameter belongs to the smallest unit around it, and to the root if it is tied between units.
     """
-    owners = {"": model}
-    home = {}  # parameter -> {unit's name: [(module, attribute), ...]}
-    for name, module in model.named_modules():
-        if name and is_unit(name, module):
-            owners[name] = module
-        above = [
-            owner
-            for owner in owners
-            if owner == "" or name == owner or name.startswith(owner + ".")
-        ]
+    modules = dict(model.named_modules())
+    unit_of = {}  # module's name -> its unit's name; parents come before children
+    slots_of = {}  # parameter -> its Slots
+    homes_of = {}  # parameter -> the names of the units it occurs in
+    for name, module in modules.items():
+        parent = name.rpartition(".")[0]
+        is_own_unit = name == "" or is_unit(name, module)
+        unit_of[name] = name if is_own_unit else unit_of[parent]
         for attribute, parameter in module._parameters.items():
             if parameter is not None:
-                home.setdefault(parameter, []).append((max(above, key=len), module, attribute))
-    slots = {name: {} for name in owners}
-    for parameter, places in home.items():
-        units = {unit for unit, _, _ in places}
-        unit = units.pop() if len(units) == 1 else ""
-        slots[unit][parameter] = [(module, attribute) for _, module, attribute in places]
+                slots_of.setdefault(parameter, []).append(Slot(module, attribute))
+                homes_of.setdefault(parameter, set()).add(unit_of[name])
+
+    slots_in = {name: {} for name in modules if unit_of[name] == name}
+    for parameter, homes in homes_of.items():
+        home = homes.pop() if len(homes) == 1 else ""
+        slots_in[home][parameter] = slots_of[parameter]
     return [
-        Unit(name, owners[name], own, comm, compute_dtype) for name, own in slots.items() if own
+        Unit(name, modules[name], slots, comm, compute_dtype)
+        for name, slots in slots_in.items()
+        if slots
     ]

@@ -306,7 +306,7 @@ def sharded_gradients(weights, x, y, comm):
     model = Zero2(Chain(weights), comm, lambda ps: torch.optim.SGD(ps, lr=1.0))
     for batch, wanted in zip(x, y):
         (distance(model(batch), wanted) / len(x)).backward()
-    model.reduce_gradients()
+    model.synchronise()
     whole = ring.all_gather(model.shards[0].grad, comm)
     size = weights[0].numel()
     return [shard_of(whole[i * size:(i + 1) * size], comm.rank, comm.world_size) for i in range(len(weights))]

@@ -107,7 +107,7 @@ def on_islands(shards, x, y, comm):
     rows = [ring.all_gather(shard, comm).reshape(N, -1)[[owner(c, N) for c in range(N)]].T.reshape(-1)[:n * n] for shard in shards]
     model = Zero3(nn.Sequential(*[Layer(row.reshape(n, n)) for row in rows]), comm, lambda ps: torch.optim.SGD(ps, lr=1.0))
     distance(model(x), y).backward()
-    model.reduce_gradients()
+    model.synchronise()
     return [shard_of(ring.all_gather(shard.grad, comm)[:n * n], comm.rank, N) for shard in model.shards]
 """
     ]

@@ -1,0 +1,47 @@
+"""ZeRO stage 1: each rank runs the optimizer for 1 / N of the parameters, its shard.
+
+    gradients   [ g g g | g g g | g g g ]  whole on every rank
+                    reduce-scatter             rank 1 gets the mean of the middle third,
+    shard               [ w w w ]              its optimizer changes the middle third,
+                    all-gather                 and everyone gets the thirds of all
+    parameters  [ w w w | w w w | w w w ]  whole on every rank
+
+The bytes are those of an all-reduce of the gradients, which is a reduce-scatter and an all-gather.
+Rajbhandari et al. 2020, "ZeRO: memory optimizations toward training trillion parameter models",
+sec. 5.1.
+"""
+
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from minidl.collectives import ring
+from minidl.parallel.sharded import Sharded
+
+
+def textbook_zero1_step(model, shard, optimizer, comm):
+    """Every rank has the new parameters, 1 / N of which its own optimizer computed.
+
+    shard: this rank's part of the parameters in one vector, (P / N,); `optimizer` knows nothing
+    else.
+    """
+    gradient = parameters_to_vector([p.grad for p in model.parameters()])  # (P,)
+    shard.grad = ring.reduce_scatter(gradient, comm) / comm.world_size  # (P / N,)
+    optimizer.step()
+    vector_to_parameters(ring.all_gather(shard, comm), model.parameters())  # (P,)
+
+
+class Zero1(Sharded):
+    """The model with its optimizer's state sharded; parameters and gradients are whole.
+
+        zero = Zero1(model, comm, torch.optim.AdamW)
+        loss_of(zero(x), y).backward()
+        zero.step()
+
+    A step sends a reduce-scatter and an all-gather a unit: 2 (N - 1) / N times the parameters,
+    however many backward passes it has. Arguments as those of Sharded.
+    """
+
+    def synchronise(self):
+        """Every rank has its shard of the mean gradient, and no whole gradient."""
+        for unit in self.units:
+            for flat in unit.trained:
+                flat.scatter(flat.take_gradient(), self.reduce_scatter, self.comm)

@@ -1,0 +1,105 @@
+"""ZeRO stage 3, or FSDP: parameters are sharded, too, and gathered when they are used.
+
+    forward    | gather 0 | unit 0 | gather 1 | unit 1 |
+    backward   | gather 1 | unit 1 | reduce 1 | gather 0 | unit 0 | reduce 0 |
+
+A rank holds its shards of everything, and the parameters of the unit that computes. That costs
+three times the parameters in messages: gathered, gathered again, reduce-scattered. Rajbhandari et
+al. 2020, "ZeRO", sec. 5.3 and 7.2.2; Zhao et al. 2023, "PyTorch FSDP", sec. 3.2.
+"""
+
+from functools import partial
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from minidl.collectives import ring
+from minidl.parallel.gradient_queue import GradientQueue
+from minidl.parallel.lifecycle import Lifecycle
+from minidl.parallel.sharded import Sharded
+
+
+class ShardedLinear(torch.autograd.Function):
+    """The linear layer of textbook_zero3_linear, for autograd. dy: the output's gradient."""
+
+    @staticmethod
+    def forward(ctx, x, shard, comm):
+        weight = ring.all_gather(shard, comm).view(x.shape[-1], -1)  # (n, m); freed on return
+        ctx.save_for_backward(x, shard)
+        ctx.comm = comm
+        return x @ weight
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, shard = ctx.saved_tensors
+        weight = ring.all_gather(shard, ctx.comm).view(x.shape[-1], -1)
+        dweight = x.T @ dy
+        dshard = ring.reduce_scatter(dweight.flatten(), ctx.comm) / ctx.comm.world_size
+        return dy @ weight.T, dshard, None
+
+
+def textbook_zero3_linear(x, shard, comm):
+    """x @ W, where each rank keeps 1 / N of W; the shard's gradient is the mean over ranks.
+
+    x: (rows, n), shard: (n * m / N,) -> (rows, m). Nothing of W is kept between the passes.
+    """
+    return ShardedLinear.apply(x, shard, comm)
+
+
+# Modules that hold others and are never called.
+LISTS = (
+    torch.nn.ModuleList,
+    torch.nn.ModuleDict,
+    torch.nn.ParameterList,
+    torch.nn.ParameterDict,
+)
+
+
+class Zero3(Sharded):
+    """The model with optimizer state, gradients and parameters sharded.
+
+        zero = Zero3(model, comm, torch.optim.AdamW)
+        loss_of(zero(x), y).backward()
+        zero.step()
+
+    prefetch: while a unit computes, the next one is gathered, in the order of the last step: one
+    unit more in memory, and less waiting. Each forward and backward pass sends 3 (N - 1) / N times
+    the parameters. All ranks must use the same units in the same order. Raises ValueError for a
+    unit that cannot be called, such as a ModuleList. Other arguments as those of Sharded.
+    """
+
+    def __init__(self, model, comm, make_optimizer, *, prefetch=True, **how):
+        super().__init__(model, comm, make_optimizer, **how)
+        for unit in self.units:
+            if isinstance(unit.module, LISTS):
+                raise ValueError(
+                    f"{unit.name} is a {type(unit.module).__name__}, which is never called, "
+                    "so it would never be gathered; let is_unit choose its entries"
+                )
+        self.life = Lifecycle(self.units, comm, self.all_gather, prefetch)
+        # The backward pass of a unit is over when it has all its gradients.
+        self.gradients = GradientQueue(
+            self.units, comm, self.reduce_scatter, when_complete=self.life.backward_ends
+        )
+        for unit in self.units:
+            unit.module.register_forward_pre_hook(partial(self.before_forward, unit))
+            unit.module.register_forward_hook(partial(self.after_forward, unit))
+
+    def before_forward(self, unit, module, args):
+        """A hook: gather the unit."""
+        self.life.forward_begins(unit)
+
+    def after_forward(self, unit, module, args, output):
+        """A hook: free the unit, and gather it again when a gradient of its output is there."""
+        self.life.forward_ends(unit)
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
+                tensor.register_hook(lambda gradient: self.life.backward_begins(unit))
+
+    def synchronise(self):
+        """Every rank has its shard of the mean gradient, and only shards of parameters."""
+        self.gradients.finish()
+        self.life.step_ends()
+
+    def share_parameters(self):
+        """Nothing to do: each unit is gathered when it is used."""
