@@ -136,7 +136,7 @@ def test_what_reaches_the_bound():
 def test_what_has_no_meaning_is_refused():
     with pytest.raises(ValueError, match="10 bytes do not split over 4 ranks"):
         costs.ring_all_gather(4, 10)
-    with pytest.raises(ValueError, match="10 bytes are no whole number of elements of 4 bytes"):
+    with pytest.raises(ValueError, match="10 bytes is not a multiple of the element size, 4 bytes"):
         costs.ring_all_reduce(2, 10, itemsize=4)
     with pytest.raises(ValueError, match="no bound for 'sum'; there is one for broadcast"):
         costs.lower_bound("sum", 4, 10)

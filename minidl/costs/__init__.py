@@ -1,4 +1,4 @@
-"""Closed forms: what must an algorithm cost? One file for each family, each formula with its source."""
+"""Closed forms: what must an algorithm cost? A file for each family; formulas with sources."""
 
 from minidl.costs.collectives import (
     Cost,

@@ -1,16 +1,20 @@
 """What must a collective cost? Closed forms, exact to the message and the byte.
 
     a message of n bytes:   |-- alpha --|------ beta * n ------|        seconds; Hockney 1994
-    a collective:           seconds = alpha * steps + beta * (bytes along the longest chain of messages)
+    a collective:           seconds = alpha * steps + beta * (bytes of the longest chain)
 
-The network: a message starts when both sides have posted it; a rank sends one and receives one at a time, both
-at once; all links are alike; adding takes no time. N ranks, n bytes: of the whole tensor, before it is scattered
-or after it is gathered. Each function is named after the file and function whose cost it tells.
+The network: a message starts when both sides have posted it; a rank sends one and receives one at a
+time, both at once; all links are alike; adding takes no time. N ranks, n bytes: of the whole
+tensor, before it is scattered or after it is gathered. Each function is named after the file and
+the function whose cost it gives.
 
-  [CPH]  Chan, Heimlich, Purkayastha & van de Geijn 2007, "Collective communication: theory, practice, and experience"
-  [PY]   Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations"
+  [CPH]  Chan, Heimlich, Purkayastha & van de Geijn 2007, "Collective communication: theory,
+         practice, and experience"
+  [PY]   Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of
+         workstations"
   [R]    Rabenseifner 2004, "Optimization of collective reduction operations"
-  [TRG]  Thakur, Rabenseifner & Gropp 2005, "Optimization of collective communication operations in MPICH"
+  [TRG]  Thakur, Rabenseifner & Gropp 2005, "Optimization of collective communication operations in
+         MPICH"
 """
 
 from typing import NamedTuple
@@ -20,7 +24,7 @@ class Cost(NamedTuple):
     """The price of a collective.
 
     steps    messages that must follow one another: the seconds where alpha = 1 and beta = 0
-    messages, nbytes              sent by the rank that sends most of them
+    messages, nbytes              sent by the rank that sends most
     seconds                       from the start to the end of the last rank
     total_messages, total_nbytes  sent by all ranks together
     """
@@ -76,7 +80,7 @@ def naive_all_gather(N, n, alpha=0.0, beta=0.0):
 
 
 def naive_reduce_scatter(N, n, alpha=0.0, beta=0.0):
-    """Reduce, then scatter: (N - 1) (2 alpha + beta (n + n / N)). The root sends less than n bytes, the others n."""
+    """Reduce, then scatter: (N - 1) (2 alpha + beta (n + n / N)). All but the root send n."""
     return _one_after_the_other(naive_reduce(N, n, alpha, beta), naive_scatter(N, n, alpha, beta))
 
 
@@ -114,10 +118,11 @@ def ring_all_gather(N, n, alpha=0.0, beta=0.0):
 
 
 def ring_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
-    """2 (N - 1) (alpha + beta n / N), with n / N rounded up to elements of `itemsize` bytes. [PY]; least bytes possible.
+    """2 (N - 1) (alpha + beta n / N), with n / N rounded up to elements of `itemsize` bytes. [PY]
 
-    Rank r sends every chunk twice, but chunks r and r + 1 once. The largest chunk is in every step's longest message.
+    The least bytes possible. Rank r sends every chunk twice, but chunks r and r + 1 once.
     """
+    # Chunk 0 is the largest. In each step some rank sends it, and the others wait for that rank.
     largest = _near_equal(n, N, itemsize, 1)
     return _cost(
         alpha,
@@ -135,7 +140,7 @@ def ring_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
 
 
 def tree_broadcast(N, n, alpha=0.0, beta=0.0):
-    """ceil(log2 N) (alpha + beta n): the root sends that many messages. [TRG] "Broadcast"; [CPH]."""
+    """ceil(log2 N) (alpha + beta n): the root sends all the time. [TRG] "Broadcast"; [CPH]."""
     depth = _log2_up(N)
     return _cost(
         alpha,
@@ -150,7 +155,7 @@ def tree_broadcast(N, n, alpha=0.0, beta=0.0):
 
 
 def tree_reduce(N, n, alpha=0.0, beta=0.0):
-    """As the broadcast, backwards: each rank but the root sends one message. [TRG] "Reduce and Allreduce"; [CPH]."""
+    """The broadcast backwards: each rank but the root sends one message. [TRG]; [CPH]."""
     return tree_broadcast(N, n, alpha, beta)._replace(messages=int(N > 1), nbytes=n * (N > 1))
 
 
@@ -161,7 +166,8 @@ def tree_all_reduce(N, n, alpha=0.0, beta=0.0):
 
 def tree_scatter(N, n, alpha=0.0, beta=0.0):
     """ceil(log2 N) alpha + beta n (N - 1) / N. A message carries a whole branch. [CPH]."""
-    chunk, depth = _share(n, N), _log2_up(N)
+    chunk = _share(n, N)
+    depth = _log2_up(N)
     return _cost(
         alpha,
         beta,
@@ -176,13 +182,13 @@ def tree_scatter(N, n, alpha=0.0, beta=0.0):
 
 def tree_gather(N, n, alpha=0.0, beta=0.0):
     """As the scatter, backwards: the rank with the largest branch sends most. [CPH]."""
-    last = (
-        1 << _log2_up(N) >> 1
-    )  # the root's last child has all from there on; the one before, half as many
-    largest = max(N - last, last // 2) if N > 1 else 0
-    return tree_scatter(N, n, alpha, beta)._replace(
-        messages=int(N > 1), nbytes=largest * _share(n, N)
-    )
+    scatter = tree_scatter(N, n, alpha, beta)
+    if N == 1:
+        return scatter
+    # 6 ranks: the root's first child is 4, with the branch 4 5; the second is 2, with 2 3.
+    first_child = 1 << _log2_up(N) >> 1
+    largest_branch = max(N - first_child, first_child // 2)
+    return scatter._replace(messages=1, nbytes=largest_branch * _share(n, N))
 
 
 def tree_barrier(N, alpha=0.0):
@@ -190,13 +196,16 @@ def tree_barrier(N, alpha=0.0):
     return tree_all_reduce(N, 0, alpha)
 
 
-# With partners at distances 1, 2, 4, ... P is the largest power of two up to N, and N - P ranks rest.
+# With partners at distances 1, 2, 4, ... P is the largest power of two up to N; N - P ranks rest.
 
 
 def doubling_all_reduce(N, n, alpha=0.0, beta=0.0):
-    """log2 P (alpha + beta n); where ranks rest, two messages of n bytes more. [TRG] "Reduce and Allreduce"."""
+    """log2 P (alpha + beta n); if ranks rest, two messages of n bytes more. [TRG]."""
     P, rest, levels = _fold(N)
-    steps, messages = levels + 2 * (rest > 0), levels + (rest > 0)
+    # A rank beside a resting one receives from it first, and sends to it in the end.
+    steps = levels + 2 * (rest > 0)
+    messages = levels + (rest > 0)
+    total_messages = P * levels + 2 * rest
     return _cost(
         alpha,
         beta,
@@ -204,28 +213,27 @@ def doubling_all_reduce(N, n, alpha=0.0, beta=0.0):
         chain=steps * n,
         messages=messages,
         nbytes=messages * n,
-        total_messages=P * levels + 2 * rest,
-        total_nbytes=(P * levels + 2 * rest) * n,
+        total_messages=total_messages,
+        total_nbytes=total_messages * n,
     )
 
 
 def halving_doubling_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
-    """2 log2 P alpha + 2 beta n (P - 1) / P; where ranks rest, two messages of n bytes more. [R].
+    """2 log2 P alpha + 2 beta n (P - 1) / P; if ranks rest, two messages of n bytes more. [R].
 
-    The first ranks have the larger chunks, so the longest chain is theirs. Halving gives away all but one's own
-    chunk; doubling gives the own block away at each distance.
+    Halving sends all but the rank's own chunk; doubling sends its own block at each distance.
     """
     P, rest, levels = _fold(N)
-    blocks = [
-        _near_equal(n, P, itemsize, 1 << level) for level in range(levels)
-    ]  # the first block at each distance
+    # The first ranks have the larger chunks, so the longest chain is theirs: the first blocks.
+    blocks = sum(_near_equal(n, P, itemsize, 1 << level) for level in range(levels))
+    own_chunk = _near_equal(n, P, itemsize, 1)
     return _cost(
         alpha,
         beta,
         steps=2 * levels + 2 * (rest > 0),
-        chain=2 * sum(blocks) + 2 * n * (rest > 0),
+        chain=2 * blocks + 2 * n * (rest > 0),
         messages=2 * levels + (rest > 0),
-        nbytes=sum(blocks) + n - _near_equal(n, P, itemsize, 1) + n * (rest > 0),
+        nbytes=blocks + n - own_chunk + n * (rest > 0),
         total_messages=2 * P * levels + 2 * rest,
         total_nbytes=2 * (P - 1) * n + 2 * rest * n,
     )
@@ -234,19 +242,13 @@ def halving_doubling_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
 def doubling_reduce_scatter(N, n, alpha=0.0, beta=0.0):
     """log2 N alpha + beta n (N - 1) / N by recursive halving. [TRG] "Reduce-scatter".
 
-    Where ranks rest, they give n bytes away and get n / N, and their neighbours keep two chunks until then.
+    Ranks that rest send n bytes and receive n / N; their neighbours keep two chunks until then.
     """
-    P, rest, levels = _fold(N)
+    rest = _fold(N)[1]
     chunk = _share(n, N)
-    first_blocks = sum((1 << level) + min(1 << level, rest) for level in range(levels)) * chunk
-    return _cost(
-        alpha,
-        beta,
-        steps=levels + 2 * (rest > 0),
-        chain=first_blocks + (n + chunk) * (rest > 0),
-        messages=levels + (rest > 0),
+    # The all-gather backwards: the same steps and chain of messages, other senders.
+    return doubling_all_gather(N, n, alpha, beta)._replace(
         nbytes=n if rest else n - chunk,
-        total_messages=P * levels + 2 * rest,
         total_nbytes=(N - 1) * n + rest * chunk,
     )
 
@@ -254,10 +256,11 @@ def doubling_reduce_scatter(N, n, alpha=0.0, beta=0.0):
 def doubling_all_gather(N, n, alpha=0.0, beta=0.0):
     """log2 N alpha + beta n (N - 1) / N by recursive doubling. [TRG] sec. 4.1.
 
-    Where ranks rest, they give n / N bytes away and get all n from the neighbour.
+    Ranks that rest send n / N bytes and receive all n from the neighbour.
     """
     P, rest, levels = _fold(N)
     chunk = _share(n, N)
+    # The first block at each distance; the chunks of ranks that rest make the first blocks longer.
     first_blocks = sum((1 << level) + min(1 << level, rest) for level in range(levels)) * chunk
     return _cost(
         alpha,
@@ -280,30 +283,33 @@ def doubling_barrier(N, alpha=0.0):
 
 
 def hierarchical_all_reduce(sizes, n, alpha=0.0, beta=0.0, between=None, itemsize=1):
-    """A tree inside each island, a ring between the leaders: two trees of the largest island and one ring.
+    """A tree inside each island, twice, and a ring between the leaders.
 
-    sizes: how many ranks each island has. between: (alpha, beta) of the links between islands, else as inside.
-    Seconds are exact where the islands are equally deep; otherwise no run takes longer.
+    sizes: how many ranks each island has. between: (alpha, beta) of the links between islands, else
+    as inside. Seconds are exact if the islands are equally deep; otherwise no run takes longer.
     """
-    L, N, depths = len(sizes), sum(sizes), [_log2_up(size) for size in sizes]
+    L = len(sizes)
+    N = sum(sizes)
+    depths = [_log2_up(size) for size in sizes]
+    deepest = max(depths)
     across = ring_all_reduce(L, n, *(between or (alpha, beta)), itemsize)
     sent = [_ring_nbytes(n, L, itemsize, leader) + depth * n for leader, depth in enumerate(depths)]
-    deepest = 2 * max(depths)
     return Cost(
-        steps=deepest + across.steps,
-        messages=across.messages + max(depths),
+        steps=2 * deepest + across.steps,
+        messages=across.messages + deepest,
         nbytes=max(sent),
-        seconds=deepest * (alpha + beta * n) + across.seconds,
+        seconds=2 * deepest * (alpha + beta * n) + across.seconds,
         total_messages=2 * (N - L) + across.total_messages,
         total_nbytes=2 * (N - L) * n + across.total_nbytes,
     )
 
 
 def lower_bound(collective, N, n, alpha=0.0, beta=0.0):
-    """Seconds that no algorithm can beat: latency and bandwidth, each by itself the least possible. [CPH] "Lower bounds".
+    """Seconds that no algorithm can beat: the least latency plus the least bandwidth. [CPH]
 
-    In one step the number of ranks that know of each other doubles at best. Every rank must receive, or send, what
-    it lacks: all n bytes, or (N - 1) / N of them; for an all-reduce (N - 1) / N out and as much back in.
+    In one step the number of ranks that know of each other at best doubles. Every rank must
+    receive, or send, what is missing: all n bytes, or (N - 1) / N of them; for an all-reduce (N -
+    1) / N out and as much back in. Raises ValueError for a collective without a bound.
     """
     part = (N - 1) / N
     least = {
@@ -323,11 +329,12 @@ def lower_bound(collective, N, n, alpha=0.0, beta=0.0):
 
 
 def _cost(alpha, beta, *, steps, chain, **counts):
+    """A Cost with its seconds; chain: the bytes that must follow one another."""
     return Cost(steps=steps, seconds=alpha * steps + beta * chain, **counts)
 
 
 def _one_after_the_other(to_root, from_root):
-    """The price of both parts. A rank that sends in both sends no more than the busiest rank of one of them."""
+    """Of both parts. A rank that sends in both sends no more than the busiest rank of one part."""
     sums = Cost(*(a + b for a, b in zip(to_root, from_root)))
     return sums._replace(
         messages=max(to_root.messages, from_root.messages),
@@ -336,6 +343,7 @@ def _one_after_the_other(to_root, from_root):
 
 
 def _share(n, N):
+    """n / N"""
     if n % N:
         raise ValueError(f"{n} bytes do not split over {N} ranks")
     return n // N
@@ -344,20 +352,19 @@ def _share(n, N):
 def _near_equal(n, N, itemsize, k):
     """Bytes of the first k of N chunks that differ by one element at most, larger ones first."""
     if n % itemsize:
-        raise ValueError(f"{n} bytes are no whole number of elements of {itemsize} bytes")
+        raise ValueError(f"{n} bytes is not a multiple of the element size, {itemsize} bytes")
     size, larger = divmod(n // itemsize, N)
     return (k * size + min(k, larger)) * itemsize
 
 
 def _ring_nbytes(n, N, itemsize, rank):
-    """What a rank sends in a ring all-reduce: every chunk twice, its own and the next one once. Rank N - 2 sends most."""
-    before, own = _near_equal(n, N, itemsize, rank), _near_equal(n, N, itemsize, rank + 1)
-    following = (
-        _near_equal(n, N, itemsize, rank + 2) - own
-        if rank + 1 < N
-        else _near_equal(n, N, itemsize, 1)
-    )
-    return 2 * n - (own - before) - following
+    """What a rank sends in a ring all-reduce: every chunk twice, its own and the next one once."""
+
+    def chunk(i):
+        return _near_equal(n, N, itemsize, i + 1) - _near_equal(n, N, itemsize, i)
+
+    # Rank N - 2 sends most: the last two chunks are the smallest.
+    return 2 * n - chunk(rank) - chunk((rank + 1) % N)
 
 
 def _log2_up(N):
@@ -372,7 +379,6 @@ def _fold(N):
 
 
 def _hops(N):
-    """How many messages carry the chunks of N ranks down the binomial tree: for each rank the ones in its number, counted."""
-    return sum(
-        (N >> bit + 1 << bit) + max(0, N % (2 << bit) - (1 << bit)) for bit in range(_log2_up(N))
-    )
+    """Messages that the chunks of N ranks take down the binomial tree, together."""
+    # Rank 6 = 110 is two messages away from the root: one for each 1 in its number.
+    return sum(bin(rank).count("1") for rank in range(N))
