@@ -1,4 +1,4 @@
-"""What is there to train, on a machine with no network? Small models and real data, the same on every rank.
+"""What is there to train without a network? Small models and real data, alike on every rank.
 
     models.py   MLP, CNN, GPT, and initial weights that do not depend on who holds which part
     data.py     digits and English text, and a sampler that all ranks agree on without a message

@@ -2,10 +2,11 @@
 
     seed, epoch  -->  a permutation of n, the same on every rank        7 2 9 | 4 0 5 | 1 8 3 | 6
     step         -->  its global batch, whatever the number of ranks              4 0 5
-    rank of 2    -->  its part of the batch, in rank order                        4 0 (rank 0)   5 (rank 1)
+    rank of 2    -->  its part of the batch, in rank order                 4 0 (rank 0)   5 (rank 1)
 
-So two ranks train on what one process would train on, and a run that stops in the middle of an epoch may go on with
-more or fewer ranks. The data ships with packages that are here anyway: nothing is downloaded.
+So two ranks train on what one process would train on, and a run that stops in the middle of an
+epoch may go on with more or fewer ranks. The data ships with packages that are here anyway: nothing
+is downloaded.
 """
 
 from functools import lru_cache
@@ -36,53 +37,59 @@ class English(NamedTuple):
 
 
 def digits(held_out=0.2, seed=0):
-    """scikit-learn's 1797 digits, split at random; `held_out` is the share that training must not see.
+    """scikit-learn's 1797 digits, split at random; training must not see the share `held_out`.
 
     Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits" (UCI), the test part.
     """
-    from sklearn.datasets import load_digits  # takes a second, so not at the top
+    # Importing it takes a second, so it does not stand at the top.
+    from sklearn.datasets import load_digits
 
     check_share(held_out)
     bunch = load_digits()
-    images = (
-        torch.tensor(bunch.images, dtype=torch.float32, device="cpu").unsqueeze(1) / 16
-    )  # ink 0..16 -> 0..1
+    ink = torch.tensor(bunch.images, dtype=torch.float32, device="cpu")  # (n, 8, 8), 0 to 16
+    images = ink.unsqueeze(1) / 16
     labels = torch.tensor(bunch.target, dtype=torch.int64, device="cpu")
     order = torch.randperm(len(images), generator=generator(seed, "digits"), device="cpu")
-    kept = order[: len(order) - round(held_out * len(order))]
-    rest = order[len(kept) :]
+    border = len(order) - round(held_out * len(order))
+    kept, rest = order.tensor_split([border])
     return Digits(images[kept], labels[kept], images[rest], labels[rest])
 
 
 def english(vocabulary=1024, held_out=0.1):
-    """Python's own documentation as tokens; the last `held_out` of its paragraphs is for measuring only.
+    """Python's own documentation as tokens; the share `held_out` at its end is for measuring.
 
-    The tokenizer is learned from the training part. Other versions of Python ship other texts, and so learn other
-    merges; the size of the vocabulary is what was asked for, and with 256 the tokens are the bytes everywhere.
+    The tokenizer is learned from the training part. Other versions of Python ship other texts, and
+    so learn other merges; the size of the vocabulary is what was asked for, and with 256 the tokens
+    are the bytes everywhere.
     """
     check_share(held_out)
     text = paragraphs()
     border = len(text) - round(held_out * len(text))
-    train, rest = "\n\n".join(text[:border]), "\n\n".join(text[border:])
+    train = "\n\n".join(text[:border])
+    rest = "\n\n".join(text[border:])
     tokenizer = learned(train, vocabulary)
     return English(tokenizer.encode(train), tokenizer.encode(rest), tokenizer)
 
 
-learned = lru_cache(maxsize=2)(learn)  # a second of work, the same each time
+# Learning takes a second, and gives the same each time.
+learned = lru_cache(maxsize=2)(learn)
 
 
 @lru_cache(maxsize=1)
 def paragraphs():
-    """The paragraphs of `pydoc_data.topics`, a tuple, by topic; one that stands in several topics comes once.
+    """The paragraphs of `pydoc_data.topics`, a tuple, by topic; each of them once.
 
-    A fifth of the text is such repetition, and a held-out paragraph that was also trained on would measure memory.
+    A fifth of the text is such repetition, and a held-out paragraph that was also trained on would
+    measure memory.
     """
     from pydoc_data.topics import topics
 
-    first = {}  # in other topics the lines may be indented otherwise
+    first = {}
     for name in sorted(topics):
         for paragraph in topics[name].split("\n\n"):
-            first.setdefault(" ".join(paragraph.split()), paragraph.strip("\n"))
+            # In another topic the same words may be indented otherwise.
+            words = " ".join(paragraph.split())
+            first.setdefault(words, paragraph.strip("\n"))
     first.pop("", None)
     return tuple(first.values())
 
@@ -90,8 +97,9 @@ def paragraphs():
 def windows(tokens, context):
     """Tokens (n,) -> (rows, context + 1); a row ends with the token that the next one begins with.
 
-    A row's first `context` tokens are the input, its last `context` the targets, so each token but the first is a target
-    once. What does not fill a row is left out. A view: rows share the memory of `tokens`.
+    A row's first `context` tokens are the input, its last `context` the targets, so each token but
+    the first is a target once. What does not fill a row is left out. A view: rows share the memory
+    of `tokens`.
     """
     if len(tokens) < context + 1:
         raise ValueError(f"{len(tokens)} tokens give no window of {context} + 1")
@@ -99,21 +107,26 @@ def windows(tokens, context):
 
 
 class Sampler:
-    """One epoch of index tensors for this rank, as in `for indices in sampler`; the next `for` is the next epoch.
+    """This rank's indices, a tensor a step: `for indices in sampler` is one epoch.
 
-    n examples; `batch` is the size of the global batch, over all ranks. A rank's part of b rows has b // world_size of them
-    or one more, lower ranks first. The last batch of an epoch holds what is left, and a rank's part may be empty: every
-    rank takes as many steps. A loop that was left in the middle, or load(), goes on where it stopped.
-    Raises ValueError or TypeError for numbers that make no sense.
+    n examples; `batch` is the size of the global batch, over all ranks. A rank's part of b rows has
+    b // world_size of them or one more, lower ranks first. The last batch of an epoch holds what is
+    left, and a rank's part may be empty: every rank takes as many steps. A loop that was left in
+    the middle, or load(), goes on where it stopped. Raises ValueError or TypeError for numbers that
+    make no sense.
     """
 
     def __init__(self, n, batch, rank=0, world_size=1, seed=0):
-        self.n, self.batch = whole("n", n, 1), whole("batch", batch, 1)
-        self.rank, self.world_size = whole("rank", rank, 0), whole("world_size", world_size, 1)
-        self.seed = whole("seed", seed, 0)
+        self.n = whole("n", n, at_least=1)
+        self.batch = whole("batch", batch, at_least=1)
+        self.rank = whole("rank", rank, at_least=0)
+        self.world_size = whole("world_size", world_size, at_least=1)
+        self.seed = whole("seed", seed, at_least=0)
         if self.rank >= self.world_size:
             raise ValueError(f"there is no rank {rank} among {world_size} ranks; they count from 0")
-        self.epoch = self.step = 0  # of the batch that comes next
+        # Of the next batch.
+        self.epoch = 0
+        self.step = 0
 
     def __len__(self):
         """Steps in an epoch."""
@@ -136,53 +149,53 @@ class Sampler:
         batches = self.order(epoch).split(self.batch)
         while self.epoch == epoch:
             part = self.part(batches[self.step])
-            self.step += 1  # before the yield: for state() this one is done
+            # Before the yield: for state() this batch is done.
+            self.step += 1
             if self.step == len(self):
-                self.epoch, self.step = epoch + 1, 0
+                self.epoch += 1
+                self.step = 0
             yield part
 
     def state(self):
-        """What load() needs to go on after the batch that was handed out last: plain numbers, no rank among them."""
-        return {
-            "n": self.n,
-            "batch": self.batch,
-            "seed": self.seed,
-            "epoch": self.epoch,
-            "step": self.step,
-        }
+        """What load() needs to go on after the last batch: numbers that all ranks share."""
+        return {name: getattr(self, name) for name in ("n", "batch", "seed", "epoch", "step")}
 
     def load(self, state):
         """Go on where the sampler stopped that gave this state, on any number of ranks.
 
-        Raises ValueError for the state of other data, another batch size or seed: the order would be another one.
+        Raises ValueError for the state of other data, another batch size or seed: their order
+        differs.
         """
         if set(state) != set(self.state()):
-            raise ValueError(
-                f"a sampler's state has {', '.join(self.state())}, not {', '.join(map(str, state)) or 'nothing'}"
-            )
+            found = ", ".join(map(str, state)) or "nothing"
+            raise ValueError(f"a sampler's state has {', '.join(self.state())}, not {found}")
         for name in ("n", "batch", "seed"):
             if state[name] != getattr(self, name):
                 raise ValueError(
-                    f"this sampler has {name} = {getattr(self, name)}, the saved state has {name} = {state[name]}"
+                    f"this sampler has {name} = {getattr(self, name)}, "
+                    f"the saved state has {name} = {state[name]}"
                 )
-        epoch, step = whole("epoch", state["epoch"], 0), whole("step", state["step"], 0)
+        # Both are checked before anything changes.
+        epoch = whole("epoch", state["epoch"], at_least=0)
+        step = whole("step", state["step"], at_least=0)
         if step >= len(self):
             raise ValueError(f"an epoch has steps 0 to {len(self) - 1}, not {step}")
-        self.epoch, self.step = epoch, step
+        self.epoch = epoch
+        self.step = step
 
 
-def whole(name, value, least):
-    """The value as an int; says in words what is wrong with it."""
+def whole(name, value, at_least):
+    """The value as an int. Raises TypeError or ValueError, in words, if it does not fit."""
     try:
         number = index(value)
     except TypeError:
         raise TypeError(f"{name} is a whole number, not {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} is {least} or more, not {number}")
+    if number < at_least:
+        raise ValueError(f"{name} is {at_least} or more, not {number}")
     return number
 
 
 def check_share(held_out):
-    """Raises ValueError unless something is left for both sides."""
+    """Raises ValueError if no data is left for training or for measuring."""
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is a share between 0 and 1, not {held_out}")

@@ -4,7 +4,8 @@
     rank 1   draws  .   .  w2 w3      not from how many numbers this process drew before
     alone    draws  w3  w1 w0 w2
 
-One stream for all would give rank 1 the numbers of w0 where w2 should be. So each key has a generator of its own.
+One stream for all would give rank 1 the numbers of w0 where w2 should be. So each key has a
+generator of its own.
 """
 
 import hashlib
@@ -15,7 +16,8 @@ import torch
 def generator(*key):
     """A torch generator for this key: equal keys, equal numbers, in every process and in any order.
 
-    key: numbers, strings, tuples of them. torch's generator on the CPU reads 32 bits of its seed, so 32 are made.
+    key: numbers, strings, tuples of them. torch's generator on the CPU reads 32 bits of its seed,
+    so 32 are made.
     """
     digest = hashlib.sha256(" / ".join(str(part) for part in key).encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:4], "big"))

@@ -4,9 +4,10 @@
                    most frequent     [32 116] -> 256, [104 101] -> 257, [256 257] -> 258
                    after 3 merges    258 | 258 109 101
 
-The pair of neighbours that is seen most often becomes a token of its own, again and again, until the vocabulary is
-full. Pairs never cross the border between words. Sennrich, Haddow & Birch 2016, "Neural machine translation of rare
-words with subword units", sec. 3.2; on bytes, so that every text can be written: Radford et al. 2019, sec. 2.2.
+The pair of neighbours that is seen most often becomes a token of its own, again and again, until
+the vocabulary is full. Pairs never cross the border between words. Sennrich, Haddow & Birch 2016,
+"Neural machine translation of rare words with subword units", sec. 3.2; on bytes, so that every
+text can be written: Radford et al. 2019, sec. 2.2.
 """
 
 import re
@@ -15,58 +16,65 @@ from collections import Counter, defaultdict
 import torch
 
 BYTES = 256
-WORD = re.compile(
-    r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+"
-)  # covers every character once
+# Letters, digits, or other signs, with the space before them; or white space. Each character once.
+WORD = re.compile(r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+")
 
 
 class BytePairs:
-    """A vocabulary: decode(encode(text)) == text for every text. Without merges its tokens are the bytes.
+    """A vocabulary: decode(encode(text)) == text for every text. Without merges, of bytes.
 
     merges: pairs of tokens, in the order in which they were learned; merge i makes token 256 + i.
     """
 
     def __init__(self, merges=()):
         self.merges = [tuple(pair) for pair in merges]
-        self.number = {pair: BYTES + i for i, pair in enumerate(self.merges)}
+        self.number = {pair: token for token, pair in enumerate(self.merges, start=BYTES)}
         self.pieces = [bytes([byte]) for byte in range(BYTES)]
         for left, right in self.merges:
             self.pieces.append(self.pieces[left] + self.pieces[right])
 
     def __len__(self):
+        """How many tokens there are."""
         return len(self.pieces)
 
     def __repr__(self):
         return f"BytePairs({len(self)} tokens)"
 
     def encode(self, text):
-        """text -> its tokens, (n,) int64. The earliest merge comes first, as in learning."""
-        spelled = {word: self.spell(word) for word in set(WORD.findall(text))}
-        return torch.tensor(
-            [token for word in WORD.findall(text) for token in spelled[word]],
-            dtype=torch.int64,
-            device="cpu",
-        )
+        """text -> its tokens, (n,) int64."""
+        words = WORD.findall(text)
+        # Most words occur many times: each is spelled once.
+        spelled = {word: self.spell(word) for word in set(words)}
+        tokens = []
+        for word in words:
+            tokens += spelled[word]
+        return torch.tensor(tokens, dtype=torch.int64, device="cpu")
 
     def spell(self, word):
-        """The tokens of one word, in a list."""
+        """The tokens of one word, in a list: the pair that was learned first is merged first."""
+
+        def turn(pair):
+            return self.number.get(pair, len(self))
+
         tokens = list(word.encode())
         while len(tokens) > 1:
-            pair = min(zip(tokens, tokens[1:]), key=lambda pair: self.number.get(pair, len(self)))
+            pair = min(zip(tokens, tokens[1:]), key=turn)
             if pair not in self.number:
                 break
             tokens = merged(tokens, pair, self.number[pair])
         return tokens
 
     def decode(self, tokens):
-        """Tokens, a list or (n,) -> text. Bytes that are no UTF-8, which a model may well produce, become a replacement sign."""
-        tokens = tokens.tolist() if isinstance(tokens, torch.Tensor) else tokens
+        """Tokens, a list or (n,) -> text. Invalid UTF-8, which a model may produce, is replaced."""
+        if isinstance(tokens, torch.Tensor):
+            tokens = tokens.tolist()
         return b"".join(self.pieces[token] for token in tokens).decode(errors="replace")
 
 
 def merged(tokens, pair, token):
-    """The list with each occurrence of the pair replaced, from the left: merged([1, 1, 1, 2], (1, 1), 9) is [9, 1, 2]."""
-    out, i = [], 0
+    """The list with the pair replaced: merged([1, 1, 1, 2], (1, 1), 9) is [9, 1, 2]."""
+    out = []
+    i = 0
     while i < len(tokens):
         if tuple(tokens[i : i + 2]) == pair:
             out.append(token)
@@ -78,33 +86,39 @@ def merged(tokens, pair, token):
 
 
 def learn(text, vocabulary=1024):
-    """The BytePairs of this many tokens that the text asks for. Equal texts give equal ones, on every Python.
+    """The BytePairs of this many tokens that the text asks for. Equal texts give equal ones.
 
-    Each different word is kept once with its count, and a merge touches only the words that have the pair. Between
-    pairs that are equally frequent the one with the smaller numbers wins. Raises ValueError if the text has too few pairs.
+    Each different word is kept once with its count, and a merge touches only the words that have
+    the pair. Of equally frequent pairs the one with the smaller numbers wins. Raises ValueError if
+    the text has too few pairs.
     """
     if vocabulary < BYTES:
         raise ValueError(
             f"a vocabulary holds the {BYTES} bytes at least, so {vocabulary} tokens are too few"
         )
-    often = Counter(WORD.findall(text))
-    spelled = {word: list(word.encode()) for word in often}
-    counts, words_with, merges = Counter(), defaultdict(set), []
+    frequency = Counter(WORD.findall(text))
+    spelled = {word: list(word.encode()) for word in frequency}
+    counts = Counter()  # pair -> how often it occurs now
+    words_with = defaultdict(set)  # pair -> the words that have it, or had it
+    merges = []
 
     def count(word, sign):
-        for pair in zip(spelled[word], spelled[word][1:]):
-            counts[pair] += sign * often[word]
+        tokens = spelled[word]
+        for pair in zip(tokens, tokens[1:]):
+            counts[pair] += sign * frequency[word]
             words_with[pair].add(word)
 
-    for word in often:
+    for word in frequency:
         count(word, +1)
     for token in range(BYTES, vocabulary):
         most = max(counts.values(), default=0)
         if most < 1:
             raise ValueError(
-                f"the text gives {token} tokens, not {vocabulary}: take a longer text or a smaller vocabulary"
+                f"the text gives {token} tokens, not {vocabulary}: "
+                "take a longer text or a smaller vocabulary"
             )
         pair = min(pair for pair, number in counts.items() if number == most)
+        # Their pairs are counted anew, because the neighbours of the new token changed.
         for word in words_with.pop(pair):
             count(word, -1)
             spelled[word] = merged(spelled[word], pair, token)
