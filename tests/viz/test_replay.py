@@ -10,7 +10,7 @@ import torch
 from minidl import PerRank, Uniform, VirtualWorld
 from minidl.collectives.ring import all_reduce
 from minidl.trace import Trace
-from minidl.viz.drawing.plotly_frames import differing
+from minidl.viz.drawing.plotly_frames import changes
 from minidl.viz.pictures.film import DOTS, FRAMES
 from minidl.viz.pictures.replay import replay
 from minidl.viz.reading.waves import waves
@@ -216,7 +216,7 @@ def test_nothing_plays_by_itself(tmp_path):
 
 
 def test_a_frame_carries_only_what_changes():
-    assert differing(
+    assert changes(
         [
             {"x": [1], "mode": "text", "font": {"size": 1, "color": "a"}},
             {"x": [2], "mode": "text", "font": {"size": 1, "color": "b"}},

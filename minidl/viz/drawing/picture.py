@@ -6,7 +6,7 @@
           `-> Table           the numbers behind it
 
 The text holds counts and no measured seconds, so it is the same in every run.
-Left out: what is drawn. The functions beside this file decide that.
+Left out: what is drawn; see the functions in pictures/.
 """
 
 import json
@@ -20,7 +20,11 @@ SHOWN = 20  # rows of a table that its repr shows
 
 
 class Table:
-    """Rows under named columns. Shows itself as aligned text, or as a table in a notebook."""
+    """Rows under named columns. Shows itself as aligned text, or as a table in a notebook.
+
+    columns  the names
+    rows     one tuple a row
+    """
 
     def __init__(self, columns, rows):
         self.columns = list(columns)
@@ -33,38 +37,50 @@ class Table:
         return iter(self.rows)
 
     def __getitem__(self, column):
-        at = self.columns.index(column)
-        return [row[at] for row in self.rows]
+        index = self.columns.index(column)
+        return [row[index] for row in self.rows]
 
-    def _texts(self):
-        return [
-            [f"{v:.6g}" if isinstance(v, float) else "" if v is None else str(v) for v in row]
-            for row in self.rows[:SHOWN]
-        ]
+    def _shown(self):
+        """The first rows as texts."""
+        return [[_cell_text(value) for value in row] for row in self.rows[:SHOWN]]
 
     def _rest(self):
-        return f"and {len(self) - SHOWN:,} more rows" if len(self) > SHOWN else ""
+        """How many rows are not shown, in words; "" if all are."""
+        hidden = len(self) - SHOWN
+        return f"and {hidden:,} more rows" if hidden > 0 else ""
 
     def __repr__(self):
-        texts = self._texts()
-        widths = [max(map(len, column)) for column in zip(self.columns, *texts)]
-        number = [
-            all(isinstance(row[i], (int, float)) for row in self.rows) for i in range(len(widths))
-        ]
-        lines = [
-            "  ".join(
-                cell.rjust(w) if n else cell.ljust(w) for cell, w, n in zip(row, widths, number)
-            ).rstrip()
-            for row in [self.columns, *texts]
-        ]
-        return "\n".join(lines + [self._rest()] * bool(self._rest()))
+        rows = [self.columns, *self._shown()]
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        is_number = [_all_numbers(self[name]) for name in self.columns]
+        lines = []
+        for row in rows:
+            cells = []
+            for text, width, number in zip(row, widths, is_number):
+                cells.append(text.rjust(width) if number else text.ljust(width))
+            lines.append("  ".join(cells).rstrip())
+        return "\n".join([*lines, self._rest()]).rstrip("\n")
 
     def _repr_html_(self):
-        line = lambda tag, cells: (
-            "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
-        )
-        body = "".join(line("td", row) for row in self._texts())
-        return f"<table><thead>{line('th', self.columns)}</thead><tbody>{body}</tbody></table>{self._rest()}"
+        head = self._html_row("th", self.columns)
+        body = "".join(self._html_row("td", row) for row in self._shown())
+        table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+        return table + self._rest()
+
+    def _html_row(self, tag, texts):
+        cells = "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
+        return f"<tr>{cells}</tr>"
+
+
+def _cell_text(value):
+    """What a cell of a table shows: six digits of a number, nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _all_numbers(values):
+    return all(isinstance(value, (int, float)) for value in values)
 
 
 class Picture:
@@ -75,7 +91,9 @@ class Picture:
     """
 
     def __init__(self, kind, summary, scene, table):
-        self.kind, self.summary, self.scene = kind, summary, scene
+        self.kind = kind
+        self.summary = summary
+        self.scene = scene
         self._table = table
 
     @property
@@ -111,25 +129,32 @@ class Picture:
         }
 
     def save(self, path):
-        """Write the picture to a file: .svg, .json (plotly), or .html, which moves and needs no network. Returns the path."""
+        """Write the picture to a file and return its path.
+
+        The ending decides: .svg, .json (plotly), or .html, which moves and needs no network.
+        """
         path = Path(path)
         if path.suffix == ".svg":
             content = self.svg()
         elif path.suffix == ".json":
             content = json.dumps(self.plotly())
         elif path.suffix == ".html":
-            import plotly.io
-
-            content = plotly.io.to_html(
-                self.plotly(),
-                include_plotlyjs=True,
-                config=self.plotly()["config"],
-                validate=False,
-                auto_play=False,
-            )
+            content = self._html()
         else:
-            raise ValueError(
-                f"a picture is saved as .svg, .html or .json, not as {path.suffix or 'a file without an ending'}"
-            )
+            ending = path.suffix or "a file without an ending"
+            raise ValueError(f"a picture is saved as .svg, .html or .json, not as {ending}")
         path.write_text(content, encoding="utf-8")
         return path
+
+    def _html(self):
+        """A page that carries plotly itself."""
+        import plotly.io  # slow to import, and only needed here
+
+        figure = self.plotly()
+        return plotly.io.to_html(
+            figure,
+            include_plotlyjs=True,
+            config=figure["config"],
+            validate=False,
+            auto_play=False,
+        )

@@ -2,118 +2,104 @@
 
     [Play] [Pause]   step 3
     o---o---O---o---o          the slider: one stop for each moment that has a name
-    frame "5": {"data": [{"x": ..., "y": ...}], "traces": [4]}       only what differs between frames
+    frame "5": {"data": [{"x": ..., "y": ...}], "traces": [4]}     only what differs between frames
 
-plotly keeps frames in the figure and plays them by itself. A reader may jump from any frame to any other,
-so each frame holds all that ever changes, and nothing that never does. Left out: what moves; see replay.
+plotly keeps frames in the figure and plays them by itself. A reader may jump from any frame to any
+other, so each frame holds all that ever changes, and nothing that never does. Left out: what moves;
+see replay.
 """
 
 from minidl.viz.drawing.palette import INK, faded
-from minidl.viz.drawing.plotly_traces import DRAW, clean
-from minidl.viz.drawing.scene import Layer
+from minidl.viz.drawing.plotly_traces import first_trace, markup
 
 PACE = 220  # milliseconds that a frame stays
+AT_ONCE = {"duration": 0}
 
 
-def frames(scene, places, x, y):
+def plotly_frames(scene, places, x, y):
     """The frames of a scene; `places` says at which trace a layer stands."""
-    moving = [
-        layer
-        for layer in scene.layers
-        if any(layer.name in moment.shapes for moment in scene.moments)
-    ]
-    columns = []
-    for layer in moving:
-        column = [
-            DRAW[layer.kind](
-                Layer(
-                    layer.name, moment.shapes.get(layer.name, []), layer.style, empty=layer.sample
-                ),
-                x,
-                y,
-            )[0]
-            for moment in scene.moments
-        ]
-        kind = (
-            {"type": column[0]["type"]} if column[0]["type"] != "scatter" else {}
-        )  # plotly takes a trace for a scatter
-        columns.append([kind | small for small in differing(column)])
-    traces = [places[layer.name] for layer in moving]
-    return [
-        {"name": str(number), "data": list(data), "traces": traces}
-        for number, data in enumerate(zip(*columns))
-    ]
+    moving = set()
+    for moment in scene.moments:
+        moving |= moment.shapes.keys()
+    columns = []  # one a layer: what changes in its trace, moment after moment
+    traces = []
+    for layer in scene.layers:
+        if layer.name not in moving:
+            continue
+        column = []
+        for moment in scene.moments:
+            column.append(first_trace(layer, moment.shapes.get(layer.name, []), x, y))
+        kind = column[0]["type"]
+        columns.append(changes(column))
+        if kind != "scatter":  # plotly takes a trace without a type for a scatter
+            for change in columns[-1]:
+                change["type"] = kind
+        traces.append(places[layer.name])
+    frames = []
+    for number, data in enumerate(zip(*columns)):
+        frames.append({"name": str(number), "data": list(data), "traces": traces})
+    return frames
 
 
-def differing(column):
-    """The same dicts without the keys in which all of them agree, and the same within their own dicts."""
+def changes(column):
+    """The same dicts without the keys in which all of them agree, also within dicts inside them.
+
+    changes([{"a": 1, "b": 2}, {"a": 1, "b": 3}]) is [{"b": 2}, {"b": 3}].
+    """
     kept = [{} for _ in column]
-    for key in sorted({key for one in column for key in one}):
-        values = [one.get(key) for one in column]
+    for key in sorted(set().union(*column)):
+        values = [entry.get(key) for entry in column]
         if all(isinstance(value, dict) for value in values):
-            values = differing(values)
+            values = changes(values)
         if any(value != values[0] for value in values):
-            for small, value in zip(kept, values):
-                small[key] = value
+            for entry, value in zip(kept, values):
+                entry[key] = value
     return kept
 
 
-def controls(scene, box):
+def controls(scene):
     """Play, Pause and the slider, between the plot and the caption."""
-    text, clear = {"color": INK, "size": 11}, "rgba(0,0,0,0)"
-    still = {
+    jump = {
         "mode": "immediate",
         "frame": {"duration": 0, "redraw": True},
-        "transition": {"duration": 0},
+        "transition": AT_ONCE,
     }
-    play = {
-        "mode": "immediate",
-        "fromcurrent": True,
-        "frame": {"duration": PACE, "redraw": True},
-        "transition": {"duration": 0},
+    play = jump | {"fromcurrent": True, "frame": {"duration": PACE, "redraw": True}}
+    steps = []
+    for number, moment in enumerate(scene.moments):
+        if moment.stop:
+            steps.append(_animate(markup(moment.stop), [str(number)], jump))
+    low = {"y": 0, "yanchor": "top", "xanchor": "left", "font": {"color": INK, "size": 11}}
+    buttons = {
+        "type": "buttons",
+        "direction": "left",
+        "showactive": False,
+        "buttons": [_animate("Play", None, play), _animate("Pause", [None], jump)],
+        "x": 0,
+        "pad": {"t": 10, "l": 0, "r": 8},
+        "bgcolor": faded(INK, 0.12),
+        "bordercolor": INK,
+        **low,
     }
-    stops = [(number, moment.stop) for number, moment in enumerate(scene.moments) if moment.stop]
-    steps = [
-        {"label": clean(stop), "method": "animate", "args": [[str(number)], still]}
-        for number, stop in stops
-    ]
-    buttons = [
-        {"label": "Play", "method": "animate", "args": [None, play]},
-        {"label": "Pause", "method": "animate", "args": [[None], still]},
-    ]
-    low = {"y": 0, "yanchor": "top", "xanchor": "left"}
-    return {
-        "updatemenus": [
-            {
-                "type": "buttons",
-                "direction": "left",
-                "showactive": False,
-                "buttons": buttons,
-                "x": 0,
-                **low,
-                "pad": {"t": 10, "l": 0, "r": 8},
-                "bgcolor": faded(INK, 0.12),
-                "bordercolor": INK,
-                "font": text,
-            }
-        ],
-        "sliders": [
-            {
-                "active": 0,
-                "steps": steps,
-                "x": 0.19,
-                "len": 0.81,
-                **low,
-                "pad": {"t": 4, "b": 0},
-                "font": text,
-                "bgcolor": faded(INK, 0.3),
-                "activebgcolor": INK,
-                "bordercolor": INK,
-                "tickcolor": INK,
-                "ticklen": 4,
-                "minorticklen": 2,
-                "currentvalue": {"visible": False},
-                "transition": {"duration": 0},
-            }
-        ],
+    slider = {
+        "active": 0,
+        "steps": steps,
+        "x": 0.19,
+        "len": 0.81,
+        "pad": {"t": 4, "b": 0},
+        "bgcolor": faded(INK, 0.3),
+        "activebgcolor": INK,
+        "bordercolor": INK,
+        "tickcolor": INK,
+        "ticklen": 4,
+        "minorticklen": 2,
+        "currentvalue": {"visible": False},
+        "transition": AT_ONCE,
+        **low,
     }
+    return {"updatemenus": [buttons], "sliders": [slider]}
+
+
+def _animate(label, frames, how):
+    """A button or stop that shows frames: None for all of them, [None] for none."""
+    return {"label": label, "method": "animate", "args": [frames, how]}

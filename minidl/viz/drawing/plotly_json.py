@@ -13,91 +13,55 @@ not imported. Left out: events and ranks, which a Scene does not know.
 import math
 
 from minidl.viz.drawing.frame import TEXT, TITLE, frame
-from minidl.viz.drawing.palette import INK, faded
-from minidl.viz.drawing.plotly_frames import controls, frames
-from minidl.viz.drawing.plotly_traces import clean, sample, traces
+from minidl.viz.drawing.palette import CLEAR, INK, faded
+from minidl.viz.drawing.plotly_frames import controls, plotly_frames
+from minidl.viz.drawing.plotly_traces import legend_trace, markup, plotly_traces
 
 GAP = 0.13  # share of the width between two plots, for the texts of the right one
 
 
-def rounder(axis):
-    """A function that rounds to a hundred-thousandth of the axis, or to five digits where it is logarithmic."""
-    digits = max(0, 5 - math.floor(math.log10(abs(axis.high - axis.low) or 1)))
-
-    def cut(value):
-        value = float(f"{value:.5g}") if axis.log else round(value, digits)
-        return int(value) if value == int(value) else value
-
-    return cut
-
-
-def axis_json(axis, vertical, scene):
-    """An axis without a line, with the scene's own ticks where it has some."""
-    low, high = (math.log10(axis.low), math.log10(axis.high)) if axis.log else (axis.low, axis.high)
-    given = {
-        "range": [low, high],
-        "zeroline": False,
-        "showgrid": not vertical and axis.ticks is None,
-        "ticks": "outside" if vertical else "",
-        "tickcolor": "rgba(0,0,0,0)",
-        "gridcolor": faded(INK, 0.25),
-        "tickfont": {"color": INK, "size": 11},
-        "visible": axis.shown,
-    }
-    if axis.log:
-        given |= {"type": "log", "showgrid": True}
-    if axis.title:
-        given["title"] = {
-            "text": clean(axis.title),
-            "font": {"color": INK, "size": TEXT},
-            "standoff": 6,
-        }
-    if axis.ticks is not None:
-        given |= {
-            "tickvals": [value for value, _ in axis.ticks],
-            "ticktext": [clean(text) for _, text in axis.ticks],
-        }
-    if scene.square:
-        given |= {"constrain": "domain"} | ({"scaleanchor": "x"} if vertical else {})
-    return given
-
-
-def words(scene, box):
-    """Title and caption as annotations in the margins; plotly's own title clips its second line."""
-    place = {
-        "x": 0,
-        "xref": "paper",
-        "xanchor": "left",
-        "xshift": 6 - box.left,
-        "yref": "paper",
-        "yanchor": "top",
-        "align": "left",
-        "showarrow": False,
-    }
-    title, caption = ("<br>".join(map(clean, lines)) for lines in (box.title, box.caption))
-    return [
-        place | {"text": text, "y": y, "yshift": shift, "font": {"color": INK, "size": size}}
-        for text, y, shift, size in (
-            (f"<b>{title}</b>", 1, box.top - 4, TITLE),
-            (caption, 0, 12 - box.caption_drop, TEXT),
-        )
-    ]
-
-
 def plotly_json(scene):
-    """The figure of a scene as a dict: data, layout and config."""
-    box = frame(scene)
-    data, places = drawn(scene)
+    """The figure of a scene as a dict: data, layout and config; for a film also frames."""
+    data = []
+    places = {}  # name of a layer -> where its first trace stands
+    x = _rounder(scene.x)
+    y = _rounder(scene.y)
+    for layer in scene.layers:
+        places[layer.name] = len(data)
+        data += plotly_traces(layer, x, y)
+    layout = _layout(scene)
     if scene.beside:
-        data += [trace | {"xaxis": "x2", "yaxis": "y2"} for trace in drawn(scene.beside)[0]]
-    data += [sample(layer) for layer in scene.layers if layer.legend]
-    clear = "rgba(0,0,0,0)"
-    layout = {
-        "annotations": words(scene, box),
+        data += _beside(scene.beside, layout)
+    data += [legend_trace(layer) for layer in scene.layers if layer.legend]
+    figure = {"data": data, "layout": layout, "config": {"displaylogo": False}}
+    if scene.moments:  # nothing plays before somebody presses Play
+        figure["frames"] = plotly_frames(scene, places, x, y)
+        layout |= controls(scene)
+    return figure
+
+
+def _beside(scene, layout):
+    """The traces of the right plot of two; gives each plot its half of the layout."""
+    layout["xaxis"]["domain"] = [0, 0.5 - GAP / 2]
+    layout["xaxis2"] = _axis(scene, vertical=False)
+    layout["xaxis2"] |= {"domain": [0.5 + GAP / 2, 1], "anchor": "y2"}
+    layout["yaxis2"] = _axis(scene, vertical=True)
+    layout["yaxis2"]["anchor"] = "x2"
+    traces = []
+    for layer in scene.layers:
+        traces += plotly_traces(layer, _rounder(scene.x), _rounder(scene.y))
+    return [trace | {"xaxis": "x2", "yaxis": "y2"} for trace in traces]
+
+
+def _layout(scene):
+    """All but the traces: axes, margins, colours, legend, title and caption."""
+    box = frame(scene)
+    return {
+        "annotations": _title_and_caption(box),
         "height": box.height,
         "margin": {"l": box.left, "r": box.right, "t": box.top, "b": box.bottom},
-        "paper_bgcolor": clear,
-        "plot_bgcolor": clear,
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
         "font": {"color": INK},
         "barmode": "overlay",
         "hovermode": "closest",
@@ -117,39 +81,76 @@ def plotly_json(scene):
             "yanchor": "bottom",
             "font": {"color": INK, "size": TEXT},
         },
-        "xaxis": axis_json(scene.x, False, scene),
-        "yaxis": axis_json(scene.y, True, scene),
-    }
-    if scene.beside:
-        layout["xaxis"]["domain"], right = (
-            [0, 0.5 - GAP / 2],
-            {"domain": [0.5 + GAP / 2, 1], "anchor": "y2"},
-        )
-        layout |= {
-            "xaxis2": axis_json(scene.beside.x, False, scene.beside) | right,
-            "yaxis2": axis_json(scene.beside.y, True, scene.beside) | {"anchor": "x2"},
-        }
-    film = film_json(scene, places, box) if scene.moments else {}
-    return {
-        "data": data,
-        "layout": layout | film.pop("layout", {}),
-        "config": {"displaylogo": False},
-        **film,
+        "xaxis": _axis(scene, vertical=False),
+        "yaxis": _axis(scene, vertical=True),
     }
 
 
-def drawn(scene):
-    """(the traces of all layers, {name of a layer: where its first trace stands})."""
-    data, places, x, y = [], {}, rounder(scene.x), rounder(scene.y)
-    for layer in scene.layers:
-        places[layer.name] = len(data)
-        data += traces(layer, x, y)
-    return data, places
+def _rounder(axis):
+    """A function that rounds to 1/100,000 of the axis, or to five digits if it is logarithmic."""
+    width = abs(axis.high - axis.low) or 1
+    digits = max(0, 5 - math.floor(math.log10(width)))
+
+    def rounded(value):
+        value = float(f"{value:.5g}") if axis.log else round(value, digits)
+        return int(value) if value == int(value) else value
+
+    return rounded
 
 
-def film_json(scene, places, box):
-    """Frames, and the buttons and the slider that show them. Nothing plays before somebody presses Play."""
+def _axis(scene, vertical):
+    """An axis without a line, with the scene's own ticks if it has some."""
+    axis = scene.y if vertical else scene.x
+    ends = [axis.low, axis.high]
+    if axis.log:
+        ends = [math.log10(end) for end in ends]
+    given = {
+        "range": ends,
+        "zeroline": False,
+        "showgrid": axis.log or (not vertical and axis.ticks is None),
+        "ticks": "outside" if vertical else "",
+        "tickcolor": CLEAR,
+        "gridcolor": faded(INK, 0.25),
+        "tickfont": {"color": INK, "size": 11},
+        "visible": axis.shown,
+    }
+    if axis.log:
+        given["type"] = "log"
+    if axis.title:
+        font = {"color": INK, "size": TEXT}
+        given["title"] = {"text": markup(axis.title), "font": font, "standoff": 6}
+    if axis.ticks is not None:
+        given["tickvals"] = [value for value, _ in axis.ticks]
+        given["ticktext"] = [markup(text) for _, text in axis.ticks]
+    if scene.square:
+        given["constrain"] = "domain"
+        if vertical:
+            given["scaleanchor"] = "x"
+    return given
+
+
+def _title_and_caption(box):
+    """Two annotations in the margins; plotly's own title clips its second line."""
+    title = "<br>".join(map(markup, box.title))
+    caption = "<br>".join(map(markup, box.caption))
+    return [
+        _margin_text(box, f"<b>{title}</b>", TITLE, y=1, yshift=box.top - 4),
+        _margin_text(box, caption, TEXT, y=0, yshift=12 - box.caption_drop),
+    ]
+
+
+def _margin_text(box, text, size, **place):
+    """A text at the left edge of the page, above (y=1) or below (y=0) the plot."""
     return {
-        "frames": frames(scene, places, rounder(scene.x), rounder(scene.y)),
-        "layout": controls(scene, box),
+        "text": text,
+        "font": {"color": INK, "size": size},
+        "x": 0,
+        "xref": "paper",
+        "xanchor": "left",
+        "xshift": 6 - box.left,
+        "yref": "paper",
+        "yanchor": "top",
+        "align": "left",
+        "showarrow": False,
+        **place,
     }

@@ -2,24 +2,17 @@
 
     Box, Box, ...   -> one bar trace: base, length, height, pattern
     Arrow, ...      -> one line trace a style: x = [x0, x1, None, x0, x1, ...], heads as markers
-    what hovers     -> one trace of unseen points at the middle of each arrow
+    hover texts     -> one trace of unseen points at the middle of each arrow
 
 Each function takes a layer and two functions that round x and y, and returns a list of dicts.
 Left out: axes, title, caption; see plotly_json.
 """
 
-from itertools import groupby
+from collections import defaultdict
 
 from minidl.viz.drawing.palette import INK, faded, shade
-from minidl.viz.drawing.scene import Arrow, Box, Cells, Dot, Label, Layer, Path
+from minidl.viz.drawing.scene import DASHES, Arrow, Box, Cells, Dot, Label, Layer, Path
 
-DASH = {
-    "dashed": "6px,4px",
-    "dotted": "2px,3px",
-    "dashdot": "9px,3px,2px,3px",
-    "long": "16px,4px",
-    "longdot": "16px,3px,2px,3px",
-}
 SYMBOL = {
     "circle": "circle",
     "ring": "circle-open",
@@ -29,32 +22,106 @@ SYMBOL = {
     "cross": "x-thin",
 }
 ANCHOR = {"start": "middle right", "middle": "middle center", "end": "middle left"}
-HOVER = "%{hovertext}<extra></extra>"
 
 
-def clean(text):
+def markup(text):
     """Text in which plotly sees no tags; line breaks stay."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
 
 
-def same(values):
+def plotly_traces(layer, x, y):
+    """All traces of a layer; a click on the layer's name in the legend hides them together."""
+    group = {"showlegend": False, "legendgroup": layer.name}
+    return [trace | group for trace in DRAW[layer.kind](layer, x, y)]
+
+
+def first_trace(layer, shapes, x, y):
+    """The one trace of a layer of boxes, dots or labels, with other shapes than it has now."""
+    changed = Layer(layer.name, shapes, layer.style, empty=layer.sample)
+    return DRAW[layer.kind](changed, x, y)[0]
+
+
+def legend_trace(layer):
+    """A trace without points that shows a layer in the legend."""
+    shape = layer.legend_sample
+    if layer.kind is Arrow:
+        marker = {
+            "symbol": "x-thin" if shape.broken else "triangle-right",
+            "size": 8,
+            "color": shape.color,
+            "line": {"width": 2 if shape.broken else 0, "color": shape.color},
+        }
+        trace = _scatter("lines+markers", line=_arrow_line(shape), marker=marker)
+    elif layer.kind is Path:
+        trace = _scatter("lines", line=_line(shape.color, 2, layer.style))
+    else:
+        trace = first_trace(layer, [shape], float, float)
+        looks = ("type", "mode", "orientation", "marker")
+        trace = {key: trace[key] for key in looks if key in trace}
+    return trace | {"x": [None], "y": [None], "name": layer.name, "legendgroup": layer.name}
+
+
+def _scatter(mode, **keys):
+    """A trace of points: "markers", "lines", "lines+markers" or "text"."""
+    return {"type": "scatter", "mode": mode, **keys}
+
+
+def _same(values):
     """One value in place of a list of equal ones: plotly takes either."""
     return values[0] if len(set(values)) == 1 else values
 
 
-def styled(shapes, style):
-    """(style, shapes of this style), the styles in a fixed order."""
-    return [(key, list(alike)) for key, alike in groupby(sorted(shapes, key=style), key=style)]
+def _alike(shapes, style):
+    """[(style, shapes of this style), ...], the styles in order."""
+    groups = defaultdict(list)
+    for shape in shapes:
+        groups[style(shape)].append(shape)
+    return sorted(groups.items())
 
 
-def hovering(shapes):
-    """The keys that let shapes answer the pointer, if they have something to say."""
+def _hovering(shapes):
+    """The keys that show a text when the pointer is over a shape, if any shape has one."""
     if not any(shape.hover for shape in shapes):
         return {"hoverinfo": "skip"}
-    return {"hovertext": [clean(shape.hover) for shape in shapes], "hovertemplate": HOVER}
+    return {
+        "hovertext": [markup(shape.hover) for shape in shapes],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
 
 
-def bar_marker(style, colors):
+def _line(color, width, style):
+    """How a line looks."""
+    line = {"color": color, "width": width}
+    if style in DASHES:
+        line["dash"] = ",".join(f"{pixels}px" for pixels in DASHES[style])
+    return line
+
+
+def _boxes(layer, x, y):
+    """One bar trace for all boxes of a layer."""
+    shapes = layer.shapes
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "base": [x(box.x0) for box in shapes],
+        "x": [x(box.x1 - box.x0) for box in shapes],
+        "y": [y(box.y) for box in shapes],
+        "width": _same([y(box.height) for box in shapes]),
+        "marker": _bar_marker(layer.style, _same([box.color for box in shapes])),
+        **_hovering(shapes),
+    }
+    if any(box.label for box in shapes):
+        trace |= {
+            "text": [markup(box.label) for box in shapes],
+            "textposition": "inside",
+            "textangle": 0,
+            "insidetextanchor": "middle",
+            "textfont": {"color": INK, "size": 11},
+        }
+    return [trace]
+
+
+def _bar_marker(style, colors):
     """How the bars of a layer are filled."""
     if style == "hatched":
         pattern = {"shape": "/", "fillmode": "replace", "size": 6, "solidity": 0.4}
@@ -64,202 +131,127 @@ def bar_marker(style, colors):
     return {"color": colors, "line": {"width": 0}}
 
 
-def boxes(layer, x, y):
-    """One bar trace for all boxes of a layer."""
-    shapes = layer.shapes
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "base": [x(box.x0) for box in shapes],
-        "x": [x(box.x1 - box.x0) for box in shapes],
-        "y": [y(box.y) for box in shapes],
-        "width": same([y(box.height) for box in shapes]),
-        "marker": bar_marker(layer.style, same([box.color for box in shapes])),
-        **hovering(shapes),
-    }
-    if any(box.label for box in shapes):
-        trace |= {
-            "text": [clean(box.label) for box in shapes],
-            "textposition": "inside",
-            "textangle": 0,
-            "insidetextanchor": "middle",
-            "textfont": {"color": INK, "size": 11},
-        }
-    return [trace]
-
-
-def arrow_trace(style, shapes, x, y):
-    """Arrows of one colour and width, as one line with gaps; the marker at each end is the head."""
-    color, width, broken = style
-    marker = {
-        "size": [0, 9 if broken else 5 + 2 * width, 0] * len(shapes),
-        "color": color,
-        "opacity": 1,
-        "line": {"width": 0},
-    }
-    marker |= (
-        {"symbol": "x-thin", "line": {"width": 2, "color": color}}
-        if broken
-        else {"symbol": "arrow", "angleref": "previous"}
-    )
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "hoverinfo": "skip",
-        "cliponaxis": False,
-        "x": [v for a in shapes for v in (x(a.x0), x(a.x1), None)],
-        "y": [v for a in shapes for v in (y(a.y0), y(a.y1), None)],
-        "line": {"color": color, "width": width} | ({"dash": "4px,3px"} if broken else {}),
-        "marker": marker,
-    }
-
-
-def arrows(layer, x, y):
-    """One line trace a style of arrow, and one trace of unseen points that carries what hovers."""
-    traces = [
-        arrow_trace(style, alike, x, y)
-        for style, alike in styled(layer.shapes, lambda a: (a.color, a.width, a.broken))
-    ]
-    telling = [arrow for arrow in layer.shapes if arrow.hover]
-    if telling:
-        middles = [((a.x0 + a.x1) / 2, (a.y0 + a.y1) / 2) for a in telling]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "marker": {"size": 12, "opacity": 0},
-                "x": [x(a) for a, _ in middles],
-                "y": [y(b) for _, b in middles],
-                **hovering(telling),
-            }
+def _arrows(layer, x, y):
+    """One line trace a style of arrow, and one trace of unseen points that carries the texts."""
+    traces = []
+    for _, arrows in _alike(layer.shapes, lambda a: (a.color, a.width, a.broken)):
+        traces.append(_arrow_trace(arrows, x, y))
+    with_text = [arrow for arrow in layer.shapes if arrow.hover]
+    if with_text:
+        middles = _scatter(
+            "markers",
+            marker={"size": 12, "opacity": 0},
+            x=[x((arrow.x0 + arrow.x1) / 2) for arrow in with_text],
+            y=[y((arrow.y0 + arrow.y1) / 2) for arrow in with_text],
+            **_hovering(with_text),
         )
+        traces.append(middles)
     return traces
 
 
-def dashes(style):
-    """The key that breaks a line, where the style asks for it."""
-    return {"dash": DASH[style]} if style in DASH else {}
+def _arrow_trace(arrows, x, y):
+    """Arrows of one style, as one line with gaps; the marker at each end is the head."""
+    first = arrows[0]
+    marker = {"color": first.color, "opacity": 1}
+    if first.broken:
+        size = 9
+        marker |= {"symbol": "x-thin", "line": {"width": 2, "color": first.color}}
+    else:
+        size = 5 + 2 * first.width
+        marker |= {"symbol": "arrow", "angleref": "previous", "line": {"width": 0}}
+    marker["size"] = [0, size, 0] * len(arrows)
+    xs = []
+    ys = []
+    for arrow in arrows:
+        xs += [x(arrow.x0), x(arrow.x1), None]
+        ys += [y(arrow.y0), y(arrow.y1), None]
+    return _scatter(
+        "lines+markers",
+        hoverinfo="skip",
+        cliponaxis=False,
+        x=xs,
+        y=ys,
+        line=_arrow_line(first),
+        marker=marker,
+    )
 
 
-def symbols(shapes):
-    """The keys of a marker that is not a plain circle."""
-    if all(dot.symbol == "circle" for dot in shapes):
-        return {"line": {"width": 0}}
-    thin = any(dot.symbol in ("ring", "cross") for dot in shapes)
-    return {
-        "symbol": same([SYMBOL[dot.symbol] for dot in shapes]),
-        "line": {"width": 2, "color": shapes[0].color} if thin else {"width": 0},
-    }
+def _arrow_line(arrow):
+    """How an arrow's line looks."""
+    return _line(arrow.color, arrow.width, "broken" if arrow.broken else "solid")
 
 
-def paths(layer, x, y):
+def _paths(layer, x, y):
     """One line trace a colour and width."""
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "hoverinfo": "skip",
-            "line": {"color": color, "width": width} | dashes(layer.style),
-            "x": [v for path in alike for v in (*map(x, path.xs), None)],
-            "y": [v for path in alike for v in (*map(y, path.ys), None)],
-        }
-        for (color, width), alike in styled(layer.shapes, lambda path: (path.color, path.width))
-    ]
+    traces = []
+    for (color, width), paths in _alike(layer.shapes, lambda path: (path.color, path.width)):
+        xs = []
+        ys = []
+        for path in paths:
+            xs += [*map(x, path.xs), None]
+            ys += [*map(y, path.ys), None]
+        line = _line(color, width, layer.style)
+        traces.append(_scatter("lines", hoverinfo="skip", line=line, x=xs, y=ys))
+    return traces
 
 
-def dots(layer, x, y):
+def _dots(layer, x, y):
     """One marker trace."""
-    shapes = layer.shapes
+    dots = layer.shapes
     marker = {
-        "size": same([dot.size for dot in shapes]),
-        "color": same([dot.color for dot in shapes]),
+        "size": _same([dot.size for dot in dots]),
+        "color": _same([dot.color for dot in dots]),
         "opacity": 1,
-        **symbols(shapes),
+        "line": {"width": 0},
     }
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": [x(dot.x) for dot in shapes],
-            "y": [y(dot.y) for dot in shapes],
-            "marker": marker,
-            **hovering(shapes),
-        }
-    ]
+    symbols = [dot.symbol for dot in dots]
+    if "ring" in symbols or "cross" in symbols:
+        marker["line"] = {"width": 2, "color": dots[0].color}
+    if set(symbols) - {"circle"}:  # plotly takes a marker without a symbol for a circle
+        marker["symbol"] = _same([SYMBOL[symbol] for symbol in symbols])
+    xs = [x(dot.x) for dot in dots]
+    ys = [y(dot.y) for dot in dots]
+    return [_scatter("markers", x=xs, y=ys, marker=marker, **_hovering(dots))]
 
 
-def labels(layer, x, y):
+def _labels(layer, x, y):
     """One text trace."""
-    shapes = layer.shapes
-    return [
-        {
-            "type": "scatter",
-            "mode": "text",
-            "hoverinfo": "skip",
-            "cliponaxis": False,
-            "text": [clean(label.text) for label in shapes],
-            "x": [x(label.x) for label in shapes],
-            "y": [y(label.y) for label in shapes],
-            "textposition": same([ANCHOR[label.anchor] for label in shapes]),
-            "textfont": {
-                "color": same([label.color for label in shapes]),
-                "size": same([label.size for label in shapes]),
-            },
-        }
-    ]
-
-
-def cells(layer, x, y):
-    """One heat map a matrix."""
-    return [
-        {
-            "type": "heatmap",
-            "z": shape.values,
-            "hovertemplate": shape.hover + "<extra></extra>",
-            "showscale": False,
-            "zmin": 0,
-            "zmax": max((v for row in shape.values for v in row if v), default=1),
-            "hoverongaps": False,
-            "xgap": 1,
-            "ygap": 1,
-            "colorscale": [[0, shade(0, shape.opaque)], [1, shade(1, shape.opaque)]],
-        }
-        for shape in layer.shapes
-    ]
-
-
-DRAW = {Box: boxes, Arrow: arrows, Path: paths, Dot: dots, Label: labels, Cells: cells}
-
-
-def traces(layer, x, y):
-    """All traces of a layer; a click on the layer's name in the legend hides them together."""
-    drawn = DRAW[layer.kind](layer, x, y)
-    return [trace | {"showlegend": False, "legendgroup": layer.name} for trace in drawn]
-
-
-def sample(layer):
-    """A trace without points that shows the layer in the legend, in its colour, or grey where it has many."""
-    base = {"x": [None], "y": [None], "name": layer.name, "legendgroup": layer.name}
-    color = layer.sample.color if len({shape.color for shape in layer.shapes}) <= 1 else INK
-    if layer.kind is Box:
-        box = boxes(Layer(layer.name, [Box(0, 0, 0, 0, color)], layer.style), int, int)[0]
-        return base | {key: box[key] for key in ("type", "orientation", "marker")}
-    if layer.kind is Dot:
-        shape = layer.sample._replace(color=color)
-        marker = {"color": color, "size": min(10, shape.size), "opacity": 1, **symbols([shape])}
-        return base | {"type": "scatter", "mode": "markers", "marker": marker}
-    if layer.kind is Path:
-        return base | {
-            "type": "scatter",
-            "mode": "lines",
-            "line": {"width": 2, "color": color} | dashes(layer.style),
-        }
-    shape = layer.shapes[0]
-    marker = {
-        "symbol": "x-thin" if shape.broken else "triangle-right",
-        "size": 8,
-        "color": color,
-        "line": {"width": 2 if shape.broken else 0, "color": color},
+    labels = layer.shapes
+    font = {
+        "color": _same([label.color for label in labels]),
+        "size": _same([label.size for label in labels]),
     }
-    line = {"color": color, "width": shape.width} | ({"dash": "4px,3px"} if shape.broken else {})
-    return base | {"type": "scatter", "mode": "lines+markers", "line": line, "marker": marker}
+    trace = _scatter(
+        "text",
+        hoverinfo="skip",
+        cliponaxis=False,
+        text=[markup(label.text) for label in labels],
+        x=[x(label.x) for label in labels],
+        y=[y(label.y) for label in labels],
+        textposition=_same([ANCHOR[label.anchor] for label in labels]),
+        textfont=font,
+    )
+    return [trace]
+
+
+def _cells(layer, x, y):
+    """One heat map a matrix."""
+    return [_heat_map(matrix) for matrix in layer.shapes]
+
+
+def _heat_map(matrix):
+    return {
+        "type": "heatmap",
+        "z": matrix.values,
+        "hovertemplate": matrix.hover + "<extra></extra>",
+        "showscale": False,
+        "zmin": 0,
+        "zmax": matrix.most,
+        "hoverongaps": False,
+        "xgap": 1,
+        "ygap": 1,
+        "colorscale": [[0, shade(0, matrix.opaque)], [1, shade(1, matrix.opaque)]],
+    }
+
+
+DRAW = {Box: _boxes, Arrow: _arrows, Path: _paths, Dot: _dots, Label: _labels, Cells: _cells}

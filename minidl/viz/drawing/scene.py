@@ -5,12 +5,24 @@
           `- Layer "text"              -- Label, ...
 
 plotly_json.py and svg.py draw the same Scene, so what holds for one holds for the other. Layers
-are drawn in their order. A Scene may have another one beside it, and moments: what some of its layers
-hold in each frame of a film. Left out: events. A Scene no longer knows what a rank is.
+are drawn in their order. A Scene may have another one beside it, and moments: what some of its
+layers hold in each frame of a film. Left out: events. A Scene does not know what a rank is.
 """
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from minidl.viz.drawing.palette import INK
+
+# styles of a line: pixels drawn, pixels left out, and so on; "solid" has none
+DASHES = {
+    "dashed": (6, 4),
+    "dotted": (2, 3),
+    "dashdot": (9, 3, 2, 3),
+    "long": (16, 4),
+    "longdot": (16, 3, 2, 3),
+    "broken": (4, 3),
+}
 
 
 class Box(NamedTuple):
@@ -48,7 +60,10 @@ class Path(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A mark of `size` pixels. symbol: "circle", "ring", "square", "diamond", "triangle" or "cross"."""
+    """A mark of `size` pixels around (x, y).
+
+    symbol: "circle", "ring", "square", "diamond", "triangle" or "cross".
+    """
 
     x: float
     y: float
@@ -59,7 +74,10 @@ class Dot(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A text of one line or more; `anchor` says which part of it is at x: "start", "middle" or "end"."""
+    """A text of one line or more.
+
+    anchor: which part of it is at x, "start", "middle" or "end".
+    """
 
     x: float
     y: float
@@ -70,19 +88,35 @@ class Label(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A matrix as shades of blue, row 0 on top; None is left blank. `hover` has %{x}, %{y} and %{z:,} in it."""
+    """A matrix as shades of blue, row 0 on top; None is left blank.
+
+    hover: a text in which plotly replaces %{x}, %{y} and %{z:,}.
+    """
 
     values: list
     hover: str
     opaque: bool = False
+
+    def cells(self):
+        """(row, column, value) of each cell that is not blank."""
+        for row, values in enumerate(self.values):
+            for column, value in enumerate(values):
+                if value is not None:
+                    yield row, column, value
+
+    @property
+    def most(self):
+        """The largest value, or 1 if no value is above 0."""
+        return max((value for _, _, value in self.cells()), default=1) or 1
 
 
 @dataclass
 class Layer:
     """Shapes of one kind.
 
-    style, for boxes: "solid", "hatched" or "outline"; for paths: "solid", a name in plotly_traces.DASH.
-    empty: what a shape looks like, for a layer that has none at first, and some in a later moment.
+    style   of boxes: "solid", "hatched" or "outline"; of paths: "solid" or a name in DASHES
+    legend  whether the layer's name stands in the legend
+    empty   what a shape looks like, for a layer that has none at first and some in a later moment
     """
 
     name: str
@@ -97,13 +131,27 @@ class Layer:
         return self.shapes[0] if self.shapes else self.empty
 
     @property
+    def legend_sample(self):
+        """The shape in the legend: grey if the shapes have the colours of several ranks."""
+        sample = self.sample
+        if len({shape.color for shape in self.shapes}) > 1:
+            sample = sample._replace(color=INK)
+        if self.kind is Dot:
+            sample = sample._replace(size=min(10, sample.size))
+        return sample
+
+    @property
     def kind(self):
         """The class of its shapes."""
         return type(self.sample)
 
 
 class Moment(NamedTuple):
-    """One frame of a film: layer name -> its shapes now. `stop` names it on the slider, "" where the slider has no stop."""
+    """One frame of a film.
+
+    shapes  {name of a layer: its shapes now}
+    stop    its name on the slider; "" if the slider does not stop there
+    """
 
     shapes: dict
     stop: str = ""
@@ -111,7 +159,11 @@ class Moment(NamedTuple):
 
 @dataclass
 class Axis:
-    """One axis: what it measures and its unit, from `low` to `high`; ticks are (value, text), or None for round numbers."""
+    """One axis, from `low` to `high`.
+
+    title  what it measures, and its unit
+    ticks  [(value, text), ...], or None for round numbers
+    """
 
     title: str
     low: float
@@ -123,8 +175,10 @@ class Axis:
 
 @dataclass
 class Scene:
-    """A whole picture: the finding above, the plot, the sentence below. `rows` pixels is the height of the plot.
+    """A whole picture: the finding above, the plot, the sentence below.
 
+    rows     the height of the plot in pixels
+    square   whether one step along x is as long as one step along y
     beside   a second Scene, drawn to the right; its title and caption are not shown
     moments  the frames of a film; every layer that moves is of boxes, dots or labels
     """
@@ -140,7 +194,7 @@ class Scene:
     moments: list = field(default_factory=list)
 
     def add(self, name, shapes, style="solid", legend=False, empty=None):
-        """Add a layer, if there is anything in it, now or, where `empty` says what it looks like, later."""
+        """Add a layer that has shapes now, or, if `empty` says what they look like, later."""
         shapes = list(shapes)
         if shapes or empty:
             self.layers.append(Layer(name, shapes, style, legend, empty))

@@ -13,157 +13,191 @@ would leak into the page. Left out: hovering. A picture that GitHub shows cannot
 import math
 from html import escape
 
-from minidl.viz.drawing.frame import LINE, TITLE, WIDTH, frame, text_width
+from minidl.viz.drawing.frame import LINE, TITLE, TITLE_LINE, WIDTH, frame, text_width
 from minidl.viz.drawing.palette import INK, faded
 from minidl.viz.drawing.scene import Arrow, Box, Dot
+from minidl.viz.drawing.svg_elements import element, number, path_data, text_element
 from minidl.viz.drawing.svg_shapes import (
-    DRAW,
     arrow_path,
     box_fill,
-    dashes,
-    hatch_id,
+    broken_line,
+    dash_array,
+    definitions,
     mark,
-    num,
-    text,
+    svg_layer,
 )
 from minidl.viz.drawing.units import round_ticks
 
+EDGE = 8  # pixels left of title and caption
+SAMPLE = 24  # pixels that a sample in the legend is wide
+GRID = faded(INK, 0.25)
+
 
 class Page:
-    """Data coordinates to pixels, and the words around the plot. `of` is the scene that has this one beside it."""
+    """The rectangle of one plot in pixels, and what turns data coordinates into pixels.
 
-    def __init__(self, scene, of=None):
-        self.scene, self.frame = scene, frame(of or scene)
-        self.left, self.top = self.frame.left, self.frame.top
-        self.wide, self.tall = WIDTH - self.left - self.frame.right, (of or scene).rows
-        self.names = self.frame.left  # room for the texts of the upright axis
-        if of or scene.beside:
-            gap = frame(of.beside if of else scene.beside).left
-            self.wide = (self.wide - gap) / 2
-        if of:
-            self.left, self.names = self.left + self.wide + gap, gap
-        if scene.square:  # one step along x is as long as one step along y
-            per_unit = min(
-                self.wide / abs(scene.x.high - scene.x.low),
-                self.tall / abs(scene.y.high - scene.y.low),
-            )
-            middle = self.left + self.wide / 2
-            self.wide = per_unit * abs(scene.x.high - scene.x.low)
-            self.left = middle - self.wide / 2
+    names: the room left of the plot, for the texts of the upright axis
+    """
+
+    def __init__(self, scene, left, top, width, height, names):
+        self.scene = scene
+        self.left = left
+        self.top = top
+        self.width = width
+        self.height = height
+        self.names = names
+        if scene.square:  # narrower, in the same middle
+            x_units = abs(scene.x.high - scene.x.low)
+            y_units = abs(scene.y.high - scene.y.low)
+            per_unit = min(width / x_units, height / y_units)
+            self.width = per_unit * x_units
+            self.left += (width - self.width) / 2
+        self.right = self.left + self.width
+        self.bottom = top + height
 
     def px(self, x):
-        """Pixels from the left edge."""
-        return self.left + self.wide * along(self.scene.x, x)
+        """Pixels from the left edge of the picture."""
+        return self.left + self.width * _share(self.scene.x, x)
 
     def py(self, y):
-        """Pixels from the upper edge."""
-        return self.top + self.tall * (1 - along(self.scene.y, y))
+        """Pixels from the upper edge of the picture."""
+        return self.bottom - self.height * _share(self.scene.y, y)
 
 
-def along(axis, value):
+def _pages(scene, box):
+    """The page of a scene, and that of the scene beside it, if there is one."""
+    width = WIDTH - box.left - box.right
+    if not scene.beside:
+        return [Page(scene, box.left, box.top, width, scene.rows, box.left)]
+    names = frame(scene.beside).left
+    width = (width - names) / 2
+    right = box.left + width + names
+    return [
+        Page(scene, box.left, box.top, width, scene.rows, box.left),
+        Page(scene.beside, right, box.top, width, scene.rows, names),
+    ]
+
+
+def _share(axis, value):
     """How far along an axis a value lies, from 0 to 1."""
     if axis.log:
         return math.log(value / axis.low) / math.log(axis.high / axis.low)
     return (value - axis.low) / (axis.high - axis.low)
 
 
-def hatchings(scene):
-    """A pattern for each colour that waits."""
-    used = sorted(
-        {box.color for layer in scene.layers if layer.style == "hatched" for box in layer.shapes}
-    )
-    used += [INK] if used and INK not in used else []
-    return "".join(
-        f'<pattern id="{hatch_id(c)}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        f'<path d="M1.5 0V6" stroke="{c}" stroke-width="2"/></pattern>'
-        for c in used
-    )
-
-
-def ticks_of(axis):
+def _ticks(axis):
     """The (value, text) of an axis: its own, or round numbers."""
-    return (
-        axis.ticks
-        if axis.ticks is not None
-        else [(v, plain_tick(v)) for v in round_ticks(axis.low, axis.high)]
-    )
+    if axis.ticks is not None:
+        return axis.ticks
+    ticks = []
+    for value in round_ticks(axis.low, axis.high):
+        commas = "," if value >= 10_000 else ""
+        ticks.append((value, f"{value:{commas}.10g}"))
+    return ticks
 
 
-def axes(page):
-    """Ticks, their texts and the titles of both axes; grid lines where an axis measures something."""
-    scene, bottom, right, grid = (
-        page.scene,
-        page.top + page.tall,
-        page.left + page.wide,
-        faded(INK, 0.25),
-    )
-    for value, words in ticks_of(scene.x) if scene.x.shown else ():
+def _x_axis(page):
+    """Upright grid lines, the texts below them, and the title."""
+    drawn = ""
+    for value, name in _ticks(page.scene.x):
         x = page.px(value)
-        if not scene.square:
-            yield f'<path stroke="{grid}" d="M{num(x)} {num(page.top)}V{num(bottom)}"/>'
-        yield text(x, bottom + 15, words, size=11, anchor="middle")
-    if scene.x.shown:
-        yield text((page.left + right) / 2, bottom + 34, scene.x.title, anchor="middle")
-    for value, words in ticks_of(scene.y) if scene.y.shown else ():
+        if not page.scene.square:
+            drawn += element("path", stroke=GRID, d=path_data("M", x, page.top, "V", page.bottom))
+        drawn += text_element(x, page.bottom + 15, name, size=11, anchor="middle")
+    middle = (page.left + page.right) / 2
+    return drawn + text_element(middle, page.bottom + 34, page.scene.x.title, anchor="middle")
+
+
+def _y_axis(page):
+    """The texts left of the plot; grid lines if the axis is logarithmic."""
+    drawn = ""
+    for value, name in _ticks(page.scene.y):
         y = page.py(value)
-        if scene.y.log:
-            yield f'<path stroke="{grid}" d="M{num(page.left)} {num(y)}H{num(right)}"/>'
-        yield text(page.left - 7, y + 4, words, size=11, anchor="end")
-    if scene.y.title:
-        x, middle = page.left - page.names + 14, page.top + page.tall / 2
-        yield f'<g transform="rotate(-90 {num(x)} {num(middle)})">{text(x, middle, scene.y.title, anchor="middle")}</g>'
+        if page.scene.y.log:
+            drawn += element("path", stroke=GRID, d=path_data("M", page.left, y, "H", page.right))
+        drawn += text_element(page.left - 7, y + 4, name, size=11, anchor="end")
+    return drawn
 
 
-def plain_tick(value):
-    """A tick's number as it stands: 0.25, 50, 1200."""
-    return f"{value:,.10g}" if value >= 10_000 else f"{value:.10g}"
+def _y_title(page):
+    """The title of the upright axis, turned to run upwards."""
+    x = page.left - page.names + 14
+    y = page.top + page.height / 2
+    text = text_element(x, y, page.scene.y.title, anchor="middle")
+    return element("g", text, transform=f"rotate(-90 {number(x)} {number(y)})")
 
 
-def legend(page):
-    """One grey sample and name for each layer that asks for it."""
-    x, y = page.left, page.top - 12
+def _axes(page):
+    """What stands around the plot."""
+    drawn = ""
+    if page.scene.x.shown:
+        drawn += _x_axis(page)
+    if page.scene.y.shown:
+        drawn += _y_axis(page)
+    if page.scene.y.title:
+        drawn += _y_title(page)
+    return drawn
+
+
+def _legend(page):
+    """One sample and name for each layer that asks for it, above the plot."""
+    drawn = ""
+    x = page.left
+    y = page.top - 12
     for layer in page.scene.layers:
-        if not layer.legend:
-            continue
-        yield legend_sample(layer, x, y)
-        yield text(x + 30, y + 4, layer.name)
-        x += 48 + text_width(layer.name)
+        if layer.legend:
+            drawn += _legend_sample(layer, x, y) + text_element(x + 30, y + 4, layer.name)
+            x += 2 * SAMPLE + text_width(layer.name)
+    return drawn
 
 
-def legend_sample(layer, x, y):
-    """What a shape of this layer looks like, 24 pixels wide; grey where its shapes have the colours of ranks."""
-    wide = f"M{num(x)} {num(y)}h24"
-    color = layer.sample.color if len({each.color for each in layer.shapes}) <= 1 else INK
+def _legend_sample(layer, x, y):
+    """What a shape of this layer looks like, from x to x + SAMPLE."""
+    sample = layer.legend_sample
     if layer.kind is Box:
-        return f'<rect x="{num(x)}" y="{num(y - 5)}" width="24" height="10" {box_fill(layer.style, color)}/>'
+        fill = box_fill(layer.style, sample.color)
+        return element("rect", x=x, y=y - 5, width=SAMPLE, height=10, **fill)
     if layer.kind is Dot:
-        return mark(layer.sample._replace(color=color, size=min(10, layer.sample.size)), x + 12, y)
-    if layer.kind is not Arrow:
-        return f'<path stroke="{color}" stroke-width="2"{dashes(layer.style)} d="{wide}"/>'
-    if layer.shapes[0].broken:
-        return (
-            f'<g fill="none" stroke="{color}" stroke-width="1.5"><path stroke-dasharray="4 3" d="{wide}"/>'
-            f'<use href="#minidl-cross" x="{num(x + 20)}" y="{num(y)}"/></g>'
-        )
-    return f'<path fill="none" stroke="{color}" stroke-width="{layer.sample.width:g}" d="{arrow_path(x, y, x + 24, y)}"/>'
+        return mark(sample, x + SAMPLE / 2, y)
+    if layer.kind is Arrow:
+        draw = broken_line if sample.broken else arrow_path
+        path = draw((x, y), (x + SAMPLE, y))
+        return element("g", path, fill="none", stroke=sample.color, stroke_width=sample.width)
+    return element(
+        "path",
+        stroke=sample.color,
+        stroke_width=2,
+        stroke_dasharray=dash_array(layer.style),
+        d=path_data("M", x, y, "h", SAMPLE),
+    )
 
 
 def svg(scene):
     """The SVG text of a scene."""
-    page = Page(scene)
-    box = page.frame
+    box = frame(scene)
+    pages = _pages(scene, box)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {box.height}" width="{WIDTH}" height="{box.height}" '
-        f'font-family="system-ui,sans-serif" role="img" style="max-width:100%">',
-        f"<title>{escape(scene.title)}</title><desc>{escape(scene.caption)}</desc>",
-        f'<defs>{hatchings(scene)}<path id="minidl-cross" stroke-width="2" d="M-4 -4L4 4M-4 4L4 -4"/></defs>',
+        element("title", escape(scene.title)),
+        element("desc", escape(scene.caption)),
+        definitions(scene),
     ]
-    parts += [text(8, 24 + 21 * i, line, size=TITLE, bold=True) for i, line in enumerate(box.title)]
-    parts += legend(page)
-    for part in [page, Page(scene.beside, scene)] if scene.beside else [page]:
-        parts += axes(part)
-        for layer in part.scene.layers:
-            parts += [f'<g class="{escape(layer.name)}">', *DRAW[layer.kind](layer, part), "</g>"]
-    below = page.top + page.tall + box.caption_drop
-    parts += [text(8, below + LINE * i, line) for i, line in enumerate(box.caption)]
-    return "".join([*parts, "</svg>"])
+    for i, line in enumerate(box.title):
+        parts.append(text_element(EDGE, 24 + TITLE_LINE * i, line, size=TITLE, bold=True))
+    parts.append(_legend(pages[0]))
+    for page in pages:
+        parts.append(_axes(page))
+        parts += [svg_layer(layer, page) for layer in page.scene.layers]
+    below = pages[0].bottom + box.caption_drop
+    for i, line in enumerate(box.caption):
+        parts.append(text_element(EDGE, below + LINE * i, line))
+    return element(
+        "svg",
+        "".join(parts),
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {WIDTH} {box.height}",
+        width=WIDTH,
+        height=box.height,
+        font_family="system-ui,sans-serif",
+        role="img",
+        style="max-width:100%",
+    )

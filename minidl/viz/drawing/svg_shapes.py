@@ -4,177 +4,201 @@
     Arrow   <path d="M.. L.. M.."/> the line and the two strokes of its head, in one path
     broken  <path/> <use/>          a dashed line, and a cross at its end
 
-Each function takes a layer and a page, which turns data coordinates into pixels, and yields text.
+Each function takes a layer and a page, which turns data coordinates into pixels, and returns text.
 Left out: axes, title, caption, legend; see svg.
 """
 
 import math
-from html import escape
+from collections import defaultdict
 from itertools import groupby
 
-from minidl.viz.drawing.frame import TEXT, text_width
+from minidl.viz.drawing.frame import text_width
 from minidl.viz.drawing.palette import INK, faded, shade
-from minidl.viz.drawing.scene import Arrow, Box, Cells, Dot, Label, Path
+from minidl.viz.drawing.scene import DASHES, Arrow, Box, Cells, Dot, Label, Path
+from minidl.viz.drawing.svg_elements import element, path_data, text_element
 
 HEAD = 7  # length of an arrow's head in pixels
-DASH = {
-    "dashed": "6 4",
-    "dotted": "2 3",
-    "dashdot": "9 3 2 3",
-    "long": "16 4",
-    "longdot": "16 3 2 3",
-}
+WING = 0.42  # radians between an arrow and each stroke of its head
 SHADES = 12  # steps of a matrix's colour
+CROSS = "minidl-cross"  # the name of the cross that ends a broken arrow
+# the first corner of a symbol, and the steps from there round it, for a dot of radius 1
+CORNERS = {
+    "square": ((-0.9, -0.9), (1.8, 0), (0, 1.8), (-1.8, 0)),
+    "diamond": ((0, -1.2), (1.2, 1.2), (-1.2, 1.2), (-1.2, -1.2)),
+    "triangle": ((0, -1.2), (1.1, 1.9), (-2.2, 0)),
+}
 
 
-def num(value):
-    """A number with one digit after the point, where it is needed."""
-    return f"{value:.1f}".removesuffix(".0").replace("-0", "-0" if value <= -0.1 else "0")
+def svg_layer(layer, page):
+    """All shapes of a layer, in a group with the layer's name."""
+    return element("g", DRAW[layer.kind](layer, page), class_=layer.name)
 
 
-def text(x, y, words, color=INK, size=TEXT, anchor="start", bold=False):
-    """A text element; one tspan a line, the lines centred around y."""
-    lines = words.split("\n")
-    start = y - (len(lines) - 1) * size * 0.62
-    place = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    weight = ' font-weight="600"' if bold else ""
-    parts = [
-        escape(line) if i == 0 else f'<tspan x="{num(x)}" dy="1.24em">{escape(line)}</tspan>'
-        for i, line in enumerate(lines)
-    ]
-    return f'<text x="{num(x)}" y="{num(start)}" font-size="{num(size)}" fill="{color}"{place}{weight}>{"".join(parts)}</text>'
+def definitions(scene):
+    """What shapes refer to by its name: a pattern for each hatched colour, and the cross."""
+    colors = set()
+    for layer in scene.layers:
+        if layer.style == "hatched":
+            colors |= {box.color for box in layer.shapes}
+    patterns = sorted(colors)
+    if colors and INK not in colors:
+        patterns.append(INK)  # for the legend
+    cross = path_data("M", -4, -4, "L", 4, 4, "M", -4, 4, "L", 4, -4)
+    parts = [_hatching(color) for color in patterns]
+    parts.append(element("path", id=CROSS, stroke_width=2, d=cross))
+    return element("defs", "".join(parts))
 
 
-def hatch_id(color):
-    """The name of a colour's hatching; equal in all pictures of a page, and so is what it names."""
+def _hatching(color):
+    """A pattern of slanted lines."""
+    return element(
+        "pattern",
+        element("path", d=path_data("M", 1.5, 0, "V", 6), stroke=color, stroke_width=2),
+        id=_hatch_id(color),
+        width=6,
+        height=6,
+        patternUnits="userSpaceOnUse",
+        patternTransform="rotate(45)",
+    )
+
+
+def _hatch_id(color):
+    """The name of a colour's hatching; equal in all pictures of a page, and so is the hatching."""
     return f"minidl-hatch-{color.lstrip('#')}"
 
 
 def box_fill(style, color):
     """The attributes of a box in this style."""
     if style == "hatched":
-        return f'fill="url(#{hatch_id(color)})" stroke="{color}"'
+        return {"fill": f"url(#{_hatch_id(color)})", "stroke": color}
     if style == "outline":
-        return f'fill="{faded(INK, 0.12)}" stroke="{color}" stroke-width="1.2"'
-    return f'fill="{color}"'
+        return {"fill": faded(INK, 0.12), "stroke": color, "stroke_width": 1.2}
+    return {"fill": color}
 
 
-def boxes(layer, page):
-    """Rectangles, and the labels that fit into them."""
-    labels = []
-    for color, alike in groupby(layer.shapes, key=lambda box: box.color):
-        yield f"<g {box_fill(layer.style, color)}>"
-        for box in alike:
-            x0, x1 = page.px(box.x0), page.px(box.x1)
-            y0, y1 = sorted((page.py(box.y - box.height / 2), page.py(box.y + box.height / 2)))
-            yield f'<rect x="{num(x0)}" y="{num(y0)}" width="{num(max(0.3, x1 - x0))}" height="{num(y1 - y0)}"/>'
-            if box.label and text_width(box.label, 11) < x1 - x0 - 4 and y1 - y0 > 10:
-                labels.append(
-                    text((x0 + x1) / 2, (y0 + y1) / 2 + 4, box.label, size=11, anchor="middle")
-                )
-        yield "</g>"
-    yield from labels
+def dash_array(style):
+    """The lengths of a line's dashes as SVG writes them, or None for a solid line."""
+    return " ".join(map(str, DASHES[style])) if style in DASHES else None
 
 
-def arrow_path(x0, y0, x1, y1):
-    """A line and the two strokes of its head."""
-    angle, head = math.atan2(y1 - y0, x1 - x0), min(HEAD, 0.7 * math.hypot(x1 - x0, y1 - y0))
-    wing = [
-        (x1 - head * math.cos(angle + turn), y1 - head * math.sin(angle + turn))
-        for turn in (0.42, -0.42)
-    ]
-    (ax, ay), (bx, by) = wing
-    return f"M{num(x0)} {num(y0)}L{num(x1)} {num(y1)}M{num(ax)} {num(ay)}L{num(x1)} {num(y1)}L{num(bx)} {num(by)}"
+def _boxes(layer, page):
+    """Rectangles, and on top of them the labels that fit into them."""
+    groups = ""
+    labels = ""
+    for color, boxes in groupby(layer.shapes, key=lambda box: box.color):
+        rects = ""
+        for box in boxes:
+            left = page.px(box.x0)
+            width = page.px(box.x1) - left
+            edges = (page.py(box.y - box.height / 2), page.py(box.y + box.height / 2))
+            top = min(edges)
+            height = max(edges) - top
+            rects += element("rect", x=left, y=top, width=max(0.3, width), height=height)
+            if box.label and text_width(box.label, 11) < width - 4 and height > 10:
+                middle = left + width / 2
+                line = top + height / 2 + 4
+                labels += text_element(middle, line, box.label, size=11, anchor="middle")
+        groups += element("g", rects, **box_fill(layer.style, color))
+    return groups + labels
 
 
-def arrows(layer, page):
-    """One path an arrow; a broken one is a dashed line that ends in a cross."""
-    for (color, width), alike in groupby(
-        layer.shapes, key=lambda arrow: (arrow.color, arrow.width)
-    ):
-        yield f'<g fill="none" stroke="{color}" stroke-width="{num(width)}">'
-        for arrow in alike:
-            ends = page.px(arrow.x0), page.py(arrow.y0), page.px(arrow.x1), page.py(arrow.y1)
-            if arrow.broken:
-                x0, y0, x1, y1 = map(num, ends)
-                yield f'<path stroke-dasharray="4 3" d="M{x0} {y0}L{x1} {y1}"/><use href="#minidl-cross" x="{x1}" y="{y1}"/>'
-            else:
-                yield f'<path d="{arrow_path(*ends)}"/>'
-        yield "</g>"
+def _arrows(layer, page):
+    """One path an arrow, in a group for neighbours of one colour and width."""
+    groups = ""
+    for (color, width), arrows in groupby(layer.shapes, key=lambda a: (a.color, a.width)):
+        paths = ""
+        for arrow in arrows:
+            start = (page.px(arrow.x0), page.py(arrow.y0))
+            end = (page.px(arrow.x1), page.py(arrow.y1))
+            paths += broken_line(start, end) if arrow.broken else arrow_path(start, end)
+        groups += element("g", paths, fill="none", stroke=color, stroke_width=width)
+    return groups
 
 
-def dashes(style):
-    """The attribute that breaks a line, where the style asks for it."""
-    return f' stroke-dasharray="{DASH[style]}"' if style in DASH else ""
+def arrow_path(start, end):
+    """A line from one point to another, in pixels, and the two strokes of its head."""
+    dx = end[0] - start[0]
+    dy = end[1] - start[1]
+    angle = math.atan2(dy, dx)
+    head = min(HEAD, 0.7 * math.hypot(dx, dy))
+    wings = []
+    for turned in (angle + WING, angle - WING):
+        wings.append((end[0] - head * math.cos(turned), end[1] - head * math.sin(turned)))
+    line = path_data("M", *start, "L", *end)
+    return element("path", d=line + path_data("M", *wings[0], "L", *end, "L", *wings[1]))
 
 
-def paths(layer, page):
+def broken_line(start, end):
+    """A dashed line that ends in a cross."""
+    line = path_data("M", *start, "L", *end)
+    dashed = element("path", stroke_dasharray=dash_array("broken"), d=line)
+    return dashed + element("use", href=f"#{CROSS}", x=end[0], y=end[1])
+
+
+def _paths(layer, page):
     """One path a line."""
-    dash = dashes(layer.style)
+    drawn = ""
     for path in layer.shapes:
-        points = "L".join(f"{num(page.px(x))} {num(page.py(y))}" for x, y in zip(path.xs, path.ys))
-        yield f'<path fill="none" stroke="{path.color}" stroke-width="{num(path.width)}"{dash} d="M{points}"/>'
+        points = [path_data(page.px(x), page.py(y)) for x, y in zip(path.xs, path.ys)]
+        drawn += element(
+            "path",
+            fill="none",
+            stroke=path.color,
+            stroke_width=path.width,
+            stroke_dasharray=dash_array(layer.style),
+            d="M" + "L".join(points),
+        )
+    return drawn
 
 
-def dots(layer, page):
+def _dots(layer, page):
     """One mark a dot."""
-    for dot in layer.shapes:
-        yield mark(dot, page.px(dot.x), page.py(dot.y))
+    return "".join(mark(dot, page.px(dot.x), page.py(dot.y)) for dot in layer.shapes)
 
 
 def mark(dot, x, y):
     """A circle, or the path of another symbol, around (x, y)."""
-    r, at = dot.size / 2, f"M{num(x)} {num(y)}"
+    r = dot.size / 2
     if dot.symbol == "circle":
-        return f'<circle cx="{num(x)}" cy="{num(y)}" r="{num(r)}" fill="{dot.color}"/>'
+        return element("circle", cx=x, cy=y, r=r, fill=dot.color)
     if dot.symbol == "ring":
-        return f'<circle cx="{num(x)}" cy="{num(y)}" r="{num(r)}" fill="none" stroke="{dot.color}" stroke-width="2"/>'
-    if dot.symbol == "cross":
-        d, low = num(2 * r), num(-2 * r)
-        return f'<path stroke="{dot.color}" stroke-width="2" d="{at}m{num(-r)} {num(-r)}l{d} {d}m0 {low}l{low} {d}"/>'
-    corners = {
-        "square": ((-0.9, -0.9), (1.8, 0), (0, 1.8), (-1.8, 0)),
-        "diamond": ((0, -1.2), (1.2, 1.2), (-1.2, 1.2), (-1.2, -1.2)),
-        "triangle": ((0, -1.2), (1.1, 1.9), (-2.2, 0)),
-    }[dot.symbol]
-    (dx, dy), *sides = corners
-    return (
-        f'<path fill="{dot.color}" d="{at}m{num(r * dx)} {num(r * dy)}'
-        + "".join(f"l{num(r * a)} {num(r * b)}" for a, b in sides)
-        + 'z"/>'
-    )
+        return element("circle", cx=x, cy=y, r=r, fill="none", stroke=dot.color, stroke_width=2)
+    outline = path_data("M", x, y)
+    if dot.symbol == "cross":  # to the upper left corner, a stroke, to the lower left, a stroke
+        outline += path_data("m", -r, -r, "l", 2 * r, 2 * r, "m", 0, -2 * r, "l", -2 * r, 2 * r)
+        return element("path", stroke=dot.color, stroke_width=2, d=outline)
+    command = "m"
+    for dx, dy in CORNERS[dot.symbol]:
+        outline += path_data(command, r * dx, r * dy)
+        command = "l"
+    return element("path", fill=dot.color, d=outline + "z")
 
 
-def labels(layer, page):
+def _labels(layer, page):
     """Texts, a little away from their point on the side to which they run."""
+    aside = {"start": 3, "middle": 0, "end": -3}
+    texts = ""
     for label in layer.shapes:
-        aside = {"start": 3, "middle": 0, "end": -3}[label.anchor]
-        yield text(
-            page.px(label.x) + aside,
-            page.py(label.y) + 0.36 * label.size,
-            label.text,
-            label.color,
-            label.size,
-            label.anchor,
-        )
+        x = page.px(label.x) + aside[label.anchor]
+        y = page.py(label.y) + 0.36 * label.size
+        texts += text_element(x, y, label.text, label.color, label.size, label.anchor)
+    return texts
 
 
-def cells(layer, page):
+def _cells(layer, page):
     """One path a shade: cells of nearly the same value are drawn together."""
-    for shape in layer.shapes:
-        top = max((v for row in shape.values for v in row if v is not None), default=1) or 1
-        shades = {}
-        for row, values in enumerate(shape.values):
-            for column, value in enumerate(values):
-                if value is not None:
-                    shades.setdefault(round(SHADES * value / top), []).append(
-                        (column - 0.5, row - 0.5)
-                    )
-        wide, tall = abs(page.px(1) - page.px(0)), abs(page.py(1) - page.py(0))
-        size = f"h{num(wide - 1)}v{num(tall - 1)}h{num(1 - wide)}z"
-        for step, corners in sorted(shades.items()):
-            places = "".join(f"M{num(page.px(x))} {num(page.py(y))}{size}" for x, y in corners)
-            yield f'<path fill="{shade(step / SHADES, shape.opaque)}" d="{places}"/>'
+    drawn = ""
+    width = abs(page.px(1) - page.px(0)) - 1
+    height = abs(page.py(1) - page.py(0)) - 1
+    outline = path_data("h", width, "v", height, "h", -width) + "z"
+    for matrix in layer.shapes:
+        shades = defaultdict(str)
+        for row, column, value in matrix.cells():
+            corner = path_data("M", page.px(column - 0.5), page.py(row - 0.5))
+            shades[round(SHADES * value / matrix.most)] += corner + outline
+        for step, outlines in sorted(shades.items()):
+            drawn += element("path", fill=shade(step / SHADES, matrix.opaque), d=outlines)
+    return drawn
 
 
-DRAW = {Box: boxes, Arrow: arrows, Path: paths, Dot: dots, Label: labels, Cells: cells}
+DRAW = {Box: _boxes, Arrow: _arrows, Path: _paths, Dot: _dots, Label: _labels, Cells: _cells}
