@@ -192,10 +192,11 @@ def _cells(layer, page):
     height = abs(page.py(1) - page.py(0)) - 1
     outline = path_data("h", width, "v", height, "h", -width) + "z"
     for matrix in layer.shapes:
+        most = matrix.most
         shades = defaultdict(str)
         for row, column, value in matrix.cells():
             corner = path_data("M", page.px(column - 0.5), page.py(row - 0.5))
-            shades[round(SHADES * value / matrix.most)] += corner + outline
+            shades[round(SHADES * value / most)] += corner + outline
         for step, outlines in sorted(shades.items()):
             drawn += element("path", fill=shade(step / SHADES, matrix.opaque), d=outlines)
     return drawn
