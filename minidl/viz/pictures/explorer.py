@@ -5,119 +5,120 @@
          |  ------.X'                 | ----X''
          +------------- bytes         +---------- ranks     X  from here on another one is fastest
 
-Where two lines cross is searched to the last whole element, not read off the drawing. Measured times stand
-on the same picture, as marks. Left out: what makes the forms; see costs. All axes are logarithmic.
+Where two lines cross is searched to the last whole element, not read off the drawing. Measured
+times stand on the same picture, as marks. All axes are logarithmic. Left out: the closed forms; see
+costs.
 """
+
+from typing import NamedTuple
 
 from minidl.viz.drawing.palette import INK, RANKS
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Dot, Label, Path, Scene
-from minidl.viz.drawing.units import bytes_text, count_text, plain, power_ticks, seconds_text
+from minidl.viz.drawing.units import (
+    bytes_text,
+    count_text,
+    number_text,
+    power_ticks,
+    seconds_text,
+)
 
 STYLES = ("solid", "dashed", "dashdot", "dotted", "long", "longdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle", "cross")
 POINTS = 41  # sizes at which each line is computed
 REACH = 256  # how far below and above the interesting sizes the lines go
-CHANGES = 4  # of the fastest that can be marked and told
-COLUMNS = ("algorithm", "ranks", "nbytes", "seconds", "measured_seconds")
+CHANGES = 4  # of the fastest that can be marked and named
 
 
 class Explored(Picture):
     """The cost explorer.
 
-    by_size   [(nbytes, algorithm that was fastest, algorithm that is fastest from there on)] at `ranks` ranks
-    by_ranks  [(ranks, was fastest, is fastest)] at `n` bytes
+    by_size   [Crossover(nbytes, before, after), ...] at `ranks` ranks
+    by_ranks  [Crossover(ranks, before, after), ...] at `n` bytes
     """
 
     def __init__(self, summary, scene, table, by_size, by_ranks):
         super().__init__("explore_costs", summary, scene, table)
-        self.by_size, self.by_ranks = by_size, by_ranks
+        self.by_size = by_size
+        self.by_ranks = by_ranks
+
+
+class Crossover(NamedTuple):
+    """From x on `after` is fastest; up to there it is `before`."""
+
+    x: int
+    before: str
+    after: str
+
+
+class Case(NamedTuple):
+    """Where a closed form is computed."""
+
+    ranks: int
+    nbytes: int
+
+
+class Measured(NamedTuple):
+    """A measured time, and what the closed form predicts; None if it has no cost there."""
+
+    name: str
+    nbytes: int
+    seconds: float
+    predicted: float | None
 
 
 def explore_costs(algorithms, n=1 << 20, ranks=8, alpha=20e-6, beta=1e-9, measured=None):
-    """Time against bytes at `ranks` ranks, and against ranks at `n` bytes, for each algorithm.
+    """Each algorithm's time against bytes at `ranks` ranks, and against ranks at `n` bytes.
 
-    algorithms  {name: function(N, n, alpha, beta)} that returns a Cost, or seconds; a ValueError leaves a point out
+    algorithms  {name: function(N, n, alpha, beta)} that returns a Cost, or seconds; ValueError
+                leaves a point out
     measured    {name: [(nbytes, seconds)]}, taken with `ranks` ranks
 
-    Raises ValueError for no algorithm or more than eight, an unknown name in `measured`, or fewer than two ranks.
+    Raises ValueError for no algorithm or more than eight, an unknown name in `measured`, or fewer
+    than two ranks.
     """
-    measured = {
-        name: [(size, s) for size, s in points if size > 0 and s > 0]
-        for name, points in (measured or {}).items()
-    }
-    check(algorithms, n, ranks, alpha, beta, measured)
-    predict = {name: seconds_of(function, alpha, beta) for name, function in algorithms.items()}
-    sizes, counts = size_grid(n, ranks, alpha, beta, measured), rank_grid(ranks)
-    lines = {
-        name: [(size, t) for size in sizes if (t := at(ranks, size))]
-        for name, at in predict.items()
-    }
-    spread = {
-        name: [(N, t) for N in counts if (t := at(N, whole(n, N)))] for name, at in predict.items()
-    }
-    if not any(lines.values()):
+    measured = measured or {}
+    _check(algorithms, n, ranks, alpha, beta, measured)
+    forms = Forms(algorithms, alpha, beta)
+    marks = []
+    for name, points in measured.items():
+        for nbytes, seconds in points:
+            if nbytes > 0 and seconds > 0:
+                predicted = forms.seconds(name, Case(ranks, _whole(nbytes, ranks)))
+                marks.append(Measured(name, nbytes, seconds, predicted))
+
+    sizes = _sizes(n, ranks, alpha, beta, marks)
+    counts = _rank_counts(ranks)
+    by_size = Sweep(forms, sizes, step=ranks, case=lambda nbytes: Case(ranks, nbytes))
+    by_ranks = Sweep(forms, counts, step=1, case=lambda N: Case(N, _whole(n, N)))
+    if not any(by_size.lines.values()):
         raise ValueError(
-            f"no algorithm has a cost for {ranks} ranks: is the order of its arguments N, n, alpha, beta?"
+            f"no algorithm has a cost for {ranks} ranks: "
+            "is the order of its arguments N, n, alpha, beta?"
         )
-    by_size = crossings(
-        {name: (lambda chunk, at=at: at(ranks, chunk * ranks)) for name, at in predict.items()},
-        [s // ranks for s in sizes],
-    )
-    by_size = [(chunk * ranks, was, now) for chunk, was, now in by_size]
-    by_ranks = crossings(
-        {name: (lambda N, at=at: at(N, whole(n, N))) for name, at in predict.items()}, counts
-    )
-    scene = panel(
-        lines,
-        algorithms,
-        Axis(
-            f"size of the tensor, over {ranks} ranks",
-            sizes[0],
-            sizes[-1],
-            power_ticks(sizes[0], sizes[-1], 4, bytes_text, 6),
-            log=True,
-        ),
-        measured,
-    )
-    scene.beside = panel(
-        spread,
-        algorithms,
-        Axis(
-            f"ranks, at {bytes_text(n)}",
-            counts[0] / 1.1,
-            counts[-1] * 1.1,
-            power_ticks(2, counts[-1], 2, lambda N: f"{N:.0f}", 7),
-            log=True,
-        ),
-        {},
-    )
-    mark(scene, by_size, lambda name, size: predict[name](ranks, size), bytes_text)
-    mark(
-        scene.beside,
-        by_ranks,
-        lambda name, N: predict[name](N, whole(n, N)),
-        lambda N: f"{N} ranks",
-    )
-    scene.title = finding(by_size, list(algorithms), fastest(predict, ranks, sizes[0]), ranks)
-    scene.caption = caption(
-        by_ranks,
-        fastest(predict, counts[0], whole(n, counts[0])),
-        n,
-        counts,
-        alpha,
-        beta,
-        measured,
-        predict,
-        ranks,
+    scene = _panel(by_size, f"size of the tensor, over {ranks} ranks", marks)
+    scene.x.ticks = power_ticks(scene.x.low, scene.x.high, 4, bytes_text, 6)
+    scene.beside = _panel(by_ranks, f"ranks, at {bytes_text(n)}", [])
+    scene.beside.x.ticks = power_ticks(2, counts[-1], 2, "{:.0f}".format, 7)
+    scene.beside.x.low /= 1.1
+    scene.beside.x.high *= 1.1
+    _mark_crossovers(scene, by_size, bytes_text)
+    _mark_crossovers(scene.beside, by_ranks, "{} ranks".format)
+    scene.title = _finding(by_size, ranks)
+    scene.caption = " ".join(
+        [
+            f"Lines: closed forms with alpha = {seconds_text(alpha)} "
+            f"and beta = {number_text(beta * 1e9)} ns per byte.",
+            *_more_ranks(by_ranks, n),
+            *_how_far_off(marks),
+        ]
     )
     summary = f"{count_text(len(algorithms), 'algorithm')}, {count_text(ranks, 'rank')}"
-    return Explored(
-        summary, scene, table(lines, spread, measured, predict, ranks, n), by_size, by_ranks
-    )
+    table = _table(by_size, by_ranks, marks, ranks)
+    return Explored(summary, scene, table, by_size.crossovers, by_ranks.crossovers)
 
 
-def check(algorithms, n, ranks, alpha, beta, measured):
+def _check(algorithms, n, ranks, alpha, beta, measured):
     """Raise ValueError for what cannot be drawn."""
     if not 1 <= len(algorithms) <= len(RANKS):
         raise ValueError(f"1 to {len(RANKS)} algorithms can be told apart, not {len(algorithms)}")
@@ -136,198 +137,232 @@ def check(algorithms, n, ranks, alpha, beta, measured):
         )
 
 
-def seconds_of(function, alpha, beta):
-    """A function (N, n) -> seconds, None where the algorithm has no cost; each pair is computed once."""
-    known = {}
+class Forms:
+    """The closed forms for one alpha and beta; each is computed once a case."""
 
-    def at(N, n):
-        if (N, n) not in known:
+    def __init__(self, algorithms, alpha, beta):
+        self.algorithms = algorithms
+        self.alpha = alpha
+        self.beta = beta
+        self._known = {}
+
+    def seconds(self, name, case):
+        """What the algorithm takes, or None if it has no cost for this case."""
+        if (name, case) not in self._known:
             try:
-                cost = function(N, n, alpha, beta)
-                known[N, n] = float(getattr(cost, "seconds", cost))
+                cost = self.algorithms[name](*case, self.alpha, self.beta)
+                self._known[name, case] = float(getattr(cost, "seconds", cost))
             except ValueError:
-                known[N, n] = None
-        return known[N, n]
+                self._known[name, case] = None
+        return self._known[name, case]
 
-    return at
+    def fastest(self, case):
+        """The algorithm that takes least time, the first of several; None if none has a cost."""
+        times = {}
+        for name in self.algorithms:
+            seconds = self.seconds(name, case)
+            if seconds is not None:
+                times[name] = seconds
+        return min(times, key=times.get, default=None)
 
 
-def whole(n, N):
-    """The multiple of N nearest to n, and N at least: sizes that split over the ranks."""
+class Sweep:
+    """One plot: the closed forms along one axis, and where another one becomes fastest.
+
+    xs          what is swept, in multiples of `step`: sizes that split over the ranks, or ranks
+    case        function: x -> Case
+    lines       {name: [(x, seconds), ...]}
+    first       what is fastest at the lowest x
+    crossovers  [Crossover, ...] in the order of x
+    """
+
+    def __init__(self, forms, xs, step, case):
+        self.forms = forms
+        self.xs = xs
+        self.step = step
+        self.case = case
+        self.lines = {name: self._line(name) for name in forms.algorithms}
+        self.first = self.fastest(xs[0])
+        self.crossovers = self._find_crossovers()
+
+    def seconds(self, name, x):
+        """What the algorithm takes at x."""
+        return self.forms.seconds(name, self.case(x))
+
+    def fastest(self, x):
+        """The algorithm that takes least time at x."""
+        return self.forms.fastest(self.case(x))
+
+    def _line(self, name):
+        return [(x, self.seconds(name, x)) for x in self.xs if self.seconds(name, x)]
+
+    def _find_crossovers(self):
+        found = []
+        low = self.xs[0]
+        before = self.first
+        for high in self.xs[1:]:
+            # more than one may become fastest between low and high: find the first, go on from it
+            while self.fastest(high) != before:
+                low = self._first_other(before, low, high)
+                after = self.fastest(low)
+                found.append(Crossover(low, before, after))
+                before = after
+            low = high
+        return found
+
+    def _first_other(self, before, low, high):
+        """The first x at which `before` is not fastest; it is at low, and is not at high."""
+        while high - low > self.step:
+            middle = low + (high - low) // self.step // 2 * self.step
+            if self.fastest(middle) == before:
+                low = middle
+            else:
+                high = middle
+        return high
+
+
+def _whole(n, N):
+    """The multiple of N nearest to n, and N at least: a size that splits over N ranks."""
     return max(1, round(n / N)) * N
 
 
-def size_grid(n, ranks, alpha, beta, measured):
-    """Sizes around n, around alpha / beta, where both terms are equal, and around what was measured."""
-    known = (
-        [n]
-        + ([alpha / beta] if alpha and beta else [])
-        + [size for points in measured.values() for size, _ in points]
-    )
-    reach = max(REACH, ranks)
-    low, high = max(ranks, min(known) / REACH), max(known) * reach
-    return sorted({whole(low * (high / low) ** (i / (POINTS - 1)), ranks) for i in range(POINTS)})
+def _sizes(n, ranks, alpha, beta, marks):
+    """Sizes around n, around alpha / beta, where both terms are equal, and around the marks."""
+    known = [n, *[mark.nbytes for mark in marks]]
+    if alpha and beta:
+        known.append(alpha / beta)
+    low = max(ranks, min(known) / REACH)
+    high = max(known) * max(REACH, ranks)
+    ratio = high / low
+    return sorted({_whole(low * ratio ** (i / (POINTS - 1)), ranks) for i in range(POINTS)})
 
 
-def rank_grid(ranks):
-    """Ranks from 2 on: all up to 16, then powers of two and their neighbours, where steps of a tree begin."""
+def _rank_counts(ranks):
+    """Ranks from 2 on: all up to 16, then powers of two, and some between, where trees grow."""
     high = max(64, 2 * ranks)
-    powers = [1 << i for i in range(4, high.bit_length())]
-    between = [N for power in powers if power <= 256 for N in (power + 1, power * 3 // 2)]
-    return sorted(N for N in {*range(2, 17), *powers, *between} if N <= high)
+    counts = set(range(2, 17))
+    power = 16
+    while power <= high:
+        counts.add(power)
+        if power <= 256:
+            counts |= {power + 1, power * 3 // 2}
+        power *= 2
+    return sorted(N for N in counts if N <= high)
 
 
-def fastest(predict, *point):
-    """The name of the algorithm that takes least time; the first one where several do."""
-    times = [
-        (t, i, name)
-        for i, (name, at) in enumerate(predict.items())
-        if (t := at(*point)) is not None
-    ]
-    return min(times)[2] if times else None
-
-
-def crossings(predict, points):
-    """[(the first whole number from which on another one is fastest, which was, which is)] between the points."""
-    found, before = [], points[0]
-    was = fastest(predict, before)
-    for point in points[1:]:
-        now = fastest(predict, point)
-        while now != was:  # several may change between two points: find the first, go on from there
-            low, high = before, point
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (middle, high) if fastest(predict, middle) == was else (low, middle)
-            new = fastest(predict, high)
-            found.append((high, was, new))
-            was, before = new, high
-        before = point
-    return found
-
-
-def panel(lines, algorithms, x, measured):
-    """One plot: a line for each algorithm, and marks for what was measured."""
-    heights = [t for points in (*lines.values(), *measured.values()) for _, t in points] or [1e-6]
-    low, high = min(heights) / 1.6, max(heights) * 1.6
+def _panel(sweep, x_title, marks):
+    """One plot: a line for each algorithm, and a dot for each measured time."""
+    heights = [mark.seconds for mark in marks]
+    for points in sweep.lines.values():
+        heights += [seconds for _, seconds in points]
+    low = min(heights, default=1e-6) / 1.6
+    high = max(heights, default=1e-6) * 1.6
+    y_ticks = power_ticks(low, high, 10, seconds_text)
     scene = Scene(
-        "",
-        "",
+        title="",
+        caption="",
         rows=300,
-        x=x,
-        y=Axis("time", low, high, power_ticks(low, high, 10, seconds_text), log=True),
+        x=Axis(x_title, sweep.xs[0], sweep.xs[-1], log=True),
+        y=Axis("time", low, high, y_ticks, log=True),
     )
-    for i, name in enumerate(algorithms):
-        if lines[name]:
-            xs, ys = zip(*lines[name])
-            scene.add(name, [Path(xs, ys, RANKS[i], 2.5)], STYLES[i % len(STYLES)], legend=True)
-    for i, name in enumerate(algorithms):
-        scene.add(
-            f"{name}, measured",
-            [
-                Dot(
-                    size,
-                    t,
-                    RANKS[i],
-                    9,
-                    f"{name}, measured: {bytes_text(size)} in {seconds_text(t)}",
-                    SYMBOLS[i % len(SYMBOLS)],
-                )
-                for size, t in measured.get(name, ())
-            ],
-            legend=True,
-        )
+    for i, (name, points) in enumerate(sweep.lines.items()):
+        if points:
+            path = Path(*zip(*points), RANKS[i], 2.5)
+            scene.add(name, [path], STYLES[i % len(STYLES)], legend=True)
+    for i, name in enumerate(sweep.lines):
+        symbol = SYMBOLS[i % len(SYMBOLS)]
+        dots = []
+        for mark in marks:
+            if mark.name == name:
+                x, y = mark.nbytes, mark.seconds
+                hover = f"{name}, measured: {bytes_text(x)} in {seconds_text(y)}"
+                dots.append(Dot(x, y, RANKS[i], 9, hover, symbol))
+        scene.add(f"{name}, measured", dots, legend=True)
     return scene
 
 
-def mark(scene, crossed, height, text):
-    """A ring where the fastest changes, a line down from it, and the size or the number of ranks."""
-    crossed = crossed if len(crossed) <= CHANGES else []
-    spots = [(x, height(now, x)) for x, _, now in crossed]
-    scene.add("crossover", [Path((x, x), (scene.y.low, y), INK, 1.5) for x, y in spots], "dotted")
+def _mark_crossovers(scene, sweep, text):
+    """A ring where the fastest changes, a line down from it, and the size or number of ranks.
+
+    The texts stand on three heights in turn, so that neighbours do not overlap.
+    """
+    if len(sweep.crossovers) > CHANGES:
+        return
+    lines = []
+    rings = []
+    labels = []
     middle = (scene.x.low * scene.x.high) ** 0.5
-    scene.add(
-        "another is fastest from here on",
-        [
-            Dot(x, y, INK, 13, f"from {text(x)} on: {now} before {was}", "ring")
-            for (x, y), (_, was, now) in zip(spots, crossed)
-        ],
-        legend=True,
-    )
     lift = (scene.y.high / scene.y.low) ** 0.045
-    scene.add(
-        "where",
-        [
-            Label(
-                x,
-                scene.y.low * lift ** (1 + i % 3),
-                text(x),
-                INK,
-                "start" if x < middle else "end",
-                12,
-            )
-            for i, (x, _) in enumerate(spots)
-        ],
-    )
+    for i, (x, before, after) in enumerate(sweep.crossovers):
+        y = sweep.seconds(after, x)
+        hover = f"from {text(x)} on: {after} before {before}"
+        anchor = "start" if x < middle else "end"
+        lines.append(Path((x, x), (scene.y.low, y), INK, 1.5))
+        rings.append(Dot(x, y, INK, 13, hover, "ring"))
+        labels.append(Label(x, scene.y.low * lift ** (1 + i % 3), text(x), INK, anchor, 12))
+    scene.add("crossover", lines, "dotted")
+    scene.add("another is fastest from here on", rings, legend=True)
+    scene.add("where", labels)
 
 
-def finding(crossed, names, first, ranks):
-    """From where on which one is fastest."""
-    the = lambda name: f"the {name}" if name[:1].islower() else name
-    if not crossed:
-        others = "the only one here" if len(names) == 1 else "fastest at every size"
-        said = f"{the(first)} is {others}, over {ranks} ranks"
-    elif len(crossed) == 1:
-        size, was, now = crossed[0]
-        beaten = f"faster than {the(was)}" if len(names) == 2 else f"fastest, below it {the(was)}"
-        said = f"From {bytes_text(size)} on {the(now)} is {beaten}, over {ranks} ranks"
-    elif len(crossed) > CHANGES:
-        said = f"Over {ranks} ranks the fastest changes {len(crossed)} times with the size"
+def _finding(by_size, ranks):
+    """From which size on which algorithm is fastest."""
+    crossovers = by_size.crossovers
+    first = _the(by_size.first)
+    if not crossovers and len(by_size.lines) == 1:
+        text = f"{first} is the only one here, over {ranks} ranks"
+    elif not crossovers:
+        text = f"{first} is fastest at every size, over {ranks} ranks"
+    elif len(crossovers) == 1:
+        size, _, after = crossovers[0]
+        how = "fastest, below it" if len(by_size.lines) > 2 else "faster than"
+        text = f"From {bytes_text(size)} on {_the(after)} is {how} {first}, over {ranks} ranks"
+    elif len(crossovers) > CHANGES:
+        text = f"Over {ranks} ranks the fastest changes {len(crossovers)} times with the size"
     else:
-        parts = [f"{the(was)} up to {bytes_text(size)}" for size, was, _ in crossed]
-        said = f"Fastest over {ranks} ranks: {', '.join(parts)}, then {the(crossed[-1][2])}"
-    return said[0].upper() + said[1:]
+        parts = [f"{_the(before)} up to {bytes_text(size)}" for size, before, _ in crossovers]
+        last = _the(crossovers[-1].after)
+        text = f"Fastest over {ranks} ranks: {', '.join(parts)}, then {last}"
+    return text[0].upper() + text[1:]
 
 
-def caption(crossed, first, n, counts, alpha, beta, measured, predict, ranks):
-    """What the lines are, what happens with more ranks, and how far off the measured times are."""
-    words = [
-        f"Lines: closed forms with alpha = {seconds_text(alpha)} and beta = {plain(beta * 1e9)} ns per byte."
-    ]
-    if first and len(predict) > 1:
-        parts = [first] + [f"{now} from {N} ranks on" for N, _, now in crossed]
-        several = (
-            f"fastest: {', '.join(parts)}"
-            if len(crossed) <= CHANGES
-            else (
-                f"the fastest changes {len(crossed)} times from {counts[0]} to {counts[-1]} ranks, "
-                f"among {', '.join(dict.fromkeys([first] + [now for _, _, now in crossed]))}"
-            )
-        )
-        words.append(
-            f"At {bytes_text(n)}, {several}."
-            if crossed
-            else f"At {bytes_text(n)}, {first} is fastest from {counts[0]} to {counts[-1]} ranks."
-        )
-    ratios = [
-        t / p
-        for name, points in measured.items()
-        for size, t in points
-        if (p := predict[name](ranks, whole(size, ranks)))
-    ]
+def _the(name):
+    """The name in a sentence: "the ring", or "Bruck's" as it is."""
+    return f"the {name}" if name[:1].islower() else name
+
+
+def _more_ranks(by_ranks, n):
+    """What is fastest with more and more ranks: a sentence, or none for a single algorithm."""
+    crossovers = by_ranks.crossovers
+    first = by_ranks.first
+    if not first or len(by_ranks.lines) == 1:
+        return
+    between = f"from {by_ranks.xs[0]} to {by_ranks.xs[-1]} ranks"
+    if not crossovers:
+        text = f"{first} is fastest {between}"
+    elif len(crossovers) > CHANGES:
+        names = dict.fromkeys([first, *[crossover.after for crossover in crossovers]])
+        text = f"the fastest changes {len(crossovers)} times {between}, among {', '.join(names)}"
+    else:
+        parts = [f"{after} from {N} ranks on" for N, _, after in crossovers]
+        text = f"fastest: {', '.join([first, *parts])}"
+    yield f"At {bytes_text(n)}, {text}."
+
+
+def _how_far_off(marks):
+    """How far the measured times are from the predicted ones: a sentence, or none."""
+    ratios = [mark.seconds / mark.predicted for mark in marks if mark.predicted]
     if ratios:
-        words.append(
-            f"Marks: measured times, {plain(min(ratios))} to {plain(max(ratios))} times the predicted ones."
-        )
-    return " ".join(words)
+        least = number_text(min(ratios))
+        most = number_text(max(ratios))
+        yield f"Marks: measured times, {least} to {most} times the predicted ones."
 
 
-def table(lines, spread, measured, predict, ranks, n):
+def _table(by_size, by_ranks, marks, ranks):
     """One row a point of a line, and one a measured time beside its prediction."""
-    rows = [(name, ranks, size, t, None) for name, points in lines.items() for size, t in points]
-    rows += [(name, N, whole(n, N), t, None) for name, points in spread.items() for N, t in points]
-    rows += [
-        (name, ranks, size, predict[name](ranks, whole(size, ranks)), t)
-        for name, points in measured.items()
-        for size, t in points
-    ]
-    return Table(COLUMNS, rows)
+    rows = []
+    for sweep in (by_size, by_ranks):
+        for name, points in sweep.lines.items():
+            rows += [(name, *sweep.case(x), seconds, None) for x, seconds in points]
+    rows += [(mark.name, ranks, mark.nbytes, mark.predicted, mark.seconds) for mark in marks]
+    return Table(("algorithm", "ranks", "nbytes", "seconds", "measured_seconds"), rows)
