@@ -87,7 +87,10 @@ def test_a_world_says_what_it_took_and_refuses_before_a_rank_starts(monkeypatch)
 
 
 def test_looking_starts_no_cuda():
-    code = "import torch; from minidl.runtime.processes.backend import look; look(); assert not torch.cuda.is_initialized(); print('ok')"
+    code = (
+        "import torch; from minidl.runtime.processes.backend import look; look();"
+        "assert not torch.cuda.is_initialized(); print('ok')"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=generous(60)

@@ -257,7 +257,7 @@ def test_what_a_rank_returns_comes_back_in_memory():
 
     weight = torch.nn.Parameter(torch.arange(3.0), requires_grad=False)
     back, weight_back = pickle.loads(
-        parcel.homeward([torch.arange(4.0).requires_grad_(), weight], AllAway)
+        parcel.to_bytes([torch.arange(4.0).requires_grad_(), weight], AllAway)
     )
     assert AllAway.asked >= 2
     assert (

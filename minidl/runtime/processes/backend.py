@@ -1,10 +1,10 @@
 """Which library carries the messages of a World?
 
-    every rank can have a GPU of its own, and torch has NCCL     "nccl"    NCCL between GPUs, gloo between memories
-    otherwise                                                    "gloo"    gloo alone; ranks compute on the CPU
+    every rank can have a GPU, and torch has NCCL   "nccl"   NCCL between GPUs, gloo in memory
+    otherwise                                       "gloo"   gloo alone; ranks compute on the CPU
 
-choose() is a function of what there is and what was asked for; look() finds out what there is. NCCL refuses two ranks
-on one GPU, so a machine with three GPUs gives a World of four ranks none.
+choose() is a function of the machine and of what was asked for; look() describes the machine. NCCL
+refuses two ranks on one GPU, so on a machine with three GPUs a World of four ranks uses gloo.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ BACKENDS = ("gloo", "nccl")
 
 
 class Machine(NamedTuple):
-    """What matters of a machine: is torch built for CUDA, how many GPUs does it see, has it NCCL?"""
+    """What matters of a machine: is torch built for CUDA, how many GPUs are there, has it NCCL?"""
 
     cuda: bool
     gpus: int
@@ -24,51 +24,52 @@ class Machine(NamedTuple):
 
 
 def look():
-    """The Machine that this process runs on. Counts GPUs through the driver's own library, so that CUDA does not start here."""
+    """The Machine that this process runs on.
+
+    Counts GPUs through the driver's own library, so that CUDA does not start in this process.
+    """
     cuda = torch.backends.cuda.is_built()
-    return Machine(
-        cuda,
-        torch.cuda.device_count() if cuda else 0,
-        dist.is_available() and dist.is_nccl_available(),
-    )
+    gpus = torch.cuda.device_count() if cuda else 0
+    return Machine(cuda, gpus, dist.is_available() and dist.is_nccl_available())
 
 
 def choose(world_size, machine, wanted=None):
-    """ "gloo" or "nccl" for a World of this size. wanted: one of them to insist on it, None to take the best.
+    """ "gloo" or "nccl" for a World of this size.
 
-    Raises ValueError for another name, and, with the remedy, where NCCL is wanted and impossible.
+    wanted: one of them to insist on it, None for the best. Raises ValueError for another name and,
+    with the remedy, if NCCL is wanted and impossible.
     """
     if wanted not in (None, *BACKENDS):
         raise ValueError(
             f'backend is "gloo", "nccl", or None for the best that this machine has, not {wanted!r}'
         )
-    trouble = _trouble(world_size, machine)
-    if wanted == "nccl" and trouble:
+    obstacle = _obstacle(world_size, machine)
+    if wanted == "nccl" and obstacle:
         raise ValueError(
-            f'World({world_size}, backend="nccl") needs a GPU for each rank: {trouble}'
+            f'World({world_size}, backend="nccl") needs a GPU for each rank: {obstacle}'
         )
-    return "gloo" if wanted == "gloo" or trouble else "nccl"
+    return "gloo" if wanted == "gloo" or obstacle else "nccl"
 
 
-def _trouble(world_size, machine):
-    """What stands in the way of NCCL, and what helps; "" if nothing does."""
+def _obstacle(world_size, machine):
+    """Why NCCL is impossible, and what helps; "" if it is possible."""
     gloo = f"World({world_size}) runs on the CPU, over gloo"
     if not machine.cuda:
         return (
-            "this torch is built for the CPU alone, and sees 0 GPUs. Install a torch that is built for CUDA on a machine "
-            f"with {_gpus(world_size)}; without, {gloo}"
+            "this torch is built for the CPU alone, and sees 0 GPUs. Install a torch that is built"
+            f" for CUDA on a machine with {_gpus(world_size)}; without, {gloo}"
         )
+    verb = "is" if machine.gpus == 1 else "are"
+    there = f"there {verb} {_gpus(machine.gpus)}"
     if machine.gpus < world_size:
-        fewer = (
-            f'World({machine.gpus}, backend="nccl") fits here, and '
-            if machine.gpus and machine.nccl
-            else ""
-        )
-        return f"there {'is' if machine.gpus == 1 else 'are'} {_gpus(machine.gpus)}, and NCCL refuses two ranks on one. {fewer}{gloo}"
+        smaller = ""
+        if machine.gpus and machine.nccl:
+            smaller = f'World({machine.gpus}, backend="nccl") fits here, and '
+        return f"{there}, and NCCL refuses two ranks on one. {smaller}{gloo}"
     if not machine.nccl:
-        return f"there are {_gpus(machine.gpus)}, but this torch comes without NCCL. {gloo}"
+        return f"{there}, but this torch comes without NCCL. {gloo}"
     return ""
 
 
 def _gpus(count):
-    return f"{count} GPU{'s' * (count != 1)}"
+    return "1 GPU" if count == 1 else f"{count} GPUs"

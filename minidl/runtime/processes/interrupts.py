@@ -1,10 +1,11 @@
 """Stop at any moment, and nothing is left half done.
 
-    learner presses Stop -> SIGINT -> noted -> the run is stopped, the ranks are mended -> KeyboardInterrupt
+    learner presses Stop -> SIGINT -> noted -> the run is stopped, the ranks are repaired
+                                                                       -> KeyboardInterrupt
 
-An exception in the middle of sending a task or of rebuilding connections would leave ranks that disagree
-on what comes next. So a run notes the signal, comes to its next safe point within half a second, puts
-everything in order, and raises at the end.
+An exception in the middle of sending a task or of rebuilding connections would leave ranks that
+disagree on what follows. So a run notes the signal, reaches its next safe point within half a
+second, puts everything in order, and raises at the end.
 """
 
 import signal
@@ -12,7 +13,7 @@ import threading
 
 
 class Interrupts:
-    """A context in which SIGINT is noted in `noted`; raises KeyboardInterrupt on leaving it, if it came.
+    """A context in which SIGINT sets `noted`; if it did, leaving raises KeyboardInterrupt.
 
     Outside of the main thread Python delivers no signals, and this does nothing.
     """

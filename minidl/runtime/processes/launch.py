@@ -1,10 +1,10 @@
 """Start ranks as processes, and know how each of them ended.
 
     ForkLauncher    ranks fork from the zygote: 20 ms each, memory shared; where there is fork
-    SpawnLauncher   ranks start from nothing: 2 s, memory of their own; Windows, or World(..., start="spawn")
+    SpawnLauncher   ranks start from nothing: 2 s, memory of their own; Windows, or start="spawn"
 
-Both take functions that were typed in a cell, need no `__main__` guard, and leave nothing behind when
-the kernel is killed: a rank ends with its pipe.
+Both take functions that were typed in a cell, need no `__main__` guard, and leave nothing behind
+when the kernel is killed: a rank ends with its pipe.
 """
 
 import atexit
@@ -12,30 +12,35 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import types
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 
 from minidl.errors import MinidlError, RankDied
+from minidl.runtime.processes import worker
 from minidl.runtime.words import calling
 
 
+@dataclass
 class Rank:
     """A rank's process, seen from the kernel: its pipe, its number, and how it ended."""
 
-    def __init__(self, launcher, conn, pid):
-        self.launcher, self.conn, self.pid = launcher, conn, pid
+    launcher: object
+    conn: Connection
+    pid: int
 
     def ended(self):
         """None while it runs, else its exit code; negative for a signal."""
         return self.launcher.ended(self.pid)
 
     def send(self, *message):
-        """Send a message; a rank that is gone gets nothing, and `ended` will tell."""
+        """Send a message. A rank that has ended gets nothing; `ended` says so later."""
         try:
             self.conn.send_bytes(pickle.dumps(message, protocol=5))
         except OSError:
@@ -47,10 +52,19 @@ class Rank:
 
 
 def start_zygote(control, log, folder):
-    """Start the process from which ranks fork; returns its Popen. control: its end of a socket; log: a file."""
+    """Start the process from which ranks fork; returns its Popen.
+
+    control: its end of a socket; log: an open file for what it prints.
+    """
     root = os.path.dirname(os.path.dirname(calling.PACKAGE))
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    paths = [root, os.environ.get("PYTHONPATH")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        # Threads of a numeric library would not survive the fork, and the zygote computes nothing.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "minidl.runtime.processes.zygote", str(control.fileno()), folder],
         pass_fds=[control.fileno()],
@@ -58,7 +72,7 @@ def start_zygote(control, log, folder):
         stdout=log,
         stderr=log,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": path, **one_thread},
+        env=environment,
     )
 
 
@@ -67,15 +81,16 @@ class ForkLauncher:
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="minidl-")
-        self.statuses, self.forked, self.owner = {}, [], os.getpid()
+        self.owner = os.getpid()
         self.lock = threading.RLock()
-        ours, theirs = socket.socketpair()
-        log = open(os.path.join(self.folder, "zygote.log"), "wb")
-        with theirs, log:
+        self.exit_codes = {}  # pid of a rank that ended -> its exit code
+        self.answers = []  # pids that the zygote has answered with and that were not read yet
+        self.orphaned = False  # the zygote was killed: no rank outlives it
+        self.control, theirs = socket.socketpair()
+        self.conn = Connection(os.dup(self.control.fileno()))
+        with theirs, open(self._log(), "wb") as log:
             self.process = start_zygote(theirs, log, self.folder)
-        self.control = ours
-        self.conn = Connection(os.dup(ours.fileno()))
-        self._receive("ready", 60)
+        self._answer(60)
         atexit.register(self.close)
 
     def start(self, rank, world_size, folder, threads):
@@ -83,13 +98,14 @@ class ForkLauncher:
         ours, theirs = socket.socketpair()
         with theirs, self.lock:
             try:
+                # The descriptor needs the socket itself; the request follows it as a message.
                 socket.send_fds(self.control, [b"F"], [theirs.fileno()])
                 self.conn.send(("fork", (rank, world_size, folder, threads)))
             except OSError:
                 raise RankDied(
                     "The process that starts the ranks was killed. Make a new World."
                 ) from None
-            pid = self._receive("forked", 20)
+            pid = self._answer(20)
         return Rank(self, Connection(ours.detach()), pid)
 
     def alive(self):
@@ -98,24 +114,26 @@ class ForkLauncher:
             return False
         with self.lock:
             self._pump()
-        return not isinstance(self.statuses, _Everyone)
+        return not self.orphaned
 
     def waitable(self):
         """What becomes readable when a rank ends."""
         return [self.conn]
 
     def ended(self, pid):
+        """None while this rank runs, else its exit code."""
         with self.lock:
             self._pump()
-            return self.statuses.get(pid)
+            return -signal.SIGKILL if self.orphaned else self.exit_codes.get(pid)
 
     def kill(self, pid):
+        """End this rank at once."""
         with self.lock:
             try:
                 self.control.sendall(b"K")
                 self.conn.send(("kill", pid))
             except OSError:
-                pass  # the zygote is gone, and took its ranks along
+                pass  # the zygote has ended, and its ranks with it
 
     def close(self):
         """End the zygote and with it every rank; returns when they and the folder are gone."""
@@ -130,59 +148,52 @@ class ForkLauncher:
             self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _log(self):
+        return os.path.join(self.folder, "zygote.log")
+
     def _pump(self):
+        """Read what the zygote has sent so far."""
         try:
             while self.conn.poll():
-                kind, *args = self.conn.recv()
+                kind, pid, *exit_code = self.conn.recv()
                 if kind == "ended":
-                    self.statuses[args[0]] = args[1]
+                    self.exit_codes[pid] = exit_code[0]
                 else:
-                    self.forked.append((kind, args[0]))
-        except (EOFError, OSError):  # the zygote was killed: no rank outlives it
-            self.statuses = _Everyone(-9)
+                    self.answers.append(pid)
+        except (EOFError, OSError):
+            self.orphaned = True
 
-    def _receive(self, kind, seconds):
-        while not self.forked:
-            if not self.conn.poll(seconds) or isinstance(self.statuses, _Everyone):
-                with open(os.path.join(self.folder, "zygote.log"), errors="replace") as log:
-                    raise MinidlError(
-                        f"the process that starts ranks did not answer:\n{log.read()[-2000:]}"
-                    )
+    def _answer(self, seconds):
+        """The pid that the zygote answers with; raises MinidlError if it ends or stays silent."""
+        while not self.answers:
+            if self.orphaned or not self.conn.poll(seconds):
+                with open(self._log(), errors="replace") as log:
+                    words = log.read()[-2000:]
+                raise MinidlError(f"the process that starts ranks did not answer:\n{words}")
             self._pump()
-        got, value = self.forked.pop(0)
-        assert got == kind
-        return value
-
-
-class _Everyone(dict):
-    """Every process has this status."""
-
-    def __init__(self, status):
-        super().__init__()
-        self.status = status
-
-    def get(self, pid, default=None):
-        return self.status
+        return self.answers.pop(0)
 
 
 class SpawnLauncher:
-    """A fresh interpreter per rank."""
+    """A fresh interpreter per rank. Has the methods of a ForkLauncher."""
 
     def __init__(self):
-        self.folder, self.processes, self.owner = (
-            tempfile.mkdtemp(prefix="minidl-"),
-            {},
-            os.getpid(),
-        )
+        self.folder = tempfile.mkdtemp(prefix="minidl-")
+        self.processes = {}
+        self.owner = os.getpid()
         atexit.register(self.close)
 
     def start(self, rank, world_size, folder, threads):
-        """Spawn a rank. The user's main module is hidden meanwhile, or spawn would run it again."""
+        """Spawn a rank."""
         ours, theirs = Pipe()
         process = multiprocessing.get_context("spawn").Process(
-            target=_spawned, args=(theirs, rank, world_size, folder, threads), name=f"rank {rank}"
+            target=worker.main,
+            args=(theirs, rank, world_size, folder, threads),
+            name=f"rank {rank}",
         )
-        main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        # The user's main module is hidden meanwhile, or spawn would run it again in the child.
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
         try:
             process.start()
         finally:
@@ -192,30 +203,29 @@ class SpawnLauncher:
         return Rank(self, ours, process.pid)
 
     def alive(self):
+        """Was this launcher made by this very process, rather than by one that forked it?"""
         return self.owner == os.getpid()
 
     def waitable(self):
+        """What becomes readable when a rank ends."""
         return [process.sentinel for process in self.processes.values() if process.exitcode is None]
 
     def ended(self, pid):
+        """None while this rank runs, else its exit code."""
         return self.processes[pid].exitcode
 
     def kill(self, pid):
+        """End this rank at once."""
         self.processes[pid].kill()
 
     def close(self):
         """Kill what still runs and remove the folder."""
-        if self.owner == os.getpid():
-            for process in self.processes.values():
-                process.kill()
-                process.join(10)
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _spawned(conn, *args):
-    from minidl.runtime.processes import worker
-
-    worker.main(conn, *args)
+        if self.owner != os.getpid():
+            return
+        for process in self.processes.values():
+            process.kill()
+            process.join(10)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 _launchers = {}

@@ -160,7 +160,7 @@ class Worker:
             result = call(fn, comm, args, kwargs)
             self.node.finish()
         try:
-            return parcel.homeward(result)
+            return parcel.to_bytes(result)
         except Exception as error:
             raise TypeError(
                 f"the result, a {type(result).__name__}, cannot travel back from the rank ({error}): "

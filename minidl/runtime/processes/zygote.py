@@ -1,11 +1,13 @@
 """The process from which ranks fork: torch is loaded once, a rank starts in milliseconds.
 
-    kernel --socket--> zygote --fork--> rank 0, rank 1, ...       each rank has a pipe of its own to the kernel
+    kernel --socket--> zygote --fork--> rank 0, rank 1, ...   each rank has a pipe to the kernel
                        |
-                       when the socket closes: kill all ranks and what they started, remove the folder, exit
+                       when the socket closes: kill all ranks and what they started, remove
+                       the folder, exit
 
-It has one thread and no learner's code, so forking is safe, and it outlives a killed kernel by
-exactly the time it takes to clean up. Started by launch.py as `python -m minidl.runtime.processes.zygote`.
+It has one thread and runs no learner's code, so forking is safe, and it outlives a killed kernel
+only by the time that cleaning up takes. launch.py starts it, as
+`python -m minidl.runtime.processes.zygote`.
 """
 
 import os
@@ -17,30 +19,34 @@ import socket
 import sys
 from multiprocessing.connection import Connection
 
+from minidl.runtime.processes import worker  # loads torch, before the first fork
+
 
 def serve(control, folder):
-    """Fork ranks as the kernel asks, tell it who ended and how; return when the kernel is gone."""
-    conn, children = Connection(control.detach()), {}
+    """Fork ranks at the kernel's request and report how each ended; return when the kernel ends."""
+    conn = Connection(control.detach())
+    children = set()  # pids of the ranks that run
+    # SIGCHLD writes a byte into this pipe, so that one select waits for requests and for ends.
     wake_read, wake_write = os.pipe()
-    for end in (wake_read, wake_write):
-        os.set_blocking(end, False)
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     conn.send(("ready", os.getpid()))
     with selectors.DefaultSelector() as selector:
-        selector.register(conn.fileno(), selectors.EVENT_READ, "request")
-        selector.register(wake_read, selectors.EVENT_READ, "child")
+        selector.register(conn.fileno(), selectors.EVENT_READ)
+        selector.register(wake_read, selectors.EVENT_READ)
         try:
             while True:
                 for key, _ in selector.select():
-                    if key.data == "child":
+                    if key.fd == wake_read:
                         os.read(wake_read, 4096)
                         _reap(conn, children)
                     else:
-                        _answer(conn, children, wake_write)
+                        _answer(conn, children)
         except (EOFError, OSError):
-            pass
+            pass  # the kernel has closed the socket, or has ended
     for pid in children:
         _kill(pid)
     for pid in children:
@@ -48,7 +54,8 @@ def serve(control, folder):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _answer(conn, children, wake_write):
+def _answer(conn, children):
+    """Read one request, and fork or kill a rank."""
     with socket.socket(fileno=os.dup(conn.fileno())) as control:
         data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     if not data:
@@ -65,13 +72,11 @@ def _answer(conn, children, wake_write):
         conn.close()
         _become_rank(descriptors[0], args)
     os.close(descriptors[0])
-    children[pid] = True
+    children.add(pid)
     conn.send(("forked", pid))
 
 
 def _become_rank(descriptor, args):
-    from minidl.runtime.processes import worker
-
     status = 1
     try:
         os.setpgid(0, 0)
@@ -79,14 +84,15 @@ def _become_rank(descriptor, args):
         worker.main(Connection(descriptor), *args)
         status = 0
     finally:
-        os._exit(status)
+        os._exit(status)  # never return into the zygote's loop
 
 
 def _reap(conn, children):
+    """Report the ranks that have ended."""
     for pid in list(children):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            del children[pid]
+            children.remove(pid)
             _kill_group(pid)  # what the rank started, such as DataLoader workers
             conn.send(("ended", pid, os.waitstatus_to_exitcode(status)))
 
@@ -100,16 +106,8 @@ def _kill_group(pid):
 
 def _kill(pid):
     _kill_group(pid)
-    os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-
-
-def main():
-    """Load what ranks need, then serve. Arguments: the control socket's descriptor, the folder."""
-    control, folder = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
-    import minidl.runtime.processes.worker  # noqa: F401  the point of this process: torch is loaded before the first fork
-
-    serve(control, folder)
+    os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number still belongs to it
 
 
 if __name__ == "__main__":
-    main()
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
