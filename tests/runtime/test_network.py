@@ -15,7 +15,7 @@ def side(fabric, sends, source, to, nbytes, time, signature="same"):
 
 
 def meet(fabric, source, to, nbytes, sent, received):
-    """Post both sides of a message, the earlier one first; returns (end of the send, end of the receive)."""
+    """Post both sides of a message, the earlier first; returns when send and receive end."""
     send = side(fabric, True, source, to, nbytes, sent)
     recv = side(fabric, False, source, to, nbytes, received)
     first, second = (send, recv) if sent <= received else (recv, send)

@@ -1,4 +1,4 @@
-"""Where the strands of a virtual world run, and what the collector of garbage has to do with them."""
+"""On which core strands run, and how often the garbage collector looks at their record."""
 
 import gc
 import os
@@ -38,9 +38,11 @@ def test_the_record_of_a_run_is_never_looked_through_as_young_garbage():
 
     gc.collect()
     seen = []
-    count = lambda phase, info: (
-        seen.append(len(gc.get_objects(info["generation"]))) if phase == "start" else None
-    )
+
+    def count(phase, info):
+        if phase == "start":
+            seen.append(len(gc.get_objects(info["generation"])))
+
     gc.callbacks.append(count)
     try:
         run = VirtualWorld(8).run(chat, torch.ones(1))

@@ -1,17 +1,19 @@
-"""A network that exists as arithmetic only: who meets whom, and when is a message there?
+"""A network that exists as arithmetic only: who meets whom, and when does a message arrive?
 
-    sender posts at 3 us --.                       a message starts when both sides have posted and both
-    receiver posts at 5 us -+- starts at 5 us      ports are free, takes alpha + beta * nbytes seconds,
-                            `- ends at 5 + alpha + beta * nbytes      and keeps the ports busy for beta * nbytes
+    sender posts at 3 us ----.                     a message starts when both sides have posted
+    receiver posts at 5 us --+- starts at 5 us     and both ports are free
+                             `- ends at 5 us + alpha + beta * nbytes
+                                                   both ports are busy for beta * nbytes seconds
 
-Each rank has one port out and one port in, so it sends one message and receives one at a time (Hockney
-1994; the single-port model of Thakur, Rabenseifner & Gropp 2005, sec. 3), in the order in which the
-two sides met: one that waits for its receiver's port holds back what its sender sends after it. Plain numbers go in and come
-out; no tensor is looked at and no learner's code runs here, so a judge can keep it in a process of its own.
+Each rank has one port out and one port in, so it sends one message and receives one at a time
+(Hockney 1994; the single-port model of Thakur, Rabenseifner & Gropp 2005, sec. 3), in the order in
+which the two sides met: a message that waits for its receiver's port delays what its sender sends
+after it. Only plain numbers go in and come out: no tensor is read and no learner's code runs here,
+so a judge can keep the network in a process of its own.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,12 @@ class Link:
     beta: float = 1e-9
 
     def __post_init__(self):
-        if not (self.alpha >= 0 and self.beta >= 0):
+        if not (self.alpha >= 0 and self.beta >= 0):  # NaN fails, too
             raise ValueError(f"{self}: alpha and beta are not negative")
+
+
+# A network has one method: between(source, to) returns the Link from `source` to `to`, and the
+# names of what a message shares with others on its way.
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,10 @@ class Uniform:
     beta: float = 1e-9
 
     def __post_init__(self):
-        Link(self.alpha, self.beta)  # refuses what no link has
+        Link(self.alpha, self.beta)  # raises ValueError for a link that cannot be
 
     def between(self, source, to):
-        """(Link, names of what the message shares with others) from `source` to `to`."""
+        """(Link, names of what the message shares with others)."""
         return Link(self.alpha, self.beta), ()
 
 
@@ -45,8 +51,8 @@ class Uniform:
 class Islands:
     """Islands of `size` ranks with fast links inside and slow links between.
 
-    contention: messages that leave an island share its one slow link out, and those that enter it
-    the one in: they queue. Without it every pair of ranks has a slow link of its own.
+    contention: messages that leave an island queue for its one slow link out, and those that enter
+    it for the one in. Without it every pair of ranks has a slow link of its own.
     """
 
     size: int
@@ -59,11 +65,14 @@ class Islands:
             raise ValueError(f"an island has 1 rank or more, not {self.size!r}")
 
     def between(self, source, to):
-        """(Link, names of what the message shares with others) from `source` to `to`."""
-        home, away = source // self.size, to // self.size
+        """(Link, names of what the message shares with others)."""
+        home = source // self.size
+        away = to // self.size
         if home == away:
             return self.fast, ()
-        return self.slow, (("out of", home), ("into", away)) if self.contention else ()
+        if not self.contention:
+            return self.slow, ()
+        return self.slow, (("out of", home), ("into", away))
 
 
 @dataclass(frozen=True)
@@ -82,51 +91,61 @@ class OneSlowLink:
             )
 
     def between(self, source, to):
-        """(Link, names of what the message shares with others) from `source` to `to`."""
-        return (self.slow if {source, to} == {self.a, self.b} else self.others), ()
+        """(Link, names of what the message shares with others)."""
+        is_slow = {source, to} == {self.a, self.b}
+        return self.slow if is_slow else self.others, ()
 
 
+# The next three are compared by identity (eq=False), and made for every message (slots).
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """One direction between two ranks on one communicator."""
+
+    comm: str
+    source: int
+    to: int
+    alpha: float
+    beta: float
+    shared: tuple  # names of the links that it shares with other ways
+    waiting: deque = field(default_factory=deque)  # sends, or receives, without their other side
+    sent: int = 0
+    received: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class Posting:
-    """What one rank handed over at once, at `time`: the tickets, and what the record keeps of them (recording.py).
+    """What one rank posted at once, at `time`: the tickets, and what recording.py keeps of them."""
 
-    Done by the thread `order` at the line `place`, in the spans `path`; waited for since `waited`, None as long as nobody did.
-    """
+    rank: int
+    time: float
+    place: tuple = None  # (file, line)
+    order: int = 0  # of the thread
+    path: str = ""  # the spans around it
+    waited: float = None  # since when its thread waits for it
+    tickets: list = field(default_factory=list)
 
-    __slots__ = ("rank", "order", "time", "place", "path", "waited", "tickets")
 
-    def __init__(self, rank, time, place=None, order=0, path=""):
-        self.rank, self.order, self.time, self.place, self.path = rank, order, time, place, path
-        self.waited, self.tickets = None, []
-
-
+@dataclass(slots=True, eq=False)
 class Ticket:
-    """One side of a message; over at `done`, None as long as it has not met the other side.
+    """One side of a message; it ends at `done`, which is None until it has met the other side."""
 
-    values: the numbers of a small tensor; work: who must hear of it when the other side comes
-    """
-
-    __slots__ = (
-        "sends",
-        "way",
-        "posting",
-        "nbytes",
-        "signature",
-        "payload",
-        "work",
-        "number",
-        "done",
-        "arrival",
-        "values",
-    )
-
-    def __init__(self, sends, way, posting, nbytes, signature, payload=None, work=None):
-        self.sends, self.way, self.posting, self.nbytes = sends, way, posting, nbytes
-        self.signature, self.payload, self.work = signature, payload, work
-        self.done = self.values = None
+    sends: bool
+    way: Way
+    posting: Posting
+    nbytes: int
+    signature: tuple  # (shape, dtype), the same on both sides
+    payload: object = None
+    work: object = None  # is notified when the other side is posted
+    number: int = None  # of the message among those of its way
+    done: float = None
+    arrival: float = None  # of a buffered message
+    values: list = None  # the numbers of a small tensor
 
     @property
     def kind(self):
-        """As an Event tells it."""
+        """The kind of its Event."""
         return "send" if self.sends else "recv"
 
     @property
@@ -140,49 +159,40 @@ class Ticket:
         return self.way.to if self.sends else self.way.source
 
 
-class Way:
-    """One direction between two ranks on one communicator, and all that is known of it.
-
-    waiting  sends, or receives, that have not met the other side
-    """
-
-    __slots__ = ("comm", "source", "to", "waiting", "sent", "received", "alpha", "beta", "shared")
-
-    def __init__(self, comm, source, to, alpha, beta, shared):
-        self.comm, self.source, self.to = comm, source, to
-        self.waiting, self.sent, self.received = deque(), 0, 0
-        self.alpha, self.beta, self.shared = alpha, beta, shared
-
-
 class Fabric:
     """All messages of one run.
 
     network   an object with between(source, to)
-    buffered  a send is over as soon as it is posted, as if there were room for every message
+    buffered  a send ends as soon as it is posted, as if there were room for every message
     delays    {(source, to): seconds}, added to the messages of a link
     """
 
     def __init__(self, network, size, buffered=False, delays=None):
-        self.network, self.buffered, self.delays = network, buffered, delays or {}
+        self.network = network
+        self.buffered = buffered
+        self.delays = delays or {}
         self.ways = {}  # (comm, source, to) -> Way
-        self.out_free, self.in_free, self.shared_free = [0.0] * size, [0.0] * size, {}
+        # When is each port, and each shared link, free again?
+        self.out_free = [0.0] * size
+        self.in_free = [0.0] * size
+        self.shared_free = {}
 
     def way(self, comm, source, to):
-        """The Way from `source` to `to` on the communicator called `comm`; made when it is first asked for."""
+        """The Way from `source` to `to` on the communicator called `comm`."""
         way = self.ways.get((comm, source, to))
         if way is None:
             link, shared = self.network.between(source, to)
-            way = Way(
-                comm, source, to, link.alpha + self.delays.get((source, to), 0), link.beta, shared
-            )
-            self.ways[comm, source, to] = way
+            alpha = link.alpha + self.delays.get((source, to), 0)
+            way = self.ways[comm, source, to] = Way(comm, source, to, alpha, link.beta, shared)
         return way
 
     def post(self, ticket):
-        """Post one side; returns the other side if it was there already, with `done` of both set."""
-        way, sends = ticket.way, ticket.sends
-        waiting = way.waiting
-        if sends:
+        """Post one side; returns the other side if it was posted before, with `done` of both set.
+
+        Sides that differ in signature stay without `done`.
+        """
+        way = ticket.way
+        if ticket.sends:
             ticket.number = way.sent
             way.sent += 1
             if self.buffered:  # it leaves now, whenever it is received
@@ -191,38 +201,37 @@ class Fabric:
         else:
             ticket.number = way.received
             way.received += 1
-        if not waiting or waiting[0].sends is sends:
+        waiting = way.waiting
+        if not waiting or waiting[0].sends is ticket.sends:
             waiting.append(ticket)
             return None
         other = waiting.popleft()
         if other.signature == ticket.signature:
-            self._deliver(way, *((ticket, other) if sends else (other, ticket)))
+            if ticket.sends:
+                self._deliver(ticket, other)
+            else:
+                self._deliver(other, ticket)
         return other
 
     def leftovers(self):
-        """Tickets that never met their other side, in the order of their posting on each channel."""
+        """Tickets that never met their other side, in the order of their posting on each way."""
         return [ticket for way in self.ways.values() for ticket in way.waiting]
 
-    def _deliver(self, way, send, recv):
+    def _deliver(self, send, recv):
         if self.buffered:
             recv.done = max(recv.posting.time, send.arrival)
         else:
-            start, ready = send.posting.time, recv.posting.time
-            send.done = recv.done = self._travel(
-                way, send.nbytes, ready if ready > start else start
-            )
+            both_posted = max(send.posting.time, recv.posting.time)
+            send.done = recv.done = self._travel(send.way, send.nbytes, both_posted)
 
     def _travel(self, way, nbytes, start):
-        """When a message that may start at `start` is there; the ports and shared links are busy meanwhile."""
-        out_free, in_free, source, to = self.out_free, self.in_free, way.source, way.to
-        if out_free[source] > start:
-            start = out_free[source]
-        if in_free[to] > start:
-            start = in_free[to]
+        """When does a message arrive that may start at `start`? Its ports are busy meanwhile."""
+        start = max(start, self.out_free[way.source], self.in_free[way.to])
         for name in way.shared:
             start = max(start, self.shared_free.get(name, 0.0))
         busy = way.beta * nbytes
-        out_free[source] = in_free[to] = start + busy
+        self.out_free[way.source] = start + busy
+        self.in_free[way.to] = start + busy
         for name in way.shared:
             self.shared_free[name] = start + busy
         return start + way.alpha + busy

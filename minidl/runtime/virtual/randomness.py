@@ -1,11 +1,11 @@
-"""Ranks that are threads of one process: each has random numbers of its own from torch, numpy and random.
+"""Ranks that are threads of one process: each has its own random numbers of torch, numpy, random.
 
     numpy.random.rand(3)  -->  forwarder  -->  the RandomState of the rank that runs now
-    torch.rand(3)         -->  torch's one generator, whose state changes hands at each switch (1 us)
+    torch.rand(3)         -->  torch's one generator, whose state is swapped at each switch (1 us)
 
 While a run lasts, the functions of numpy.random and random forward to the generator of the current
-rank, made when first used. torch's default dtype changes hands, too, where a rank has set it. Afterwards
-everything is as it was before.
+rank, made when first used. torch's default dtype is swapped, too, once a rank has set it. At the
+end everything is as it was before.
 """
 
 import random
@@ -17,19 +17,23 @@ from minidl.runtime.comms.seeding import seed_of
 
 
 class RankRandomness:
-    """The random states of the ranks of one run."""
+    """The random states of the ranks of one run: a context in which they are used."""
 
     def __init__(self, seed):
-        self.seed, self.rank = seed, None
-        self.torch_states, self.generators, self.dtypes = {}, {}, {}
-        self.replaced = []
+        self.seed = seed
+        self.rank = None  # that runs now
+        self.torch_states = {}  # rank -> the state of torch's generator when it ran last
+        self.generators = {}  # (library, rank) -> generator
+        self.dtypes = {}  # rank -> torch's default dtype; empty until a rank sets it
+        self.replaced = []  # (module, name, what it was before)
 
     def __enter__(self):
-        self.torch_before, self.dtype_before = torch.get_rng_state(), torch.get_default_dtype()
-        single = numpy.random.mtrand._rand
-        self._forward(numpy.random, single, "numpy")
+        self.torch_before = torch.get_rng_state()
+        self.dtype_before = torch.get_default_dtype()
+        self._forward(numpy.random, numpy.random.mtrand._rand, "numpy")
         self._forward(random, random._inst, "random")
-        self._replace(numpy.random.mtrand, "_rand", _Forwarder(self))
+        # Libraries fetch numpy's global RandomState by its private name.
+        self._replace(numpy.random.mtrand, "_rand", _NumpyForwarder(self))
         return self
 
     def __exit__(self, *_):
@@ -39,13 +43,13 @@ class RankRandomness:
         torch.set_default_dtype(self.dtype_before)
 
     def enter(self, rank):
-        """From here on the random numbers are this rank's."""
+        """From now on the random numbers are this rank's."""
         if rank == self.rank:
             return
         generator = torch.default_generator
         if self.rank is not None:
             self.torch_states[self.rank] = generator.get_state()
-            self._change_dtype(torch.get_default_dtype(), rank)
+            self._change_dtype(rank)
         self.rank = rank
         state = self.torch_states.get(rank)
         if state is None:
@@ -53,40 +57,43 @@ class RankRandomness:
         else:
             generator.set_state(state)
 
-    def _change_dtype(self, dtype, rank):
-        """The default dtype of the rank that ran is kept; the next one gets its own."""
+    def _change_dtype(self, rank):
+        """Keep the default dtype of the rank that ran, and restore that of the next one."""
+        dtype = torch.get_default_dtype()
         if self.dtypes or dtype is not self.dtype_before:
             self.dtypes[self.rank] = dtype
             torch.set_default_dtype(self.dtypes.get(rank, self.dtype_before))
 
-    def current(self, kind):
-        """The numpy or random generator of the rank that runs now."""
-        key = kind, self.rank
+    def current(self, library):
+        """The generator of "numpy" or "random" for the rank that runs now."""
+        key = library, self.rank
         if key not in self.generators:
             seed = seed_of(self.seed, self.rank)
-            self.generators[key] = (
-                numpy.random.RandomState(seed % 2**32) if kind == "numpy" else random.Random(seed)
-            )
+            if library == "numpy":
+                self.generators[key] = numpy.random.RandomState(seed % 2**32)
+            else:
+                self.generators[key] = random.Random(seed)
         return self.generators[key]
 
-    def _forward(self, module, instance, kind):
+    def _forward(self, module, instance, library):
+        """Replace the functions of the module that are methods of its one global generator."""
         for name in dir(module):
             if getattr(getattr(module, name), "__self__", None) is instance:
-                self._replace(
-                    module,
-                    name,
-                    lambda *args, _name=name, **kwargs: getattr(self.current(kind), _name)(
-                        *args, **kwargs
-                    ),
-                )
+                self._replace(module, name, self._forwarder(library, name))
+
+    def _forwarder(self, library, name):
+        def forward(*args, **kwargs):
+            return getattr(self.current(library), name)(*args, **kwargs)
+
+        return forward
 
     def _replace(self, module, name, value):
         self.replaced.append((module, name, getattr(module, name)))
         setattr(module, name, value)
 
 
-class _Forwarder:
-    """Stands in for numpy's global RandomState, which libraries fetch by its private name."""
+class _NumpyForwarder:
+    """Stands in for numpy's global RandomState."""
 
     def __init__(self, randomness):
         self._randomness = randomness

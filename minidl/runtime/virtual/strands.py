@@ -1,12 +1,13 @@
 """Many threads, one running at a time, always the one whose virtual clock is furthest behind.
 
-    heap: (clock, order, strand) ...       a strand that waits gives the turn to the first of the heap;
-                                           who makes it ready puts it back, with the time of its waking
+    heap: (clock, order, strand) ...   a strand that waits gives the turn to the first of the heap;
+                                       the strand that makes it ready puts it back, with the time
+                                       at which it goes on
 
-Turns change hands by releasing one lock and acquiring another, with no thread in the middle. As nobody
-runs ahead of the smallest clock, everything happens in the order of virtual time, and equal times are
-settled by the strand's order: the same program always runs the same way. When nobody is ready, either
-all have ended or nobody can ever go on: a deadlock, known at once and for certain.
+The turn changes hands by releasing one lock and acquiring another, with no thread in the middle.
+As no strand runs ahead of the smallest clock, everything happens in the order of virtual time, and
+the strand's order settles equal times: the same program always runs the same way. If no strand is
+ready, either all have ended or none can ever go on: a deadlock, known at once and for certain.
 """
 
 import ctypes
@@ -17,39 +18,51 @@ from heapq import heappop, heappush, heappushpop
 
 from minidl.runtime.processes.guard import Broken
 
-STACK = 4 << 20
+STACK = 4 << 20  # bytes of a strand's stack
 
 
 class Strand:
-    """A thread with a virtual clock. rank: whose it is; order: unique, ranks first; words(): what it waits for."""
+    """A thread with a virtual clock.
+
+    rank   the rank that it belongs to
+    order  a number of its own; those of the ranks' main strands are smaller than all others
+    """
 
     __slots__ = ("rank", "order", "clock", "lock", "thread", "ident", "waiting", "ended", "idle")
 
-    def __init__(self, rank, order):
-        self.rank, self.order, self.clock = rank, order, 0.0
+    def __init__(self, rank, order, clock):
+        self.rank = rank
+        self.order = order
+        self.clock = clock
         self.lock = threading.Lock()
-        self.lock.acquire()
-        self.thread = self.ident = self.waiting = None
-        self.ended, self.idle = False, False
+        self.lock.acquire()  # released when the strand's turn begins
+        self.thread = None
+        self.ident = None
+        self.waiting = None  # what it waits for
+        self.ended = False
+        self.idle = False
+
+    def entry(self):
+        """Its place in the heap."""
+        return self.clock, self.order, self
 
 
 class Strands:
     """The strands of one run. `switched(rank)` is called whenever another strand takes its turn."""
 
     def __init__(self, switched):
-        self.heap, self.all, self.switched = [], [], switched
+        self.switched = switched
+        self.heap = []  # the strands that are ready
+        self.all = []
         self.running = None
-        self.broken, self.limit = (
-            None,
-            float("inf"),
-        )  # why all must stop; the last moment that still counts
+        self.broken = None  # why all must stop
+        self.limit = float("inf")  # a strand whose clock passes it must stop
         self._core = core_of_this_thread()
-        self._quiet = threading.Event()  # nobody is ready: the run is over, or stuck
+        self._quiet = threading.Event()  # no strand is ready: the run has ended, or is stuck
 
     def spawn(self, rank, order, body, clock=0.0):
         """A new strand that will run `body(strand)` from the virtual time `clock` on."""
-        strand = Strand(rank, order)
-        strand.clock = clock
+        strand = Strand(rank, order, clock)
 
         def main():
             strand.ident = threading.get_ident()
@@ -60,7 +73,7 @@ class Strands:
                 if not self.broken:
                     body(strand)
             except Broken:
-                pass  # the run is over, and this strand with it
+                pass  # the run has ended, and this strand with it
             finally:
                 strand.ended = True
                 self._next()
@@ -72,66 +85,74 @@ class Strands:
         finally:
             threading.stack_size(size)
         self.all.append(strand)
-        heappush(self.heap, (clock, order, strand))
+        heappush(self.heap, strand.entry())
         return strand
 
     def ready(self, strand, clock):
         """`strand` can go on from the virtual time `clock`."""
         strand.clock = clock
-        heappush(self.heap, (clock, strand.order, strand))
+        heappush(self.heap, strand.entry())
 
     def pause(self, strand):
         """Let those run whose clocks are behind this strand's."""
-        heap = self.heap
-        if heap and heap[0] < (strand.clock, strand.order):
-            following = heappushpop(heap, (strand.clock, strand.order, strand))[2]
-            self._turn(strand, following)
-        elif self.broken or strand.clock > self.limit:
-            raise Broken(self.broken)
+        own = strand.entry()
+        if self.heap and self.heap[0] < own:
+            _, _, following = heappushpop(self.heap, own)
+            self._hand_over(strand, following)
+        else:
+            self._check(strand)
 
     def block(self, strand):
-        """Wait until somebody makes this strand ready."""
-        if self.heap:
-            following = heappop(self.heap)[2]
-            if following is not strand:
-                self._turn(strand, following)
-        else:
+        """Wait until another strand makes this one ready."""
+        if not self.heap:
             self.running = None
             self._quiet.set()
-            self._turn(strand, None)
+            self._hand_over(strand, None)
+            return
+        _, _, following = heappop(self.heap)
+        if following is not strand:
+            self._hand_over(strand, following)
 
     def go(self, seconds=None):
-        """Give the first strand its turn and wait until nobody is ready; False if that takes longer than `seconds`."""
+        """Run until no strand is ready; False if that takes longer than `seconds`."""
         self._quiet.clear()
         self._next()
         return self._quiet.wait(seconds)
 
     def stop(self, reason, seconds):
-        """Raise Broken in every strand, one after the other; those that do not end in time stay behind, suspended."""
+        """Raise Broken in every strand, one after the other.
+
+        Returns the strands that do not end within `seconds` each: they stay behind, suspended.
+        """
         self.broken = reason
         if self.running is not None:  # it computes; the exception reaches it between two bytecodes
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(self.running.ident), ctypes.py_object(Broken)
             )
             self._quiet.wait(seconds)
-        self.heap = [(s.clock, s.order, s) for s in self.all if not s.ended]
-        self.heap.sort()
+        self.heap = sorted(strand.entry() for strand in self.all if not strand.ended)
         while self.heap and self.go(seconds):
             pass
         return [strand for strand in self.all if not strand.ended]
 
-    def _turn(self, strand, following):
+    def _hand_over(self, strand, following):
+        """Give the turn to `following` and wait for the next turn of `strand`."""
         if following is not None:
             self.running = following
             following.lock.release()
         strand.lock.acquire()
         self.switched(strand.rank)
+        self._check(strand)
+
+    def _check(self, strand):
+        """Raise Broken in a strand that must stop."""
         if self.broken or strand.clock > self.limit:
             raise Broken(self.broken)
 
     def _next(self):
+        """Give the turn to the first of the heap."""
         if self.heap:
-            self.running = heappop(self.heap)[2]
+            _, _, self.running = heappop(self.heap)
             self.running.lock.release()
         else:
             self.running = None
@@ -139,21 +160,21 @@ class Strands:
 
 
 def core_of_this_thread():
-    """The core on which this thread runs, which the system has chosen as the least busy one; None where that cannot be told."""
+    """The core on which the system, which prefers idle ones, runs this thread; None if unknown."""
     if not hasattr(os, "sched_getaffinity"):
         return None
-    core, allowed = (
-        getattr(ctypes.CDLL(None), "sched_getcpu", lambda: -1)(),
-        os.sched_getaffinity(0),
-    )
+    sched_getcpu = getattr(ctypes.CDLL(None), "sched_getcpu", lambda: -1)
+    core = sched_getcpu()
+    allowed = os.sched_getaffinity(0)
     return core if core in allowed else min(allowed)
 
 
 def stay_on(core):
     """Keep the calling thread on one core, and let it run until it waits.
 
-    A turn that changes cores takes twice as long. And so does one in which the following thread, woken, pushes
-    this one aside before it has let go of Python's own lock, only to wait for that: see preemption.py.
+    A turn that changes cores takes twice as long. So does one in which the following thread, woken,
+    interrupts this one before it has released Python's own lock, only to wait for that lock: see
+    preemption.py.
     """
     if core is not None:
         os.sched_setaffinity(0, {core})
