@@ -161,7 +161,7 @@ def test_hooks_are_taken_off():
 
 
 def trained(comm):
-    """A step of data parallel training of a layer of 100 x 100 numbers; gradients travel in the background."""
+    """A data parallel training step of a layer of 100 x 100 numbers, overlapped."""
     from minidl.parallel.data import DataParallel
 
     layer = torch.nn.Linear(100, 100)

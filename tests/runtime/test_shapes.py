@@ -1,4 +1,4 @@
-"""A remembered answer is the one that torch gives: same shapes, strides and dtypes, and nothing shared or changed."""
+"""A remembered answer is the one that torch gives: same shapes, strides and dtypes, new tensors."""
 
 import pytest
 import torch

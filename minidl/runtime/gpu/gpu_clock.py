@@ -1,23 +1,24 @@
 """When did a GPU do it? The program only hands work over, and runs ahead of it.
 
-    program   launch forward . launch backward . Send |........ wait ........|          these clocks would say
-    GPU                 | forward           | backward          | transfer  |           that forward took no time
+    program   launch forward . launch backward . Send |........ wait ........|
+    GPU                 | forward           | backward          | transfer  |
 
-So a moment is an event on a stream: the GPU notes the time when it gets there. Pairs of events are seconds once the
-GPU has passed both; `begin` ties its clock to the run's. Left out: what is sent (nccl.py), and which moments are of
-interest (record.py).
+By the program's clock, forward took no time. So a moment is an event on a stream: the GPU notes the
+time when it gets there. Two events are seconds apart once the GPU has passed both; `begin` ties its
+clock to the run's. Left out: what is sent (nccl.py), and which moments are of interest (record.py).
 """
+
+from dataclasses import dataclass
 
 import torch
 
 
+@dataclass(slots=True)
 class Moment:
-    """A point on the GPU's time; where the GPU never got there, the time when the program asked."""
+    """A point on the GPU's time; if the GPU never got there, the time when the program asked."""
 
-    __slots__ = ("event", "asked")
-
-    def __init__(self, event, asked):
-        self.event, self.asked = event, asked
+    event: object
+    asked: float  # seconds of the program's clock
 
     def over(self):
         """Has the GPU passed it?"""
@@ -28,29 +29,31 @@ class Gpu:
     """The GPU of this rank, cuda:`index`. `cuda` stands in for torch.cuda in tests."""
 
     def __init__(self, index, now, cuda=torch.cuda):
-        self.device, self.cuda, self.now = torch.device("cuda", index), cuda, now
+        self.device = torch.device("cuda", index)
+        self.cuda = cuda
+        self.now = now
         self.adopt()
         self.begin()
 
     def adopt(self):
-        """New tensors of this thread on "cuda" go to this GPU: every thread has to say so for itself."""
+        """New tensors of this thread on "cuda" go to this GPU. Every thread must call it."""
         self.cuda.set_device(self.device)
 
     def begin(self):
-        """A new run: from here on, moments are seconds of its clock."""
+        """A new run: from now on, moments are seconds of its clock."""
         self.cuda.synchronize(self.device)
         self.zero = self.mark()
         self.cuda.synchronize(self.device)
         self.zero.asked = self.now()  # the GPU had nothing else to do: it noted the time just now
 
     def finish(self):
-        """Wait for all that the GPU was given; raises what it has failed at."""
+        """Wait for all work that the GPU was given; raises the errors of that work."""
         self.cuda.synchronize(self.device)
 
     def mark(self):
-        """The Moment when the GPU has done all that this thread's stream was given up to here."""
+        """The Moment when the GPU has done all that this thread's stream was given so far."""
         event = self.cuda.Event(enable_timing=True)
-        event.record(self.cuda.current_stream(self.device))
+        event.record(self.stream())
         return Moment(event, self.now())
 
     def seconds(self, moment):
@@ -58,21 +61,21 @@ class Gpu:
         if type(moment) is not Moment:
             return moment
         try:
-            if not moment.over():
-                return moment.asked
-        except RuntimeError:  # a GPU that has failed tells no times
+            passed = moment.over()
+        except RuntimeError:  # a GPU that has failed has no times
+            passed = False
+        if not passed:
             return moment.asked
-        return (
-            self.zero.asked + self.zero.event.elapsed_time(moment.event) / 1e3
-        )  # elapsed_time is in milliseconds
+        milliseconds = self.zero.event.elapsed_time(moment.event)
+        return self.zero.asked + milliseconds / 1e3
 
     def beside(self):
         """A context manager: what this thread launches inside goes to a stream of its own."""
         return self.cuda.stream(self.cuda.Stream(self.device))
 
     def after(self, moment):
-        """What this thread's stream is given from here on begins after the Moment."""
-        self.cuda.current_stream(self.device).wait_event(moment.event)
+        """What this thread's stream is given from now on begins after the Moment."""
+        self.stream().wait_event(moment.event)
 
     def stream(self):
         """The stream of this thread."""
@@ -82,11 +85,13 @@ class Gpu:
 def settle(rows, columns, gpu):
     """Turn the Moments in these columns of the rows into seconds.
 
-    columns: (posted, waited, done). A transfer that was over before anybody waited for it was waited for in no time.
+    columns: (posted, waited, done). A transfer that was done before the wait for it began, waited
+    no time.
     """
     posted, waited, done = columns
     for row in rows:
-        row[posted], row[waited], row[done] = (gpu.seconds(row[column]) for column in columns)
+        for column in columns:
+            row[column] = gpu.seconds(row[column])
         if row[done] is not None and row[waited] is not None:
             row[done] = max(row[done], row[posted])
             row[waited] = min(max(row[waited], row[posted]), row[done])

@@ -1,15 +1,17 @@
 """What does a rank compute, and what does it hold while it computes?
 
     every tensor operation of this thread --> FLOPs   by torch's own formulas (flop_registry)
-                                          `-> bytes   a storage is held from its first sight until torch lets go of it
+                                          `-> bytes   a storage is held from the first operation
+                                                      on it until torch frees it
 
-    kind of a storage     parameters        it was seen as an nn.Parameter
+    kind of a storage     parameters        an nn.Parameter has it
                           gradients         it became the .grad of one
                           optimizer state   it was in an optimizer's state after its step
-                          activations       everything else: what autograd keeps, inputs, temporaries, messages
+                          activations       all else: what autograd keeps, inputs, temporaries
 
-One dispatch mode a thread, no module hooks: module hooks are global, and ranks of a VirtualWorld are threads of one
-process. Works on meta tensors, which have sizes and no memory. Left out: what torch's kernels take for themselves.
+One dispatch mode a thread, no module hooks: module hooks are global, and ranks of a VirtualWorld
+are threads of one process. Works on meta tensors, which have sizes and no memory. Left out: what
+torch's kernels allocate for themselves.
 """
 
 import threading
@@ -26,10 +28,29 @@ from minidl.runtime.metering import shapes
 from minidl.trace import MEMORY
 
 KINDS = MEMORY
-OTHER = KINDS.index("activations")
+PARAMETERS = KINDS.index("parameters")
+GRADIENTS = KINDS.index("gradients")
+OPTIMIZER_STATE = KINDS.index("optimizer state")
+ACTIVATIONS = KINDS.index("activations")
 LOOK_AT_ALL = 1024  # operations between two looks at every storage: C++ may have resized one
-_here = threading.local()
-_open = weakref.WeakSet()  # the meters that are told of resized storages
+SPARSE_PARTS = {
+    torch.sparse_coo: ("_indices", "_values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+}
+_thread = threading.local()  # .meters: those that this thread's operations count for
+_open = weakref.WeakSet()  # the meters that want to know of resized storages
+
+
+class Held:
+    """A storage that is held."""
+
+    __slots__ = ("nbytes", "kind", "storage")
+
+    def __init__(self, kind):
+        self.nbytes = 0  # as noted last
+        self.kind = kind
+        self.storage = None  # a weak reference
 
 
 class Meter:
@@ -42,13 +63,18 @@ class Meter:
     """
 
     def __init__(self, now, charge=None):
-        self.now, self.charge = now, charge
-        self.flops, self.operations, self.changes = 0, 0, []
-        self._held, self._hooks, self._lock = {}, {}, threading.RLock()
+        self.now = now
+        self.charge = charge
+        self.flops = 0
+        self.operations = 0
+        self.changes = []
+        self._held = {}  # address of a storage -> Held
+        self._hooks = {}  # id of a parameter -> (weak reference to it, its hook)
+        self._lock = threading.RLock()
         _open.add(self)
 
     def reading(self):
-        """A context manager: what this thread does inside is metered. Several threads may read one meter."""
+        """A context manager: this thread's work inside is metered. Threads may share a meter."""
         return Reading(self)
 
     def read(self):
@@ -60,40 +86,40 @@ class Meter:
         """Forget all storages and take the hooks off the parameters."""
         for _, hook in self._hooks.values():
             hook.remove()
-        self._held, self._hooks = {}, {}
+        self._held = {}
+        self._hooks = {}
         _open.discard(self)
 
     def held(self):
         """Bytes held now, a number for each of KINDS."""
         totals = [0] * len(KINDS)
-        for nbytes, kind, _ in list(self._held.values()):
-            totals[kind] += nbytes
+        for held in list(self._held.values()):
+            totals[held.kind] += held.nbytes
         return totals
 
     def see(self, tensor, kind=None):
         """Note the storage of a tensor, and of what kind it is if that is known."""
         if isinstance(tensor, torch.nn.Parameter):
-            kind = 0
+            kind = PARAMETERS
             self._watch(tensor)
         if tensor.layout is not torch.strided:
-            for part in parts(tensor):
+            for part in dense_parts(tensor):
                 self.see(part, kind)
             return
         storage = tensor.untyped_storage()
-        entry = self._held.get(storage._cdata)
-        if entry is None:
-            entry = self._held[storage._cdata] = [0, OTHER if kind is None else kind, None]
-            entry[2] = weakref.ref(
-                storage, lambda _, key=storage._cdata, entry=entry: self._gone(key, entry)
-            )
-        elif kind is not None and kind != entry[1]:
-            self._change(entry[1], -entry[0])
-            self._change(kind, entry[0])
-            entry[1] = kind
-        self._measure(entry, storage)
+        key = storage._cdata
+        held = self._held.get(key)
+        if held is None:
+            held = self._held[key] = Held(ACTIVATIONS if kind is None else kind)
+            held.storage = weakref.ref(storage, lambda _, held=held: self._gone(key, held))
+        elif kind is not None and kind != held.kind:
+            self._change(held.kind, -held.nbytes)
+            self._change(kind, held.nbytes)
+            held.kind = kind
+        self._measure(held, storage)
 
     def after(self, flops, args, outputs):
-        """An operation is over."""
+        """An operation has ended."""
         with self._lock:
             self.operations += 1
             for tensor in args:
@@ -102,63 +128,54 @@ class Meter:
             for tensor in outputs:
                 self.see(tensor)
             if self.operations % LOOK_AT_ALL == 0:
-                for entry in list(self._held.values()):
-                    storage = entry[2]()
+                for held in list(self._held.values()):
+                    storage = held.storage()
                     if storage is not None:
-                        self._measure(entry, storage)
+                        self._measure(held, storage)
             self.flops += flops
         if flops and self.charge is not None:
             self.charge(flops)
 
     def resized(self, storage):
-        """A storage has another size now; whose it is does not matter."""
+        """A storage has another size now, whichever rank it belongs to."""
         with self._lock:
-            entry = self._held.get(storage._cdata)
-            if entry is not None:
-                self._measure(entry, storage)
+            held = self._held.get(storage._cdata)
+            if held is not None:
+                self._measure(held, storage)
 
     def _watch(self, parameter):
-        """When this parameter gets a gradient, that is one."""
+        """See the gradient of this parameter, now or when autograd makes it."""
         known = self._hooks.get(id(parameter))
-        if (
-            parameter.is_leaf
-            and parameter.requires_grad
-            and (known is None or known[0]() is not parameter)
-        ):
-            self._hooks[id(parameter)] = (
-                weakref.ref(parameter),
-                parameter.register_post_accumulate_grad_hook(self._see_gradient),
-            )
+        is_new = known is None or known[0]() is not parameter  # an id may be used again
+        if is_new and parameter.is_leaf and parameter.requires_grad:
+            hook = parameter.register_post_accumulate_grad_hook(self._see_gradient)
+            self._hooks[id(parameter)] = (weakref.ref(parameter), hook)
         self._see_gradient(parameter)
 
     def _see_gradient(self, parameter):
         if parameter.grad is not None:
-            self.see(parameter.grad, KINDS.index("gradients"))
+            self.see(parameter.grad, GRADIENTS)
 
-    def _measure(self, entry, storage):
+    def _measure(self, held, storage):
         nbytes = storage.nbytes()
-        if nbytes != entry[0]:
-            self._change(entry[1], nbytes - entry[0])
-            entry[0] = nbytes
+        if nbytes != held.nbytes:
+            self._change(held.kind, nbytes - held.nbytes)
+            held.nbytes = nbytes
 
-    def _gone(self, key, entry):
-        if self._held.get(key) is entry:
+    def _gone(self, key, held):
+        # Another storage may have this address already.
+        if self._held.get(key) is held:
             del self._held[key]
-            self._change(entry[1], -entry[0])
+            self._change(held.kind, -held.nbytes)
 
     def _change(self, kind, nbytes):
         if nbytes:
             self.changes.append((self.operations, self.now(), kind, nbytes))
 
 
-def parts(tensor):
-    """The dense tensors that a sparse one is made of; none for a layout that does not tell them."""
-    names = {
-        torch.sparse_coo: ("_indices", "_values"),
-        torch.sparse_csr: ("crow_indices", "col_indices", "values"),
-        torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
-    }.get(tensor.layout, ())
-    return [getattr(tensor, name)() for name in names]
+def dense_parts(tensor):
+    """The dense tensors that a sparse one consists of; none for a layout that hides them."""
+    return [getattr(tensor, name)() for name in SPARSE_PARTS.get(tensor.layout, ())]
 
 
 class Reading(TorchDispatchMode):
@@ -169,49 +186,48 @@ class Reading(TorchDispatchMode):
         self.meter = meter
 
     def __enter__(self):
-        _here.meters = [*getattr(_here, "meters", ()), self.meter]
+        _thread.meters = [*getattr(_thread, "meters", ()), self.meter]
         return super().__enter__()
 
     def __exit__(self, *exception):
-        _here.meters = _here.meters[:-1]
+        _thread.meters = _thread.meters[:-1]
         return super().__exit__(*exception)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = shapes.call(func, args, kwargs)
-        packet = func._overloadpacket
-        flops = (
-            flop_registry[packet](*args, **kwargs, out_val=out) if packet in flop_registry else 0
-        )
-        outputs = [
-            leaf
-            for leaf in (tree_leaves(out) if isinstance(out, (tuple, list)) else (out,))
-            if isinstance(leaf, torch.Tensor)
-        ]
-        self.meter.after(flops, args, outputs)
+        flops = 0
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            flops = formula(*args, **kwargs, out_val=out)
+        leaves = tree_leaves(out) if isinstance(out, (tuple, list)) else [out]
+        self.meter.after(flops, args, [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)])
         return out
 
 
 def _after_step(optimizer, *_):
-    """What an optimizer keeps is its state: told to the meter of the thread that stepped."""
-    for meter in getattr(_here, "meters", ())[-1:]:
+    """What an optimizer keeps is its state, of the innermost meter of the thread that stepped."""
+    for meter in getattr(_thread, "meters", ())[-1:]:
         for state in list(optimizer.state.values()):
             for value in state.values():
                 if isinstance(value, torch.Tensor):
-                    meter.see(value, KINDS.index("optimizer state"))
+                    meter.see(value, OPTIMIZER_STATE)
 
 
-def _telling(resize_):
-    """The method, which also tells the meters. torch has no hook for it, and it is no operation that a mode could see."""
+def _reporting(resize_):
+    """The method, which also informs the open meters.
+
+    torch has no hook for resizing a storage, and it is not an operation that a mode could see.
+    """
 
     @wraps(resize_)
-    def told(storage, size):
+    def resize(storage, size):
         resize_(storage, size)
         for meter in list(_open):
             meter.resized(storage)
 
-    return told
+    return resize
 
 
 register_optimizer_step_post_hook(_after_step)
-torch.UntypedStorage.resize_ = _telling(torch.UntypedStorage.resize_)
+torch.UntypedStorage.resize_ = _reporting(torch.UntypedStorage.resize_)
