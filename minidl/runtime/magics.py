@@ -3,20 +3,21 @@
     %%ranks            all ranks           %%ranks 0,2        ranks 0 and 2
     %%ranks 1-3        ranks 1, 2 and 3    %%ranks 0 --timeout 60
 
-Names live on between such cells. `comm`, `rank` and `world_size` are there; the last expression is
-shown per rank. world.push(x=...) and world.pull("x") carry values in and out.
+Names persist between such cells. `comm`, `rank` and `world_size` are defined; the last expression
+is shown per rank. world.push(x=...) sends values there, world.pull("x") fetches them.
 """
 
 import ast
-import sys
 import traceback
 
 from minidl.errors import MinidlError
+from minidl.runtime.words.sources import running_shell
 
 
 def parse_line(line, world_size):
-    """(ranks or None, timeout) of the magic's line; raises ValueError in words."""
-    words, ranks, timeout = line.split(), [], 30.0
+    """(ranks or None, timeout) of the magic's line; raises ValueError for any other line."""
+    words = line.split()
+    timeout = 30.0
     if "--timeout" in words:
         i = words.index("--timeout")
         try:
@@ -24,24 +25,27 @@ def parse_line(line, world_size):
         except (IndexError, ValueError):
             raise ValueError("--timeout needs a number of seconds: %%ranks --timeout 60") from None
         del words[i : i + 2]
-    for part in "".join(words).split(",") if words else []:
+    if not words:
+        return None, timeout
+    chosen = []
+    for part in "".join(words).split(","):
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
             raise ValueError(f"%%ranks takes ranks such as 0,2 or 1-3, not {' '.join(words)!r}")
-        ranks += range(int(first), int(last or first) + 1)
-    wrong = [rank for rank in ranks if rank >= world_size]
-    if wrong:
-        raise ValueError(
-            f"rank {wrong[0]} does not exist: this world has ranks 0 to {world_size - 1}"
-        )
-    return (ranks or None), timeout
+        chosen += range(int(first), int(last or first) + 1)
+    for rank in chosen:
+        if rank >= world_size:
+            raise ValueError(
+                f"rank {rank} does not exist: this world has ranks 0 to {world_size - 1}"
+            )
+    return chosen or None, timeout
 
 
 def ranks(line, cell):
     """The magic itself."""
     from minidl.runtime.world import World
 
-    shell = sys.modules["IPython"].get_ipython()
+    shell = running_shell()
     world = World.current
     if world is None:
         raise MinidlError("%%ranks needs a world: run `world = World(4)` first")
@@ -59,7 +63,6 @@ def ranks(line, cell):
 
 def register():
     """Make %%ranks known, if this process runs cells."""
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module else None
+    shell = running_shell()
     if shell is not None:
         shell.register_magic_function(ranks, "cell", "ranks")

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 4 train.py                  # in train.py: comm = minidl.init()
 
-There is no kernel that watches: a wait that cannot end is ended by `timeout`, and mismatches are
-what torch.distributed makes of them. Everything else is as in a World.
+No kernel watches the ranks: `timeout` ends a wait that cannot end otherwise, and torch.distributed
+alone decides what happens on a mismatch. Everything else is as in a World.
 """
 
 import atexit
@@ -25,9 +25,8 @@ class ScriptComm(TracedComm):
     @property
     def trace(self):
         """The Trace of this rank's own events."""
-        return trace_of(
-            self.world_size, {self.rank: (self.recorder.rows, self.recorder.values, None)}
-        )
+        record = (self.recorder.rows, self.recorder.values, None)  # not metered
+        return trace_of(self.world_size, {self.rank: record})
 
 
 def init(timeout=300):
@@ -42,16 +41,18 @@ def init(timeout=300):
                 "your_script.py. In a notebook, use World(4)"
             )
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
-    rank, world_size = dist.get_rank(), dist.get_world_size()
+    rank = dist.get_rank()
+    world_size = dist.get_world_size()
     store = dist.PrefixStore("minidl", dist.distributed_c10d._get_default_store())
-    node = Node(rank, world_size, store, report_progress=_print_progress if rank == 0 else None)
+    report = _print_progress if rank == 0 else None
+    node = Node(rank, world_size, store, report_progress=report)
     node.begin(0, time.perf_counter())
     atexit.register(_leave, node)
     return ScriptComm(DistributedComm(node, range(world_size)), Recorder(rank))
 
 
 def _leave(node):
-    """A thread that runs while Python ends may take the process down with it, so end all of them first."""
+    """End all threads: one that runs while Python ends may crash the process."""
     for lane in node.lanes.values():
         lane.close()
     for lane in node.lanes.values():

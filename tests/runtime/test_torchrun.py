@@ -20,7 +20,8 @@ SCRIPT = textwrap.dedent("""
     comm.start([minidl.Native("all_reduce", total)]).wait()
     assert job.wait().item() == 1
     comm.progress(1, 1)
-    print(f"RANK {comm.rank} {total.item()} {half.world_size} {comm.trace.where(span='ring', kind='send').sent()}", flush=True)
+    sent = comm.trace.where(span="ring", kind="send").sent()
+    print(f"RANK {comm.rank} {total.item()} {half.world_size} {sent}", flush=True)
 """)
 
 
@@ -63,7 +64,9 @@ def test_a_script_gets_the_same_comm(tmp_path):
 def test_a_wait_that_cannot_end_gives_up_with_rank_and_line(tmp_path):
     done = torchrun(
         tmp_path,
-        "import torch, minidl\ncomm = minidl.init(timeout=2)\ncomm.recv(torch.ones(1), comm.left)\n",
+        "import torch, minidl\n"
+        "comm = minidl.init(timeout=2)\n"
+        "comm.recv(torch.ones(1), comm.left)\n",
         2,
     )
     assert done.returncode != 0

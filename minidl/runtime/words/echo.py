@@ -1,6 +1,8 @@
-"""Show what the ranks print and how far they are, while they run or, where no one watches, at the end.
+"""Show what the ranks print and how far they are, while they run.
 
-2| text         a line of rank 2, as it comes; sorted by rank at the end under nbval
+    2| text         a line of rank 2, as soon as it is printed
+
+Under pytest and nbval all lines are shown at the end, sorted by rank.
 """
 
 import os
@@ -12,7 +14,7 @@ MOST_LINES = 2000  # shown per run; all others are in run.output
 
 
 def someone_watches():
-    """False under pytest and nbval, and where MINIDL_OUTPUT=sorted: then output must not depend on timing."""
+    """False under pytest and nbval, and if MINIDL_OUTPUT=sorted: output must not depend on time."""
     return "PYTEST_CURRENT_TEST" not in os.environ and os.environ.get("MINIDL_OUTPUT") != "sorted"
 
 
@@ -26,13 +28,16 @@ class Echo:
 
     def __init__(self, n_ranks):
         self.out = sys.stdout  # a VirtualWorld replaces it while it runs
-        self.live, self.shown, self.n_ranks = someone_watches(), 0, n_ranks
-        self.bar, self.steps = None, {}
+        self.live = someone_watches()
+        self.n_ranks = n_ranks
+        self.shown = 0  # lines so far
+        self.bar = None
+        self.steps = {}  # rank -> steps done
 
     def lines(self, rank, lines):
         """Rank `rank` printed these lines."""
         if self.live:
-            self._print([f"{rank}| {line}" for line in lines])
+            self._print(sorted_lines({rank: lines}))
 
     def progress(self, rank, i, n):
         """Rank `rank` has done i of n steps; the bar shows the slowest rank."""
@@ -50,11 +55,12 @@ class Echo:
                 ncols=80,
             )
         self.bar.total = n
-        slowest = min(self.steps.values()) if len(self.steps) == self.n_ranks else 0
-        self.bar.update(max(0, slowest - self.bar.n))
+        if len(self.steps) == self.n_ranks:
+            slowest = min(self.steps.values())
+            self.bar.update(max(0, slowest - self.bar.n))
 
     def finish(self, lines):
-        """The run is over: close the bar; show {rank: lines} if nobody saw them come."""
+        """The run has ended: close the bar; show {rank: lines} unless they were shown before."""
         if self.bar is not None:
             self.bar.close()
         if not self.live:
@@ -63,11 +69,8 @@ class Echo:
     def _print(self, lines):
         room = MOST_LINES - self.shown
         self.shown += len(lines)
+        write = print if self.bar is None else self.bar.write
         for line in lines[: max(0, room)]:
-            (
-                self.bar.write(line, file=self.out)
-                if self.bar is not None
-                else print(line, file=self.out)
-            )
+            write(line, file=self.out)
         if 0 <= room < len(lines):
             print(f"(more than {MOST_LINES} lines: the others are in run.output)", file=self.out)

@@ -1,7 +1,7 @@
-"""Where is every thread of this process? Asked by one thread about others that may be running.
+"""Where is every thread of this process? One thread asks about others that may be running.
 
-Walking frame objects of a running thread crashes Python 3.11 now and then, because the frames change
-underneath. faulthandler reads all stacks in one go, without objects and without letting anybody run.
+Walking the frame objects of a running thread crashes Python 3.11 now and then, because the frames
+change meanwhile. faulthandler reads all stacks in one go, without objects, while no thread runs.
 """
 
 import faulthandler
@@ -12,12 +12,13 @@ from minidl.runtime.words.calling import worth_telling
 
 THREAD = re.compile(r"^(?:Current thread|Thread) 0x([0-9a-f]+)")
 FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$')
+ESCAPED = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
 
 
 def all_stacks():
-    """{thread: [(file, line, function)]}, outermost first, of all threads that run Python code (100 at most).
+    """{thread: [(file, line, function)]}, outermost first, of all threads that run Python code.
 
-    Only lines worth telling: the learner's own and those of concepts.
+    100 threads at most. Only lines worth telling: the learner's own and those of concepts.
     """
     with tempfile.TemporaryFile() as file:
         faulthandler.dump_traceback(file, all_threads=True)
@@ -27,17 +28,17 @@ def all_stacks():
 
 def parse(dump):
     """{thread: [(file, line, function)]} of a faulthandler dump, given as lines."""
-    stacks, own = {}, None
+    stacks = {}
     for line in dump:
-        thread, frame = THREAD.match(line), FRAME.match(line)
+        thread = THREAD.match(line)
+        frame = FRAME.match(line)
         if thread:
-            ident, own = int(thread[1], 16), None
+            stack = None
+            ident = int(thread[1], 16)
         elif frame:
-            if own is None:
-                own = stacks[ident] = []
-            name = re.sub(
-                r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})", lambda m: chr(int(m[1] or m[2], 16)), frame[1]
-            )
-            if worth_telling(name):
-                own.insert(0, (name, int(frame[2]), frame[3]))
+            if stack is None:
+                stack = stacks[ident] = []
+            file = ESCAPED.sub(lambda code: chr(int(code[1] or code[2], 16)), frame[1])
+            if worth_telling(file):
+                stack.insert(0, (file, int(frame[2]), frame[3]))  # the innermost frame comes first
     return stacks
