@@ -8,17 +8,27 @@ import os
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from minidl_grader.course import nbgrader
 from minidl_grader.course.cells import EXERCISES, SOLUTIONS, Unfit
 from minidl_grader.course.release import release_all
-from minidl_grader.inbox import feedback, handed_in, summary, tables
+from minidl_grader.inbox import handed_in
+from minidl_grader.inbox.feedback import write_feedback
+from minidl_grader.inbox.nbgrader_grades import export_graded
 from minidl_grader.inbox.score import Course, Grading, Settings
+from minidl_grader.inbox.summary import summary_text, write_summary
+from minidl_grader.inbox.tables import terminal, write_tables
+
+EXIT_INTERRUPTED = 130  # as shells say it
 
 
 def add_commands(commands):
-    """Add release and grade to an argparse subparsers object; each command sets `run`, a function of the options."""
+    """Add release and grade to an argparse subparsers object.
+
+    Each command sets `run`, a function of the options that returns the exit code.
+    """
     release = commands.add_parser("release", help="write the exercises from their solutions")
     release.add_argument(
         "numbers", nargs="*", metavar="NN", help="beginnings of names, such as 02; all without them"
@@ -27,13 +37,6 @@ def add_commands(commands):
         "--check",
         action="store_true",
         help="write nothing; exit code 1 if an exercise differs from its solutions",
-    )
-    release.add_argument(
-        "--solutions",
-        type=Path,
-        default=SOLUTIONS,
-        metavar="FOLDER",
-        help="another course's solutions",
     )
     release.add_argument(
         "--exercises",
@@ -48,7 +51,7 @@ def add_commands(commands):
         metavar="FOLDER",
         help="write source/ and release/ for nbgrader there, and nothing else",
     )
-    release.set_defaults(run=in_words(release_them))
+    release.set_defaults(run=partial(in_words, release_them))
     grade = commands.add_parser("grade", help="grade everything that was handed in")
     grade.add_argument(
         "paths", nargs="+", metavar="PATH", help="notebooks, folders and zip files of notebooks"
@@ -74,13 +77,6 @@ def add_commands(commands):
         help="submissions at once (as many as there are cores)",
     )
     grade.add_argument(
-        "--solutions",
-        type=Path,
-        default=SOLUTIONS,
-        metavar="FOLDER",
-        help="another course's solutions",
-    )
-    grade.add_argument(
         "--points-only",
         action="store_true",
         help="ask the judge alone, and do not run the notebooks as their authors saw them",
@@ -90,7 +86,15 @@ def add_commands(commands):
         action="store_true",
         help="also write submissions and points as nbgrader keeps them",
     )
-    grade.set_defaults(run=in_words(grade_all))
+    grade.set_defaults(run=partial(in_words, grade_all))
+    for command in (release, grade):
+        command.add_argument(
+            "--solutions",
+            type=Path,
+            default=SOLUTIONS,
+            metavar="FOLDER",
+            help="another course's solutions",
+        )
 
 
 def release_them(options):
@@ -101,50 +105,45 @@ def release_them(options):
 
 
 def grade_all(options):
-    """Grade, write every report, print the table; exit code 1 if something could not be graded, 130 when interrupted."""
+    """Grade, write every report, print the table.
+
+    Returns the exit code: 1 if something could not be graded, 130 when interrupted.
+    """
     found = handed_in.find(options.paths)
     settings = Settings(
         options.solutions, options.exercise, options.jobs, shown=not options.points_only
     )
     grading = Grading(Course(options.solutions), options.out, settings)
-    before = signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # also then nobody is left behind
+    # SIGTERM, too, raises KeyboardInterrupt, so that no process survives.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         results = list(grading.run(found).values())
     except KeyboardInterrupt:
-        print("Stopped. What is done is kept: the same call goes on from there.", file=sys.stderr)
-        return 130
+        print("Stopped. Results so far are kept: the same call continues.", file=sys.stderr)
+        return EXIT_INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
     write_reports(results, options.out)
     if options.nbgrader:
-        nbgrader.export_graded(results, found, grading.course, options.out / "nbgrader")
-    print(
-        tables.terminal(results, shutil.get_terminal_size((110, 24)).columns),
-        summary.text(results),
-        sep="\n\n",
-    )
-    print(
-        f"Written to {options.out}{os.sep}: grades.csv, junit.xml, summary.html, feedback{os.sep}, gradescope{os.sep}, results{os.sep}"
-    )
+        export_graded(results, found, grading.course, options.out / "nbgrader")
+    width = shutil.get_terminal_size((110, 24)).columns
+    print(terminal(results, width), summary_text(results), sep="\n\n")
+    folders = ", ".join(f"{name}{os.sep}" for name in ("feedback", "gradescope", "results"))
+    print(f"Written to {options.out}{os.sep}: grades.csv, junit.xml, summary.html, {folders}")
     return int(any(result["problem"] for result in results))
 
 
 def write_reports(results, out):
     """Every form of the results."""
-    for form in (tables, feedback, summary):
-        form.write_all(results, out)
+    write_tables(results, out)
+    write_feedback(results, out)
+    write_summary(results, out)
 
 
-def in_words(run):
-    """The same, with a sentence and exit code 2 in place of Unfit."""
-
-    def told(options):
-        try:
-            return run(options)
-        except Unfit as reason:
-            print(f"minidl: {reason}", file=sys.stderr)
-            return 2
-
-    return told
+def in_words(run, options):
+    """run(options), with a sentence and exit code 2 in place of Unfit."""
+    try:
+        return run(options)
+    except Unfit as reason:
+        print(f"minidl: {reason}", file=sys.stderr)
+        return 2

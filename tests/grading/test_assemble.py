@@ -1,4 +1,4 @@
-"""Only answers and the name come from a submission, wherever they were moved to and whatever was done to the rest."""
+"""Only answers and the name come from a submission, wherever they are and whatever the rest is."""
 
 import codecs
 import json

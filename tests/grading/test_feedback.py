@@ -1,4 +1,4 @@
-"""What leaves minidl is right, is legible, runs nothing, asks nothing of the network and tells nothing hidden."""
+"""Reports are right and legible, run nothing, load nothing and reveal nothing hidden."""
 
 import csv
 import io
@@ -103,7 +103,11 @@ class Tags(HTMLParser):
 
 
 @pytest.mark.parametrize(
-    "page", [lambda: feedback.feedback(hostile()), lambda: summary.html([hostile(), hostile()])]
+    "page",
+    [
+        lambda: feedback.feedback_page(hostile()),
+        lambda: summary.summary_page([hostile(), hostile()]),
+    ],
 )
 def test_nothing_of_a_submission_becomes_markup(page):
     tags = Tags(page())
@@ -143,7 +147,7 @@ def test_nothing_of_a_submission_becomes_markup(page):
 
 
 @pytest.mark.parametrize(
-    "page", [lambda: feedback.feedback(result()), lambda: summary.html([result()])]
+    "page", [lambda: feedback.feedback_page(result()), lambda: summary.summary_page([result()])]
 )
 def test_a_page_asks_nothing_of_the_network_and_follows_the_theme(page):
     text = page()
@@ -158,7 +162,7 @@ def test_feedback_tells_wanted_counted_where_and_the_isolation():
     failed = demand(
         "bytes", False, "168", "336", "2 ranks, 84 elements", "each rank sends 168 bytes"
     )
-    text = feedback.feedback(
+    text = feedback.feedback_page(
         result(
             tasks=[task(state="partly", earned=3.0, demands=[demand(), failed], picture="<svg/>")],
             notes=["Edited checks were ignored: cell 7."],
@@ -179,7 +183,7 @@ def test_feedback_tells_wanted_counted_where_and_the_isolation():
 
 
 def test_not_done_is_said_without_a_wall():
-    text = feedback.feedback(result(tasks=[task(state="not done", earned=0.0)]))
+    text = feedback.feedback_page(result(tasks=[task(state="not done", earned=0.0)]))
     assert "Not done yet." in text and "<pre>" not in text and "demanded" not in text
 
 
@@ -318,7 +322,9 @@ def class_of(many):
 
 
 def test_the_summary_says_what_the_class_did_not_understand():
-    text = summary.text(class_of(9) + [result("last", [task(state="not done", earned=0.0)])])
+    text = summary.summary_text(
+        class_of(9) + [result("last", [task(state="not done", earned=0.0)])]
+    )
     assert text.startswith("10 submissions, median 6 of 6 points, mean 4.5.")
     assert (
         "90-shift: 6 passed, 3 partly, 1 not done" in text
@@ -327,7 +333,7 @@ def test_the_summary_says_what_the_class_did_not_understand():
     assert "###########.....   6 of 9    each rank sends 8 bytes" in text and re.search(
         r"50 to 60 %  #+ 3\n", text
     )
-    page = summary.html(class_of(9))
+    page = summary.summary_page(class_of(9))
     assert "3 of 9 move whole tensors." in page and "6 of 9 pass" in page
 
 
@@ -347,11 +353,11 @@ def test_the_summary_says_what_the_class_did_not_understand():
     ],
 )
 def test_bytes_tell_how_an_answer_is_wrong(wanted, counted, where, words):
-    assert summary.sentence(demand("bytes", False, wanted, counted, where)) == words
+    assert summary.mistake(demand("bytes", False, wanted, counted, where)) == words
 
 
 def test_the_summary_flags_one_name_under_two_submissions_and_names_problems():
-    text = summary.text(
+    text = summary.summary_text(
         [
             result("a", learner="Ada"),
             result("b", learner="ada"),
@@ -364,7 +370,7 @@ def test_the_summary_flags_one_name_under_two_submissions_and_names_problems():
         and "1 could not be graded: d." in text
         and "1 without a name" in text
     )
-    assert summary.text([]).startswith("No submission was found.")
+    assert summary.summary_text([]).startswith("No submission was found.")
 
 
 def test_the_fastest_of_an_open_challenge_are_listed():
@@ -372,7 +378,7 @@ def test_the_fastest_of_an_open_challenge_are_listed():
         result(key, [task("90-race", challenge={"seconds": seconds, "bound": 1e-6})])
         for key, seconds in (("bo", 3e-6), ("ada", 2e-6))
     ]
-    assert re.search(r"90-race: the fastest\n +2 us  Ada\n +3 us  Bo", summary.text(times))
+    assert re.search(r"90-race: the fastest\n +2 us  Ada\n +3 us  Bo", summary.summary_text(times))
 
 
 def test_every_report_is_written(tmp_path):

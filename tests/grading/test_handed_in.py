@@ -1,4 +1,4 @@
-"""Whatever was handed in is found, under a name of its own; what is refused is told, and nothing is unpacked."""
+"""Every submission is found and gets its own name; refusals are reported, nothing is unpacked."""
 
 import os
 import zipfile

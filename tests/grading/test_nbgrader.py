@@ -1,4 +1,4 @@
-"""What goes to nbgrader is what nbgrader accepts: its metadata, its regions, its checksums, points in parts."""
+"""nbgrader gets what it accepts: its metadata, its regions, its checksums, points in parts."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import pytest
 
 from minidl_grader.course import nbgrader
 from minidl_grader.course.cells import Unfit, role
-from minidl_grader.inbox import handed_in
+from minidl_grader.inbox import handed_in, nbgrader_grades
 from minidl_grader.inbox.assemble import assemble
 from minidl_grader.inbox.score import Course
 from tests.grading import sample
@@ -28,7 +28,7 @@ def versions():
     return {
         "source": nbgrader.source(sample.solutions(), "90_sample"),
         "release": nbgrader.student_version(sample.solutions(), "90_sample"),
-        "submitted": nbgrader.submitted(made.shown),
+        "submitted": nbgrader.marked(made.shown, {}),
     }
 
 
@@ -149,7 +149,7 @@ def test_files_lie_where_nbgrader_looks_for_them(tmp_path):
 def test_graded_submissions_are_exported_with_their_points(inbox, grade, tmp_path):
     inbox("ada", sample.submission("Ada", shift=True))
     inbox("broken", b"")
-    nbgrader.export_graded(
+    nbgrader_grades.export_graded(
         list(grade().values()),
         handed_in.find([inbox.folder]),
         Course(tmp_path / "course" / "solutions"),

@@ -1,4 +1,4 @@
-"""The exercise is the solution without what must not be seen, in the same bytes each time, or is refused in words."""
+"""An exercise is the solution without what must stay hidden, in the same bytes each time."""
 
 import ast
 import json
@@ -81,8 +81,11 @@ def test_nothing_hidden_is_in_the_exercise():
 
 def test_several_regions_in_one_cell():
     source = (
-        "SIZE = 4\ndef f(x):\n    ### BEGIN SOLUTION\n    #| y = ...\n    y = x + 1\n    ### END SOLUTION\n    z = 2 * y\n"
-        "    ### BEGIN SOLUTION\n    return z\n    ### END SOLUTION\n### BEGIN SOLUTION\n#| ANSWER = None\nANSWER = 42\n### END SOLUTION"
+        "SIZE = 4\ndef f(x):\n"
+        "    ### BEGIN SOLUTION\n    #| y = ...\n    y = x + 1\n    ### END SOLUTION\n"
+        "    z = 2 * y\n"
+        "    ### BEGIN SOLUTION\n    return z\n    ### END SOLUTION\n"
+        "### BEGIN SOLUTION\n#| ANSWER = None\nANSWER = 42\n### END SOLUTION"
     )
     assert releases.stub_of(source).splitlines() == [
         "SIZE = 4",
@@ -104,7 +107,8 @@ REGION = "    ### BEGIN SOLUTION\n    return x\n    ### END SOLUTION"
         ("def f(x):\n    ### BEGIN SOLUTION\n    return x", "without ### END SOLUTION"),
         ("def f(x):\n    return x\n    ### END SOLUTION", "closes or opens nothing"),
         (
-            "def f(x):\n    ### BEGIN SOLUTION\n    #| return (\n    return x\n    ### END SOLUTION",
+            "def f(x):\n    ### BEGIN SOLUTION\n    #| return (\n    return x\n"
+            "    ### END SOLUTION",
             "the stub does not parse",
         ),
         (

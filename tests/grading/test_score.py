@@ -1,4 +1,4 @@
-"""Points come from the judge; nothing is graded twice, nothing is left behind, and what cannot be graded says why."""
+"""Points come from the judge; nothing is graded twice, and no process or file is left behind."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests import census
 from tests.deadlines import generous
 from tests.grading import sample
 
-# --- What a submission earns -----------------------------------------------------------------------------------
+# --- What a submission earns ----------------------------------------------------------------------
 
 
 def test_each_submission_earns_what_the_judge_says(inbox, grade):
@@ -117,7 +117,7 @@ def test_the_notebook_itself_is_run_and_says_how_far_it_came(inbox, grade):
     assert results["ada"]["isolation_of_notebook"]
 
 
-# --- Nothing twice, nothing left behind ------------------------------------------------------------------------
+# --- Nothing twice, nothing left behind -----------------------------------------------------------
 
 
 def test_what_is_done_is_not_done_again(inbox, grade, tmp_path):
@@ -148,7 +148,8 @@ from tests.grading.conftest import STAND_IN
 from minidl_grader.inbox import handed_in
 from minidl_grader.inbox.score import Course, Grading, Settings
 solutions, inbox, out = sys.argv[1:]
-Grading(Course(solutions), out, Settings(solutions, jobs=2, judged_by=STAND_IN, shown=False, version="1")).run(handed_in.find([inbox]))
+settings = Settings(solutions, jobs=2, judged_by=STAND_IN, shown=False, version="1")
+Grading(Course(solutions), out, settings).run(handed_in.find([inbox]))
 """
 
 
