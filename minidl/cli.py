@@ -7,13 +7,20 @@ minidl ask 02        one file for a teacher, about the last check that failed
 minidl release       the exercises, written from their solutions
 minidl grade inbox/  points and feedback for everything that was handed in
 minidl --version     which version is this?
+
+The last two are the instructor's, and belong to the package minidl_grader. The others work without
+it.
 """
 
 import argparse
+import importlib
+import importlib.util
+import sys
 
 from minidl.learner import commands as learner
 from minidl.learner import doctor
-from minidl_grader import instructor
+
+GRADER = "minidl_grader"
 
 
 def main(argv=None):
@@ -21,17 +28,30 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="minidl", description="Distributed deep learning, learnt by running it."
     )
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=f"minidl {doctor.installed('minidl') or 'not installed'}",
-    )
+    version = doctor.installed("minidl") or "not installed"
+    parser.add_argument("--version", action="version", version=f"minidl {version}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    looked = commands.add_parser(
+    health = commands.add_parser(
         "doctor", help="look whether the course will work on this machine, and how well"
     )
-    looked.set_defaults(run=lambda options: doctor.main())
-    for room in (learner, instructor):
-        room.add_commands(commands)
+    health.set_defaults(run=lambda options: doctor.main())
+    learner.add_commands(commands)
+    if importlib.util.find_spec(GRADER):
+        importlib.import_module(f"{GRADER}.instructor").add_commands(commands)
+    else:
+        for name in ("release", "grade"):
+            command = commands.add_parser(name, help=f"needs the package {GRADER}")
+            command.add_argument("anything", nargs=argparse.REMAINDER)
+            command.set_defaults(run=without_grader)
     options = parser.parse_args(argv)
     return options.run(options)
+
+
+def without_grader(options):
+    """Say that the instructor's package is missing; returns the exit code."""
+    print(
+        f"minidl {options.command} needs the package {GRADER}, which is not installed."
+        " It comes with minidl's repository: pip install -e .",
+        file=sys.stderr,
+    )
+    return 2
