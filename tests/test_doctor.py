@@ -18,7 +18,8 @@ GB = 10**9
     [
         (
             1,
-            "4 ranks on 1 core: works, but they take turns; no number of ranks will be faster than one",
+            "4 ranks on 1 core: works, but they take turns; "
+            "no number of ranks will be faster than one",
         ),
         (2, "4 ranks on 2 cores: works, but they take turns; up to 2 ranks can be faster than one"),
         (8, "4 ranks on 8 cores: each has a core of its own"),
@@ -118,12 +119,13 @@ def test_a_containers_limits_count(monkeypatch):
 
 
 def test_memory_of_a_mac_is_read_from_vm_stat(monkeypatch):
-    told = (
-        "Mach Virtual Memory Statistics: (page size of 16384 bytes)\nPages free:   100.\nPages active:   7.\n"
+    report = (
+        "Mach Virtual Memory Statistics: (page size of 16384 bytes)\n"
+        "Pages free:   100.\nPages active:   7.\n"
         "Pages inactive:   20.\nPages speculative:   3.\n"
     )
     monkeypatch.setattr(
-        doctor.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout=told)
+        doctor.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout=report)
     )
     assert doctor.free_memory_macos() == 123 * 16384
 

@@ -1,9 +1,11 @@
 """Will the course work on this machine, and how well?
 
-    measure (cores, bytes, one real exchange)  ->  judge (a Finding: works or not, a sentence, the remedy)  ->  print
+    measure (cores, bytes, one real exchange)  ->  judge (a Finding)  ->  print
 
-The judges take plain numbers, so that a test can ask about machines that it does not have. The one check that starts
-processes is the course's own World: two ranks pass each other a tensor. Left out: speed (the notebooks measure it).
+A Finding says whether the course works with what was measured, in a sentence, and the remedy. The
+judges take plain numbers, so that a test can ask about machines that it does not have. One check
+starts processes, as the course does: two ranks of a World pass each other a tensor. Left out: speed
+(the notebooks measure it).
 """
 
 import mmap
@@ -22,27 +24,28 @@ from pathlib import Path
 RANKS = 4  # what most notebooks start
 GB = 10**9
 MB = 10**6
-NEEDED_MEMORY = (
-    1 * GB
-)  # a kernel with torch and four forked ranks: 0.6 GB measured, and room to work
+NEEDED_MEMORY = 1 * GB  # a kernel with torch and four forked ranks take 0.6 GB; and room to work
 COMFORTABLE_MEMORY = 2 * GB  # four ranks started by spawn need 0.7 GB by themselves
 NEEDED_DISK = GB // 2  # checkpoints and traces of the largest notebook
-NEEDED_SHARED = 16 * MB  # what DataLoader workers of a small batch pass along
+NEEDED_SHARED = 16 * MB  # what DataLoader workers of a small batch exchange
 EXCHANGE_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was looked at, whether the course works with it, and what to do if not."""
+    """One line of the report."""
 
-    name: str
-    works: bool
+    name: str  # of what was looked at
+    works: bool  # does the course work with it?
     text: str
-    remedy: str = ""
+    remedy: str = ""  # what to do if it does not
 
 
 def examine():
-    """Yield a Finding for each thing that the course needs. Takes a few seconds, most of them importing torch."""
+    """Yield a Finding for each thing that the course needs.
+
+    Takes a few seconds, most of them for importing torch.
+    """
     yield judge_python(sys.version_info[:3], installed("torch"))
     yield judge_cores(usable_cores())
     yield from judge_gpus(*gpus())
@@ -58,192 +61,149 @@ def main(out=None):
     """Print the report. Returns 0 if the course will work here, else 1."""
     failed = 0
     for finding in examine():
-        print(
-            f"{'ok' if finding.works else 'NO':<4}{finding.name:<15}{finding.text}",
-            file=out,
-            flush=True,
-        )
+        mark = "ok" if finding.works else "NO"
+        print(f"{mark:<4}{finding.name:<15}{finding.text}", file=out, flush=True)
         if not finding.works:
             failed += 1
             print(f"{'':<19}{finding.remedy}", file=out, flush=True)
-    if failed:
-        print(
-            f"The course will not work here yet: see {'the line' if failed == 1 else f'the {failed} lines'} "
-            "marked NO.",
-            file=out,
-        )
-    else:
+    if not failed:
         print("The course will work here.", file=out)
-    return 1 if failed else 0
+        return 0
+    lines = "the line" if failed == 1 else f"the {failed} lines"
+    print(f"The course will not work here yet: see {lines} marked NO.", file=out)
+    return 1
 
 
-# --- Judges: numbers in, a Finding out -------------------------------------------------------------------------
+# --- Judges: numbers in, a Finding out ------------------------------------------------------------
 
 
 def judge_python(python, torch):
-    """Python is new enough, and torch is there."""
+    """Python is new enough, and torch is installed."""
     text = f"Python {'.'.join(map(str, python))}, torch {torch or 'missing'}"
     if python < (3, 10):
         return Finding("Python", False, text, "Install Python 3.10 or newer.")
-    return Finding(
-        "Python",
-        bool(torch),
-        text,
-        "Run `python3 start.py`, or `pip install -e .` in the minidl folder.",
-    )
+    remedy = "Run `python3 start.py`, or `pip install -e .` in the minidl folder."
+    return Finding("Python", bool(torch), text, remedy)
 
 
 def judge_cores(cores):
-    """Any number will do; what differs is what timings mean."""
+    """Any number is enough; the number decides what timings mean."""
     if cores >= RANKS:
         text = f"{RANKS} ranks on {cores} cores: each has a core of its own"
     elif cores > 1:
-        text = f"{RANKS} ranks on {cores} cores: works, but they take turns; up to {cores} ranks can be faster than one"
+        text = (
+            f"{RANKS} ranks on {cores} cores: works, but they take turns;"
+            f" up to {cores} ranks can be faster than one"
+        )
     else:
-        text = f"{RANKS} ranks on 1 core: works, but they take turns; no number of ranks will be faster than one"
+        text = (
+            f"{RANKS} ranks on 1 core: works, but they take turns;"
+            " no number of ranks will be faster than one"
+        )
     return Finding("cores", True, text)
 
 
 def judge_gpus(names, nccl):
     """No GPU is needed. Yields a line for the GPUs and one for NCCL."""
-    if not names:
-        yield Finding("GPUs", True, "none: ranks run on the CPU, and the course needs nothing more")
-        yield Finding(
-            "NCCL", True, "not used: it needs a GPU for each rank; gloo carries the messages"
-        )
-        return
     count = len(names)
-    yield Finding(
-        "GPUs",
-        True,
-        f"{count} ({', '.join(sorted(set(names)))}): worlds of more ranks run on the CPU",
-    )
-    if nccl is None:
-        yield Finding("NCCL", True, "not part of this torch: gloo carries the messages")
-    elif count == 1:
-        yield Finding(
-            "NCCL", True, f"{nccl}, but it refuses two ranks on one GPU: gloo carries the messages"
-        )
+    if not names:
+        text = "none: ranks run on the CPU, and the course needs nothing more"
+        nccl_text = "not used: it needs a GPU for each rank; gloo carries the messages"
     else:
-        yield Finding(
-            "NCCL", True, f"{nccl}: used for up to {count} ranks, each on a GPU of its own"
-        )
+        kinds = ", ".join(sorted(set(names)))
+        text = f"{count} ({kinds}): worlds of more ranks run on the CPU"
+        if nccl is None:
+            nccl_text = "not part of this torch: gloo carries the messages"
+        elif count == 1:
+            nccl_text = f"{nccl}, but it refuses two ranks on one GPU: gloo carries the messages"
+        else:
+            nccl_text = f"{nccl}: used for up to {count} ranks, each on a GPU of its own"
+    yield Finding("GPUs", True, text)
+    yield Finding("NCCL", True, nccl_text)
 
 
 def judge_memory(free):
-    """None means that it could not be found out."""
+    """Bytes that new processes can have; None if unknown."""
+    needed = f"{NEEDED_MEMORY / GB:.0f} GB"
+    remedy = f"Close other programs or notebooks until {needed} are free."
     if free is None:
-        return Finding(
-            "memory",
-            True,
-            f"could not be measured; {RANKS} ranks need about {NEEDED_MEMORY / GB:.0f} GB",
-        )
-    text = f"{free / GB:.1f} GB free"
+        text = f"could not be measured; {RANKS} ranks need about {needed}"
+        return Finding("memory", True, text)
     if free < NEEDED_MEMORY:
-        return Finding(
-            "memory",
-            False,
-            f"{text}: not enough for {RANKS} ranks",
-            f"Close other programs or notebooks until {NEEDED_MEMORY / GB:.0f} GB are free.",
-        )
-    if free < COMFORTABLE_MEMORY:
-        return Finding(
-            "memory",
-            True,
-            f"{text}: enough for {RANKS} ranks; shut down notebooks that you have finished",
-        )
-    return Finding("memory", True, f"{text}: enough for {RANKS} ranks and more")
+        verdict = f"not enough for {RANKS} ranks"
+    elif free < COMFORTABLE_MEMORY:
+        verdict = f"enough for {RANKS} ranks; shut down notebooks that you have finished"
+    else:
+        verdict = f"enough for {RANKS} ranks and more"
+    return Finding("memory", free >= NEEDED_MEMORY, f"{free / GB:.1f} GB free: {verdict}", remedy)
 
 
 def judge_disk(free):
     """Room for what the notebooks write into this folder."""
-    return Finding(
-        "disk",
-        free >= NEEDED_DISK,
-        f"{free / GB:.1f} GB free in this folder",
-        f"Free some space: the notebooks write up to {NEEDED_DISK / GB:.1f} GB.",
-    )
+    text = f"{free / GB:.1f} GB free in this folder"
+    remedy = f"Free some space: the notebooks write up to {NEEDED_DISK / GB:.1f} GB."
+    return Finding("disk", free >= NEEDED_DISK, text, remedy)
 
 
 def judge_shared_memory(works, size):
-    """Ranks publish what they wait for in a shared file; DataLoader workers use /dev/shm where there is one."""
+    """Ranks publish in a shared file what they wait for; DataLoader workers use /dev/shm.
+
+    size: bytes free in /dev/shm, None if the system has no such folder.
+    """
     if not works:
-        return Finding(
-            "shared memory",
-            False,
-            "a file in the temporary folder cannot be shared between processes",
-            "Set TMPDIR to a folder on a local disk that you may write to.",
-        )
-    if size is not None and size < NEEDED_SHARED:
-        return Finding(
-            "shared memory",
-            False,
-            f"{size / MB:.0f} MB free in /dev/shm",
-            "In Docker: start the container with --shm-size=1g.",
-        )
-    return Finding(
-        "shared memory",
-        True,
-        "works" if size is None else f"works, {size / MB:.0f} MB free in /dev/shm",
-    )
+        text = "a file in the temporary folder cannot be shared between processes"
+        remedy = "Set TMPDIR to a folder on a local disk that you may write to."
+        return Finding("shared memory", False, text, remedy)
+    if size is None:
+        return Finding("shared memory", True, "works")
+    free = f"{size / MB:.0f} MB free in /dev/shm"
+    if size < NEEDED_SHARED:
+        remedy = "In Docker: start the container with --shm-size=1g."
+        return Finding("shared memory", False, free, remedy)
+    return Finding("shared memory", True, f"works, {free}")
 
 
 def judge_start(has_fork, system):
-    """How a rank comes to be."""
+    """How ranks are started."""
     if has_fork:
-        return Finding(
-            "starting ranks", True, "fork from a process that has torch loaded: about 0.1 s a world"
-        )
-    return Finding(
-        "starting ranks",
-        True,
-        f"spawn, since {system} has no fork: about 3 s a world, once a notebook",
-    )
+        text = "fork from a process that has torch loaded: about 0.1 s a world"
+    else:
+        text = f"spawn, since {system} has no fork: about 3 s a world, once a notebook"
+    return Finding("starting ranks", True, text)
 
 
 def judge_kernels(platform_name, jupyterlab, ipykernel):
     """A kernel inside the browser (JupyterLite, Pyodide) has no processes, so no ranks."""
     if platform_name in ("emscripten", "wasi"):
-        return Finding(
-            "kernels",
-            False,
-            "this Python runs inside the browser, where there are no processes",
-            "Run `python3 start.py` on a computer of your own, or open the course on Binder.",
-        )
-    if not (jupyterlab and ipykernel):
-        missing = "jupyterlab" if not jupyterlab else "ipykernel"
-        return Finding(
-            "kernels",
-            False,
-            f"{missing} is missing",
-            "Run `python3 start.py`, or `pip install -e .`.",
-        )
-    return Finding(
-        "kernels",
-        True,
-        f"JupyterLab {jupyterlab}, ipykernel {ipykernel}: kernels run on this machine; "
-        "kernels inside the browser (JupyterLite) cannot start ranks",
+        text = "this Python runs inside the browser, where there are no processes"
+        remedy = "Run `python3 start.py` on a computer of your own, or open the course on Binder."
+        return Finding("kernels", False, text, remedy)
+    for package, found in (("jupyterlab", jupyterlab), ("ipykernel", ipykernel)):
+        if not found:
+            remedy = "Run `python3 start.py`, or `pip install -e .`."
+            return Finding("kernels", False, f"{package} is missing", remedy)
+    text = (
+        f"JupyterLab {jupyterlab}, ipykernel {ipykernel}: kernels run on this machine;"
+        " kernels inside the browser (JupyterLite) cannot start ranks"
     )
+    return Finding("kernels", True, text)
 
 
 def judge_exchange(seconds, trouble):
     """The real thing: two ranks of a World passed each other a tensor over gloo."""
     if trouble is None:
-        return Finding(
-            "gloo",
-            True,
-            f"two ranks passed each other a tensor, {seconds:.1f} s with starting them",
-        )
+        text = f"two ranks passed each other a tensor, {seconds:.1f} s with starting them"
+        return Finding("gloo", True, text)
+    remedy = (
+        "Allow connections of this machine with itself (127.0.0.1) in the firewall."
+        " If that does not help, please report this line."
+    )
     return Finding(
-        "gloo",
-        False,
-        f"two ranks could not pass each other a tensor: {trouble}",
-        "Allow connections of this machine with itself (127.0.0.1) in the firewall. If that is not it, "
-        "please report this line.",
+        "gloo", False, f"two ranks could not pass each other a tensor: {trouble}", remedy
     )
 
 
-# --- Measurements ----------------------------------------------------------------------------------------------
+# --- Measurements ---------------------------------------------------------------------------------
 
 
 def installed(package):
@@ -256,11 +216,14 @@ def installed(package):
 
 def usable_cores():
     """The cores that this process may use: its affinity and its container's quota count."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     quota, _, period = (read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
-    return max(1, min(cores, int(quota) // int(period))) if quota.isdigit() and period else cores
+    if quota.isdigit() and period:
+        cores = min(cores, int(quota) // int(period))
+    return max(1, cores)
 
 
 def gpus():
@@ -272,45 +235,46 @@ def gpus():
     if not torch.cuda.is_available():
         return [], None
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    has_nccl = torch.distributed.is_available() and torch.distributed.is_nccl_available()
-    return names, ".".join(map(str, torch.cuda.nccl.version())) if has_nccl else None
+    if torch.distributed.is_available() and torch.distributed.is_nccl_available():
+        return names, ".".join(map(str, torch.cuda.nccl.version()))
+    return names, None
 
 
 def free_memory():
-    """Bytes that new processes can have, or None where it cannot be found out. A container's limit counts."""
+    """Bytes that new processes can have, or None if unknown. A container's limit counts."""
     fields = dict(line.split(":", 1) for line in (read("/proc/meminfo") or "").splitlines())
     if "MemAvailable" in fields:
         free = int(fields["MemAvailable"].split()[0]) * 1024
-        limit, used = (
-            read("/sys/fs/cgroup/memory.max") or "max",
-            read("/sys/fs/cgroup/memory.current") or "0",
-        )
+        limit = read("/sys/fs/cgroup/memory.max") or "max"
+        used = read("/sys/fs/cgroup/memory.current") or "0"
         return min(free, int(limit) - int(used)) if limit.isdigit() else free
-    return {"Darwin": free_memory_macos, "Windows": free_memory_windows}.get(
-        platform.system(), lambda: None
-    )()
+    if platform.system() == "Darwin":
+        return free_memory_macos()
+    if platform.system() == "Windows":
+        return free_memory_windows()
+    return None
 
 
 def free_memory_macos():
-    """Free and inactive pages as `vm_stat` tells them, or None."""
+    """Free and inactive bytes according to `vm_stat`, or None."""
     try:
-        told = subprocess.run(["vm_stat"], capture_output=True, text=True, timeout=10).stdout
+        report = subprocess.run(["vm_stat"], capture_output=True, text=True, timeout=10).stdout
     except OSError:
         return None
-    page = re.search(r"page size of (\d+)", told)
-    pages = re.findall(r"Pages (?:free|inactive|speculative): +(\d+)", told)
+    page = re.search(r"page size of (\d+)", report)
+    pages = re.findall(r"Pages (?:free|inactive|speculative): +(\d+)", report)
     return int(page[1]) * sum(map(int, pages)) if page else None
 
 
 def free_memory_windows():
-    """Free physical memory as GlobalMemoryStatusEx tells it."""
+    """Free physical memory according to GlobalMemoryStatusEx."""
     import ctypes
 
-    told = (
-        ctypes.c_ulonglong * 8
-    )()  # dwLength and dwMemoryLoad share the first; [2] is ullAvailPhys
-    told[0] = ctypes.sizeof(told)
-    return told[2] if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(told)) else None
+    # MEMORYSTATUSEX: dwLength and dwMemoryLoad share the first number; [2] is ullAvailPhys.
+    status = (ctypes.c_ulonglong * 8)()
+    status[0] = ctypes.sizeof(status)
+    succeeded = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return status[2] if succeeded else None
 
 
 def can_share_memory():
@@ -326,21 +290,25 @@ def can_share_memory():
 
 
 def shared_memory_size():
-    """Free bytes in /dev/shm, or None where the system has no such folder."""
+    """Free bytes in /dev/shm, or None if the system has no such folder."""
     return shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None
 
 
 def exchange_between_ranks():
     """(seconds, None) if two ranks passed each other a tensor, else (seconds, what went wrong)."""
     began = time.perf_counter()
+    trouble = None
     try:
         from minidl import World
 
         with World(2) as world:
-            received = [int(got) for got in world.run(share, timeout=EXCHANGE_SECONDS).results]
-        trouble = None if received == [1, 0] else f"they received {received} in place of [1, 0]"
+            run = world.run(share, timeout=EXCHANGE_SECONDS)
+        received = [int(rank) for rank in run.results]
+        if received != [1, 0]:
+            trouble = f"they received {received} in place of [1, 0]"
     except Exception as error:  # whatever it is, the report must go on
-        trouble = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        first_line = str(error).strip().partition("\n")[0]
+        trouble = f"{type(error).__name__}: {first_line}"
     return time.perf_counter() - began, trouble
 
 
