@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """From a bare machine to an open notebook: what has to happen before the first cell can run?
 
-    python3 start.py              .venv -> pinned packages -> work/ -> JupyterLab on work/00_start_here.ipynb
-    python3 start.py test         .venv -> pinned packages -> work/ -> pytest (what follows `test` goes to pytest)
+    python3 start.py              .venv -> pinned packages -> work/ -> JupyterLab
+    python3 start.py test         .venv -> pinned packages -> work/ -> pytest
+                                  (what follows `test` goes to pytest)
     python3 start.py --fresh 01   puts a clean copy of notebook 01 beside yours, and ends
 
-Needs Python 3.10 or newer and nothing else. The file itself is written so that Python 3.6 can read it, because an
-old Python must be told what is wrong in a sentence. It leaves out conda: environment.yml is for that.
+Needs Python 3.10 or newer and nothing else. Even Python 3.6 can read this file, so that an old
+Python fails with a sentence and not with a syntax error. Left out: conda, for which there is
+environment.yml.
 """
 
 import argparse
@@ -33,12 +35,8 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
 FIRST_NOTEBOOK = "00_start_here.ipynb"
 WORKERS = ["-n", "logical", "--maxprocesses", "4"]  # of the tests; `start.py test -n0` has none
-STAMP = (
-    "minidl-setup.json"  # inside .venv: what was installed, or that an installation is under way
-)
-NEEDED_BYTES = int(
-    2.5e9
-)  # measured: 1.5 GB with the CPU wheel of torch, and room for pip to unpack
+STAMP = "minidl-setup.json"  # inside .venv: what was installed, or that pip is still at work
+NEEDED_BYTES = int(2.5e9)  # 1.5 GB with the CPU wheel of torch, and room for pip to unpack
 NEEDED_BYTES_CUDA = int(10e9)  # the CUDA libraries that the plain wheel brings along
 
 
@@ -46,20 +44,22 @@ class SetupError(Exception):
     """A sentence for the learner: what is wrong, and the remedy."""
 
 
-# --- What this machine can do ----------------------------------------------------------------------------------
+# --- What this machine can do ---------------------------------------------------------------------
 
 
 def check_machine():
-    """Raise SetupError where minidl cannot be set up, before anything is written."""
+    """Raise SetupError if minidl cannot be set up, before anything is written."""
     if sys.maxsize < 2**32:
         raise SetupError(
-            "This is a 32-bit Python, and PyTorch needs a 64-bit one. Install that and call it instead."
+            "This is a 32-bit Python, and PyTorch needs a 64-bit one. "
+            "Install that and call it instead."
         )
     system, machine = platform.system(), platform.machine().lower()
     if system == "Darwin" and machine == "x86_64":
         raise SetupError(
-            "PyTorch 2.13 has no wheel for Macs with an Intel processor. Use a Mac with Apple silicon, Linux or "
-            "Windows. (If this Mac has Apple silicon, its Python is an Intel one: install the universal2 or arm64 one.)"
+            "PyTorch 2.13 has no wheel for Macs with an Intel processor. Use a Mac with Apple "
+            "silicon, Linux or Windows. (If this Mac has Apple silicon, its Python is an Intel "
+            "one: install the universal2 or arm64 one.)"
         )
     if system == "Windows" and machine == "arm64":
         raise SetupError(
@@ -70,29 +70,34 @@ def check_machine():
         import venv  # noqa: F401
     except ImportError:
         raise SetupError(
-            "This Python cannot make virtual environments: its module ensurepip or venv is missing. "
-            "On Debian and Ubuntu: sudo apt install python3-venv. Then call start.py again."
-        )
+            "This Python cannot make virtual environments: its module ensurepip or venv is "
+            "missing. On Debian and Ubuntu: sudo apt install python3-venv. "
+            "Then call start.py again."
+        ) from None
 
 
 def check_disk(folder):
-    """Raise SetupError where a new environment would not fit."""
+    """Raise SetupError if a new environment would not fit."""
     cuda = platform.system() == "Linux" and has_nvidia_driver()
-    needed, free = NEEDED_BYTES_CUDA if cuda else NEEDED_BYTES, shutil.disk_usage(str(folder)).free
+    needed = NEEDED_BYTES_CUDA if cuda else NEEDED_BYTES
+    free = shutil.disk_usage(str(folder)).free
     if free < needed:
         raise SetupError(
-            "The disk is too full: %.1f GB are free in %s, and the set-up needs %.1f GB. Free some space and call "
-            "start.py again." % (free / 1e9, folder, needed / 1e9)
+            "The disk is too full: %.1f GB are free in %s, and the set-up needs %.1f GB. "
+            "Free some space and call start.py again." % (free / 1e9, folder, needed / 1e9)
         )
 
 
 def has_nvidia_driver():
-    """True where an NVIDIA driver is loaded, so that torch with CUDA is of use."""
+    """True if an NVIDIA driver is loaded, so that torch with CUDA is useful."""
     return os.path.exists("/proc/driver/nvidia/version") or shutil.which("nvidia-smi") is not None
 
 
 def answers(url, seconds=PROBE_SECONDS):
-    """True if the address answers within so many seconds. A thread, because looking up a name has no time-out."""
+    """True if the address answers within `seconds`.
+
+    A thread asks, because looking up a name has no time-out.
+    """
     found = []
 
     def ask():
@@ -106,13 +111,13 @@ def answers(url, seconds=PROBE_SECONDS):
     return bool(found)
 
 
-# --- Running a step and showing that it is alive ---------------------------------------------------------------
+# --- Running a step and showing that it is alive --------------------------------------------------
 
 
 def run_step(title, command, log):
-    """Run a command with its newest line shown beside the seconds. Returns (exit code, output).
+    """Run a command and show its newest line beside the seconds. Returns (exit code, output).
 
-    On a terminal one line is redrawn each second; elsewhere (CI) a line comes every ten seconds.
+    On a terminal one line is redrawn each second; elsewhere (CI) a line appears every ten seconds.
     """
     began = shown = time.monotonic()
     env = dict(
@@ -153,14 +158,14 @@ def run_step(title, command, log):
 
 
 def read_lines(file, lines):
-    """Put each line into the queue, and None at the end."""
+    """Put each line of the file into the queue, and None at the end."""
     for line in file:
         lines.put(line)
     lines.put(None)
 
 
 def condensed(line):
-    """What pip is doing, in a few words; empty for lines of no interest."""
+    """What pip is doing, in a few words; empty for other lines."""
     line = re.sub(r" \(from .*", "", line.strip())
     if line.startswith("Installing collected packages:"):
         return "installing %d packages" % (line.count(",") + 1)
@@ -197,12 +202,13 @@ def say(text):
     print(text, flush=True)
 
 
-# --- The environment -------------------------------------------------------------------------------------------
+# --- The environment ------------------------------------------------------------------------------
 
 
 def set_up(root, with_tests):
-    """Afterwards .venv holds the pinned packages. Returns its Python. Does nothing if it held them already."""
-    venv, wanted = root / ".venv", fingerprint(root)
+    """Install the pinned packages in .venv, unless they are there. Returns its Python."""
+    venv = root / ".venv"
+    wanted = fingerprint(root)
     stamp = read_json(venv / STAMP)
     if is_ready(venv, stamp, wanted, with_tests):
         return python_of(venv)
@@ -222,7 +228,7 @@ def set_up(root, with_tests):
             with open(str(venv / "minidl-setup.log"), "a", encoding="utf-8") as log:
                 install(root, python_of(venv), with_tests or stamp.get("tests", False), log)
         except SetupError:
-            if reusable:  # pip ended by itself, so what was there still is
+            if reusable:  # pip ended by itself, so the old packages are still there
                 write_json(venv / STAMP, stamp)
             raise
         write_json(
@@ -233,7 +239,7 @@ def set_up(root, with_tests):
 
 
 def fingerprint(root):
-    """What an environment is made for: these pins (`inputs`), this Python in this folder (`place`)."""
+    """What an environment is for: these pins (`inputs`), this Python in this folder (`place`)."""
     digest = hashlib.sha256()
     for name in ("requirements.txt", "pyproject.toml"):
         digest.update((root / name).read_bytes())
@@ -252,23 +258,24 @@ def is_ready(venv, stamp, wanted, with_tests):
 
 
 def python_of(venv):
-    """The environment's Python, whether it is there yet or not."""
+    """The path of the environment's Python, which need not exist yet."""
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def runs(python):
-    """True if this Python has a working pip. It has not when its base was removed or pip was interrupted."""
+    """True if this Python has a working pip.
+
+    It has none if its base was removed or pip was interrupted.
+    """
     try:
-        return (
-            subprocess.call(
-                [str(python), "-m", "pip", "--version"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            == 0
+        code = subprocess.call(
+            [str(python), "-m", "pip", "--version"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
     except OSError:
         return False
+    return code == 0
 
 
 def make_venv(venv):
@@ -281,9 +288,8 @@ def make_venv(venv):
         shutil.rmtree(str(venv))
     check_disk(venv.parent)
     venv.mkdir()
-    write_json(
-        venv / STAMP, {"state": "installing"}
-    )  # first, so that an interrupted set-up is known as ours
+    # The stamp is written first, so that an interrupted set-up is known as ours.
+    write_json(venv / STAMP, {"state": "installing"})
     inside = os.path.realpath(sys.prefix) == str(venv)
     python = getattr(sys, "_base_executable", sys.executable) if inside else sys.executable
     with open(str(venv / "minidl-setup.log"), "a", encoding="utf-8") as log:
@@ -298,16 +304,12 @@ def install(root, python, with_tests, log):
     if platform.system() == "Linux" and not has_nvidia_driver():
         say("  no NVIDIA driver: looking for the small CPU wheel of torch")
         if not answers(TORCH_CPU_INDEX + "/torch/"):
-            say("  PyTorch's own index does not answer: torch comes the way pip is configured")
-        elif (
-            run_step(
-                "installing torch for the CPU",
-                pip + ["--extra-index-url", TORCH_CPU_INDEX, TORCH],
-                log,
-            )[0]
-            != 0
-        ):
-            say("  that did not work: torch comes the way pip is configured")
+            say("  PyTorch's own index does not answer: pip uses the index that it is set to")
+        else:
+            command = pip + ["--extra-index-url", TORCH_CPU_INDEX, TORCH]
+            code, _ = run_step("installing torch for the CPU", command, log)
+            if code != 0:
+                say("  that did not work: pip uses the index that it is set to")
     package = ("%s[test]" if with_tests else "%s") % root
     code, output = run_step(
         "installing packages", pip + ["-r", root / "requirements.txt", "-e", package], log
@@ -316,44 +318,52 @@ def install(root, python, with_tests, log):
         raise SetupError(explain(output, log.name))
 
 
-REMEDIES = (  # the first pattern found in the output of venv or pip names the trouble
+# The first pattern found in the output of venv or pip names the trouble.
+REMEDIES = (
     (
         r"No space left on device|not enough space on the disk|Disk quota exceeded",
-        "The disk became full. Free some space (about 2.5 GB here; pip also unpacks in the temporary folder, which the "
-        "variable TMPDIR can move) and call start.py again.",
+        "The disk became full. Free some space (about 2.5 GB here; pip also unpacks in the "
+        "temporary folder, which the variable TMPDIR can move) and call start.py again.",
     ),
     (
         r"ensurepip is not available|No module named '?(ensurepip|venv)",
-        "This Python cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv. "
-        "Then call start.py again.",
+        "This Python cannot make virtual environments. On Debian and Ubuntu: "
+        "sudo apt install python3-venv. Then call start.py again.",
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED|SSLError",
-        "The package index's certificate could not be checked. If your network inspects traffic, set PIP_CERT to its "
-        "certificate file and call start.py again.",
+        "The package index's certificate could not be checked. If your network inspects traffic, "
+        "set PIP_CERT to its certificate file and call start.py again.",
     ),
     (
-        r"NewConnectionError|NameResolutionError|Network is unreachable|[Nn]ame or service not known|getaddrinfo failed|"
-        r"Temporary failure in name resolution|ConnectTimeout|ReadTimeout|ProxyError|Connection (refused|reset|broken)",
-        "The package index could not be reached: there is no network, or a proxy is in the way. Connect (or set "
-        "HTTPS_PROXY) and call start.py again; what was downloaded is kept.",
+        r"NewConnectionError|NameResolutionError|Network is unreachable"
+        r"|[Nn]ame or service not known|getaddrinfo failed"
+        r"|Temporary failure in name resolution|ConnectTimeout|ReadTimeout|ProxyError"
+        r"|Connection (refused|reset|broken)",
+        "The package index could not be reached: there is no network, or a proxy blocks it. "
+        "Connect (or set HTTPS_PROXY) and call start.py again; what was downloaded is kept.",
     ),
     (
         r"No matching distribution found for torch|torch.* is not a supported wheel",
-        "There is no wheel of torch 2.13.0 for this machine ({machine}, Python {python}). It needs Python 3.10 to 3.14 on "
-        "Linux with glibc, on Windows x86-64, or on a Mac with Apple silicon.",
+        "There is no wheel of torch 2.13.0 for this machine ({machine}, Python {python}). It needs "
+        "Python 3.10 to 3.14 on Linux with glibc, on Windows x86-64, or on a Mac with Apple "
+        "silicon.",
     ),
     (
-        r"(?:No matching distribution found for |Package ')(?P<name>[^\s']+)(?:' requires a different Python)?",
-        "The package index has no {name} for Python {python}. Use Python 3.11 or newer, or an index that is up to date.",
+        r"(?:No matching distribution found for |Package ')(?P<name>[^\s']+)"
+        r"(?:' requires a different Python)?",
+        "The package index has no {name} for Python {python}. Use Python 3.11 or newer, or an "
+        "index that is up to date.",
     ),
     (
         r"Permission denied|Access is denied",
-        "A file could not be written: permission denied. Call start.py from a folder that is yours.",
+        "A file could not be written: permission denied. "
+        "Call start.py from a folder that is yours.",
     ),
     (
         r"MemoryError|Cannot allocate memory",
-        "There was not enough memory to install the packages. Close other programs and call start.py again.",
+        "There was not enough memory to install the packages. "
+        "Close other programs and call start.py again.",
     ),
 )
 
@@ -367,10 +377,8 @@ def explain(output, log):
             return sentence.format(
                 machine=machine, python=platform.python_version(), **match.groupdict()
             )
-    errors = [line for line in output.splitlines() if "error" in line.lower()] or output.split(
-        "\n"
-    )[-2:]
-    last = errors[-1].strip() if errors else "no output"
+    errors = [line for line in output.splitlines() if "error" in line.lower()]
+    last = (errors or output.split("\n"))[-1].strip()
     return "The set-up failed (%s). The whole output is in %s. Call start.py again to retry." % (
         last[:200],
         log,
@@ -379,7 +387,10 @@ def explain(output, log):
 
 @contextlib.contextmanager
 def only_one(root):
-    """Hold a lock on this file, so that two calls do not install into one .venv. Does nothing on Windows."""
+    """Hold a lock on this file, so that two calls do not install into one .venv.
+
+    Does nothing on Windows.
+    """
     try:
         import fcntl
     except ImportError:
@@ -390,28 +401,36 @@ def only_one(root):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SetupError(
-                "Another start.py is setting up this folder. Wait until it has ended, then call again."
-            )
+                "Another start.py is setting up this folder. "
+                "Wait until it has ended, then call again."
+            ) from None
         except OSError:
             pass  # a file system without locks
         yield
 
 
-# --- The learner's copies --------------------------------------------------------------------------------------
+# --- The learner's copies -------------------------------------------------------------------------
 
 
 def cleared(notebook):
-    """The notebook's bytes without outputs, execution counts and widget state, so that no prediction is spoilt."""
+    """The notebook's bytes without outputs, execution counts and widget state.
+
+    They would spoil the learner's predictions.
+    """
     notebook["metadata"].pop("widgets", None)
     for cell in notebook["cells"]:
         cell["metadata"].pop("execution", None)
         if cell["cell_type"] == "code":
-            cell["outputs"], cell["execution_count"] = [], None
+            cell["outputs"] = []
+            cell["execution_count"] = None
     return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
 
 
 def course_notebooks(root):
-    """Yield (name in work/, bytes) of each notebook, and of each exercise as exercises/NAME; cleared, links pointing home."""
+    """Yield (name in work/, bytes) of each notebook, and of each exercise as exercises/NAME.
+
+    They are cleared, and their links lead to the learner's copies.
+    """
     for folder, place in (("notebooks", ""), ("exercises", "exercises/")):
         for path in sorted((root / folder).rglob("*.ipynb")):
             if ".ipynb_checkpoints" in path.parts:
@@ -425,11 +444,11 @@ def course_notebooks(root):
             except (ValueError, KeyError, TypeError):
                 raise SetupError(
                     "%s is not a notebook any more. Restore it: git checkout -- %s" % (path, path)
-                )
+                ) from None
 
 
 def at_home(notebook, place):
-    """The notebook with links to other notebooks and exercises that lead to the learner's copies in work/."""
+    """The notebook with links to notebooks and exercises that lead to the copies in work/."""
     up = "../" * place.count("/")
     homes = [
         (r"\]\(\.\./exercises/", "](" + up + "exercises/"),
@@ -446,16 +465,17 @@ def at_home(notebook, place):
 
 
 def copy_notebooks(root):
-    """Copy the notebooks and exercises to work/. A file that the learner changed is never overwritten, only spoken of.
+    """Copy the notebooks and exercises to work/. A file that the learner changed is kept.
 
-    work/.minidl.json remembers the hash of each copy as it was written. So a copy that still has this hash was never
-    touched and may follow the course, and a newer version of a touched one is noticed.
+    work/.minidl.json remembers the hash of each copy as it was written. A copy that still has this
+    hash was never changed and may follow the course; a newer version of a changed one is mentioned.
     """
     work = root / "work"
     known = read_json(work / ".minidl.json")
     before = dict(known)
     for name, data in course_notebooks(root):
-        copy, newest = work / name, digest_of(data)
+        copy = work / name
+        newest = digest_of(data)
         if not copy.exists():
             write_bytes(copy, data)
             known[name] = newest
@@ -466,15 +486,16 @@ def copy_notebooks(root):
                 known[name] = newest
             else:
                 say(
-                    "  work/%s: the course has a newer version, and yours is kept. To put the newer one beside it: "
-                    "python3 start.py --fresh %s" % (name, name[: -len(".ipynb")])
+                    "  work/%s: the course has a newer version, and yours is kept. To put the "
+                    "newer one beside it: python3 start.py --fresh %s"
+                    % (name, name[: -len(".ipynb")])
                 )
     if known != before:
         write_json(work / ".minidl.json", known)
 
 
 def copy_fresh(root, wanted):
-    """Put a clean copy of the notebooks whose name starts with `wanted` beside the learner's, under a free name."""
+    """Put a clean copy of the notebooks whose name starts with `wanted` beside the learner's."""
     known = read_json(root / "work" / ".minidl.json")
     found = [(name, data) for name, data in course_notebooks(root) if name.startswith(wanted)]
     if not found:
@@ -486,13 +507,14 @@ def copy_fresh(root, wanted):
         copy = free_name(root / "work" / name)
         write_bytes(copy, data)
         known[name] = digest_of(data)  # the learner has this version now
-        say("%s is new; your own file is as it was." % copy.relative_to(root))
+        say("%s is new; your own file is unchanged." % copy.relative_to(root))
     write_json(root / "work" / ".minidl.json", known)
 
 
 def free_name(path):
-    """path itself if there is no such file, else `name (fresh).ipynb`, `name (fresh 2).ipynb`, and so on."""
-    number, candidate = 1, path
+    """A path that does not exist: `path`, `name (fresh).ipynb`, `name (fresh 2).ipynb`, ..."""
+    number = 1
+    candidate = path
     while candidate.exists():
         candidate = path.with_name(
             "%s (fresh%s)%s" % (path.stem, "" if number == 1 else " %d" % number, path.suffix)
@@ -528,24 +550,20 @@ def write_bytes(path, data):
     os.replace(str(aside), str(path))
 
 
-# --- What the call was for -------------------------------------------------------------------------------------
+# --- What the call was for ------------------------------------------------------------------------
 
 
 def answer_for_news(venv):
-    """A flag is not enough: JupyterLab still asks whether it may fetch news, unless this setting answers for it."""
+    """Answer JupyterLab's question whether it may fetch news; a flag does not prevent it."""
+    notification = {"fetchNews": "false", "checkForUpdates": False}
     write_json(
         venv / "share/jupyter/lab/settings/overrides.json",
-        {
-            "@jupyterlab/apputils-extension:notification": {
-                "fetchNews": "false",
-                "checkForUpdates": False,
-            }
-        },
+        {"@jupyterlab/apputils-extension:notification": notification},
     )
 
 
 def lab_command(root, python, port, browser):
-    """JupyterLab on this machine only, with its token, and with no request to the outside."""
+    """JupyterLab on this machine only, with its token, and without requests to the network."""
     first = "/tree/work/" + FIRST_NOTEBOOK if (root / "work" / FIRST_NOTEBOOK).exists() else ""
     command = [
         python,
@@ -567,7 +585,10 @@ def lab_command(root, python, port, browser):
 
 
 def become(command, folder):
-    """Go on as this command, so that its exit code and signals are ours. Windows has no such thing and waits."""
+    """Continue as this command, so that its exit code and signals are ours.
+
+    Windows cannot do that: this process waits for the command there.
+    """
     command = [str(word) for word in command]
     os.chdir(str(folder))
     sys.stdout.flush()
@@ -584,7 +605,8 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         prog="start.py",
         description="Set up minidl in .venv and open the course in JupyterLab.",
-        epilog="python3 start.py test [...]: set up, then run the whole suite; what follows goes to pytest.",
+        epilog="python3 start.py test [...]: set up, then run the whole suite; "
+        "what follows goes to pytest.",
     )
     parser.add_argument(
         "--no-browser", action="store_true", help="only say the address, open no browser"
@@ -598,11 +620,14 @@ def parse(argv):
 
 
 def start(argv):
-    """Do what the call asks for. Returns the exit code, unless this process becomes JupyterLab or pytest."""
+    """Do what the call asks for. Returns the exit code.
+
+    Usually it does not return: this process becomes JupyterLab or pytest.
+    """
     if sys.version_info < OLDEST_PYTHON:
         raise SetupError(
-            "minidl needs Python 3.10 or newer, and this is Python %s. Install a newer one and call it, "
-            "for example: python3.11 start.py" % platform.python_version()
+            "minidl needs Python 3.10 or newer, and this is Python %s. Install a newer one and "
+            "call it, for example: python3.11 start.py" % platform.python_version()
         )
     options, pytest_arguments = parse(argv)
     if options.fresh:
@@ -620,7 +645,7 @@ def start(argv):
 
 
 def main(argv):
-    """Run start(); whatever goes wrong is a sentence and an exit code that is not 0."""
+    """Run start(). A failure is a sentence and an exit code that is not 0."""
     try:
         return start(argv) or 0
     except SetupError as error:
@@ -630,7 +655,7 @@ def main(argv):
         say("Stopped. The next call sets up what is missing.")
         return 130
     except OSError as error:
-        message = "%s: %s. Mend that and call start.py again." % (
+        message = "%s: %s. Repair that and call start.py again." % (
             error.filename or "The system said",
             error.strerror,
         )

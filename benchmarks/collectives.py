@@ -2,9 +2,10 @@
 
     python benchmarks/collectives.py
 
-Every contestant in every round, in shuffled order, within the same processes, with the same tensors kept
-between calls. A figure is gloo's seconds over ours, round by round: above 1, ours is faster. "Bare" is our
-algorithm with the same messages, posted on torch.distributed with nothing recorded and nothing checked: the floor.
+Every contestant in every round, in shuffled order, within the same processes, with the same tensors
+kept between calls. A figure is gloo's seconds over ours, round by round: above 1, ours is faster.
+"Bare" is our algorithm with the same messages, posted on torch.distributed with nothing recorded
+and nothing checked: the floor.
 """
 
 import random
@@ -31,24 +32,27 @@ CASES = [  # collective, bytes, calls per timing, (name, ours), wanted
     ("all_reduce", 64, 150, ("recursive doubling", doubling.all_reduce), 1.5),
 ]
 NOTE = (
-    "Ours is recorded and guarded like every message of minidl; bare is the same algorithm on the same messages without. Bytes are "
-    "those of the whole tensor. Four ranks share two cores here. gloo's loop threads interrupt nobody (`preemption.py`), which makes "
-    "gloo's own collectives faster, too. Where a wanted figure is missed, at 16 MiB and more, bare misses it as well: gloo adds and "
-    "sends piece by piece in C++, and cutting our chunks into pieces did not pay."
+    "Ours is recorded and guarded like every message of minidl; bare is the same algorithm on the "
+    "same messages without. Bytes are those of the whole tensor. Four ranks share two cores here. "
+    "gloo's loop threads do not interrupt others (`preemption.py`), which makes gloo's own "
+    "collectives faster, too. If ours misses a wanted figure, at 16 MiB and more, bare misses "
+    "it as well: gloo adds and sends piece by piece in C++, and cutting our chunks into pieces did "
+    "not pay."
 )
 
 
 class Bare:
     """As much of a Comm as the algorithms here need, straight on torch's process group."""
 
-    left, right, send, exchange = Comm.left, Comm.right, Comm.send, Comm.exchange
+    left = Comm.left
+    right = Comm.right
+    send = Comm.send
+    exchange = Comm.exchange
 
     def __init__(self, rank, world_size):
-        self.rank, self.world_size, self.group = (
-            rank,
-            world_size,
-            dist.distributed_c10d._get_default_group(),
-        )
+        self.rank = rank
+        self.world_size = world_size
+        self.group = dist.distributed_c10d._get_default_group()
 
     def start(self, ops):
         return BareWork([self._post(op) for op in ops])
@@ -76,22 +80,25 @@ class BareWork:
 
 def compete(collective, nbytes, calls, ours, n_rounds, comm):
     """Seconds per call: {name: [one per round]}."""
-    elements = nbytes // 4 // (comm.world_size if collective == "all_gather" else 1)
-    x, order = torch.ones(elements), random.Random(0)
-    whole = {
-        "all_gather": elements * comm.world_size,
-        "reduce_scatter": elements // comm.world_size,
-    }.get(collective, elements)
-    into = torch.empty(whole)
-    keeps = "into" in ours.__code__.co_varnames
-    stock = Native(
-        collective, x.clone(), output=None if collective == "all_reduce" else torch.empty(whole)
-    )  # nothing is copied
-    run = lambda comm: ours(x, comm, into=into) if keeps else ours(x, comm)
-    bare = Bare(comm.rank, comm.world_size)
+    n = comm.world_size
+    order = random.Random(0)
+    result = nbytes // 4  # elements
+    elements = result
+    if collective == "all_gather":
+        elements = result // n
+    elif collective == "reduce_scatter":
+        result = elements // n
+    x = torch.ones(elements)
+    # Both keep their tensors between calls, so nothing is copied or allocated.
+    keeps = {}
+    if "into" in ours.__code__.co_varnames:
+        keeps["into"] = torch.empty(result)
+    output = None if collective == "all_reduce" else torch.empty(result)
+    stock = Native(collective, x.clone(), output=output)
+    bare = Bare(comm.rank, n)
     loops = {
-        "ours": lambda: run(comm),
-        "bare": lambda: run(bare),
+        "ours": lambda: ours(x, comm, **keeps),
+        "bare": lambda: ours(x, bare, **keeps),
         "gloo": lambda: comm.start([stock]).wait(),
     }
     times = {name: [] for name in loops}

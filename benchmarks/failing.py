@@ -1,4 +1,4 @@
-"""How soon is a failure told, and how soon can all ranks be used again?
+"""How soon is a failure reported, and how soon can all ranks be used again?
 
 python benchmarks/failing.py
 """
@@ -15,7 +15,7 @@ from minidl.runtime.world import World as _World
 
 
 def deadlock(comm):
-    """Everybody waits for the left neighbour."""
+    """Every rank waits for its left neighbour."""
     comm.recv(torch.ones(1), comm.left)
 
 
@@ -40,26 +40,28 @@ def main():
     rows = []
     with World(4) as world:
         for name, program, wanted in (("a deadlock", deadlock, 0.5), ("a killed rank", death, 0.5)):
-            told, again = [], []
+            reported = []
+            again = []
             repaired.clear()
             for _ in range(21):
                 began = time.perf_counter()
                 try:
                     world.run(program)
                 except MinidlError:
-                    told.append(time.perf_counter() - began - repaired[-1])
+                    reported.append(time.perf_counter() - began - repaired[-1])
                 began = time.perf_counter()
                 world.run(lambda comm: comm.barrier())
                 again.append(time.perf_counter() - began + repaired[-1])
             rows += [
-                [f"{name}: told", spread(told), wanted],
+                [f"{name}: reported", spread(reported), wanted],
                 [f"{name}: all ranks usable again", spread(again), 0.2],
             ]
     publish(
         "Failures on 4 ranks",
         ["", "seconds", "wanted"],
         rows,
-        "Told: from the call of run to the error, without the repair. Usable again: the repair and a barrier on all ranks. 21 rounds.",
+        "Reported: from the call of run to the error, without the repair. Usable again: the repair "
+        "and a barrier on all ranks. 21 rounds.",
     )
 
 

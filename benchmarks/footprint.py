@@ -21,26 +21,17 @@ def imports(modules):
     code = f"import time; t = time.perf_counter(); import {modules}; print(time.perf_counter() - t)"
 
     def once():
-        return float(
-            subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True
-            ).stdout
-        )
+        command = [sys.executable, "-c", code]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     return once
 
 
 def pss(pid):
-    """The proportional set size of a process in MiB: shared pages are divided among those who share them."""
-    return (
-        sum(
-            map(
-                int,
-                re.findall(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M),
-            )
-        )
-        / 1024
-    )
+    """The proportional set size of a process in MiB: processes divide the pages that they share."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    kilobytes = re.findall(r"^Pss:\s+(\d+)", text, re.M)
+    return sum(map(int, kilobytes)) / 1024
 
 
 def main():

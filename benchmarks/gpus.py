@@ -2,10 +2,11 @@
 
     python benchmarks/gpus.py
 
-Needs two GPUs, and says so where there are fewer. Both are timed by events on the GPU, as the spans of a record are:
-from the moment when the GPU comes to the operation to the moment when it may go on. A figure is NCCL's seconds over
-the ring's, round by round. Every message of the ring waits until both sides have posted it, and for the program to
-notice that the GPU is through: what that costs is what small tensors show.
+Needs two GPUs, and says so where there are fewer. Both are timed by events on the GPU, as the spans
+of a record are: from the moment when the GPU comes to the operation to the moment when it may go
+on. A figure is NCCL's seconds over the ring's, round by round. Every message of the ring waits
+until both sides have posted it, and for the program to notice that the GPU is through: what that
+costs is what small tensors show.
 """
 
 import random

@@ -1,8 +1,10 @@
-"""How long does a submission take, is anybody left behind, and how many impostors would a check of values have passed?
+"""How long does a submission take, and how many impostors would a check of values have passed?
 
-    python benchmarks/grading.py               200 submissions: finished ones, stubs, mutants of the museum, hostile ones
+    python benchmarks/grading.py     200 submissions: finished ones, stubs, mutants of the museum,
+                                     hostile ones
 
-Two submissions at once. The first 40 are run as notebooks, too, as `minidl grade` does; of the others only the judge is asked.
+Two submissions at once. The first 40 are run as notebooks, too, as `minidl grade` does; of the
+others only the judge is asked.
 """
 
 import importlib
@@ -25,7 +27,8 @@ from minidl_grader.inbox import handed_in  # noqa: E402
 from minidl_grader.inbox.score import Course, Grading, Settings  # noqa: E402
 from tests import census  # noqa: E402
 
-ALL, SHOWN = 200, 40
+ALL = 200
+SHOWN = 40
 HOSTILE = (
     "while True: pass",
     "import os; os._exit(1)",
@@ -45,53 +48,42 @@ def museum():
 
 def with_answer(master, name, task="", answer=""):
     """The solutions as somebody hands them in, with one answer replaced."""
-    cells = nbformat.from_dict(master)
-    with_role(cells, "name")[0].source = f"learner = {name!r}"
+    notebook = nbformat.from_dict(master)  # a copy
+    with_role(notebook, "name")[0].source = f"learner = {name!r}"
     if task:
-        answers(cells)[task].source = answer
-    return nbformat.writes(cells)
+        answers(notebook)[task].source = answer
+    return nbformat.writes(notebook)
 
 
 def submissions(folder):
-    """Write 200 mixed submissions, shuffled: all mutants once or, if they are too many, a sample, and the rest."""
-    draw, found = random.Random(0), []
+    """Write 200 mixed submissions, shuffled: all mutants, or a sample of them, and the rest."""
+    found = []  # (name, text)
     for path in masters():
-        master = nbformat.writes(read_master(path))
-        fresh = lambda: nbformat.reads(master, as_version=4)
-        for i, mutant in enumerate(museum()[path.name[:2]]):
-            found.append(
-                (
-                    f"mutant {path.name[:2]} {i}",
-                    with_answer(fresh(), f"m{i}", mutant.task, mutant.answer),
-                )
-            )
+        master = read_master(path)
+        number = path.name[:2]
+        for i, mutant in enumerate(museum()[number]):
+            text = with_answer(master, f"m{i}", mutant.task, mutant.answer)
+            found.append((f"mutant {number} {i}", text))
         for i in range(20):
-            found.append((f"finished {path.name[:2]} {i}", with_answer(fresh(), f"f{i}")))
-        tasks = list(answers(fresh()))
+            found.append((f"finished {number} {i}", with_answer(master, f"f{i}")))
+        first, cell = next(iter(answers(master).items()))
+        head = cell.source.split("\n")[0]
         for i, line in enumerate(HOSTILE):
-            head = answers(fresh())[tasks[0]].source.split("\n")[0]
-            found.append(
-                (
-                    f"hostile {path.name[:2]} {i}",
-                    with_answer(fresh(), f"h{i}", tasks[0], f"{head}\n    {line}\n"),
-                )
-            )
-    for name, text in draw.sample(found, min(ALL, len(found))):
+            text = with_answer(master, f"h{i}", first, f"{head}\n    {line}\n")
+            found.append((f"hostile {number} {i}", text))
+    chosen = random.Random(0).sample(found, min(ALL, len(found)))
+    for name, text in chosen:
         (folder / f"{name}.ipynb").write_text(text, encoding="utf-8")
-    return min(ALL, len(found))
+    return len(chosen)
 
 
 def grade(folder, out, shown):
-    """(wall seconds, seconds of each) of grading a folder, two at once."""
+    """(wall seconds, seconds of each submission) of grading a folder, two at once."""
+    grading = Grading(Course(SOLUTIONS), out, Settings(jobs=2, shown=shown))
     began = time.monotonic()
-    results = Grading(Course(SOLUTIONS), out, Settings(jobs=2, shown=shown)).run(
-        handed_in.find([folder])
-    )
-    return (
-        time.monotonic() - began,
-        [sum(result["seconds"].values()) for result in results.values()],
-        results,
-    )
+    results = grading.run(handed_in.find([folder]))
+    wall = time.monotonic() - began
+    return wall, [sum(result["seconds"].values()) for result in results.values()]
 
 
 def main():
@@ -106,11 +98,10 @@ def main():
         first.mkdir()
         for path in everything[:SHOWN]:
             path.rename(first / path.name)
-        token = os.environ[census.TOKEN] = (
-            census.new_token()
-        )  # all that is started from here on inherits it
-        shown_wall, shown, _ = grade(first, Path(top) / "one", True)
-        wall, judged, _ = grade(inbox, Path(top) / "two", False)
+        token = census.new_token()
+        os.environ[census.TOKEN] = token  # every process that is started from now on inherits it
+        shown_wall, shown = grade(first, Path(top) / "one", True)
+        wall, judged = grade(inbox, Path(top) / "two", False)
         left = census.eventually_empty(
             lambda: [p for p in census.everybody(token) if p.pid != os.getpid()], seconds=5
         )
@@ -124,8 +115,10 @@ def main():
         "Grading, two submissions at once",
         ["what", "submissions", "seconds of a submission", "wall seconds a submission"],
         rows,
-        f"{count} mixed submissions (finished, mutants, hostile); processes left behind: {len(left)}. A check of values alone would have passed "
-        f"{alone} of {len(mutants)} mutants ({100 * alone / len(mutants):.0f} %). Median over all: {statistics.median(shown):.3g} s with the notebook.",
+        f"{count} mixed submissions (finished, mutants, hostile); processes left behind: "
+        f"{len(left)}. A check of values alone would have passed {alone} of {len(mutants)} mutants "
+        f"({100 * alone / len(mutants):.0f} %). Median over all: {statistics.median(shown):.3g} s "
+        "with the notebook.",
     )
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/recording.py
 
-Two ranks. "exchange" posts a receive and a send and waits for both, as every ring step does; "ping-pong"
-sends there and back; both receive into the same tensor every time. All loops run in the same processes, in shuffled order within each round.
+Two ranks. "exchange" posts a receive and a send and waits for both, as every ring step does;
+"ping-pong" sends there and back; both receive into the same tensor every time. All loops run in the
+same processes, in shuffled order within each round.
 """
 
 import random
@@ -35,7 +36,9 @@ def bare_ping_pong(x, y, rank):
 def compete(nbytes, n, n_rounds, comm):
     """Seconds per message of every loop, {name: [one per round]}."""
     x = torch.zeros(nbytes // 4)
-    y, other, order = torch.zeros_like(x), 1 - comm.rank, random.Random(0)
+    y = torch.zeros_like(x)
+    other = 1 - comm.rank
+    order = random.Random(0)
 
     def ping_pong():
         for turn in (0, 1):
@@ -70,7 +73,8 @@ def main():
         for nbytes, n in SIZES.items():
             times = world.run(compete, nbytes, n, 15, timeout=300).results[0]
             for loop in ("exchange", "ping-pong"):
-                ours, theirs = times[loop], times[f"bare {loop}"]
+                ours = times[loop]
+                theirs = times[f"bare {loop}"]
                 extra = [a - b for a, b in zip(ours, theirs)]
                 rows.append(
                     [
@@ -86,9 +90,9 @@ def main():
         "Recording and guarding every message, 2 ranks",
         ["loop", "bytes", "bare, us a message", "minidl, us a message", "ratio", "extra us"],
         rows,
-        "Wanted: a ratio within 1.03 at 1 MiB and more; 25 us a message below. Missed: the Python code of an "
-        "exchange, two operations, takes 15 us when it is warm, and about three times as long when it alternates with the kernel's "
-        "network code on the same core.",
+        "Wanted: a ratio within 1.03 at 1 MiB and more; 25 us a message below. Missed: the Python "
+        "code of an exchange, two operations, takes 15 us when it is warm, and about three times "
+        "as long when it alternates with the kernel's network code on the same core.",
     )
 
 

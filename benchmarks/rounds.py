@@ -1,12 +1,13 @@
-"""How the benchmarks measure: every contestant in every round, in shuffled order, and ratios within a round.
+"""How the benchmarks measure: each contestant once a round, shuffled, and ratios within a round.
 
-A machine drifts, and gloo's small messages come in two speeds, so single times say little. Quote the
-median of the ratios, and the spread (lowest to highest) beside it.
+A machine drifts, and gloo's small messages come in two speeds, so single times say little. Quote
+the median of the ratios, and the spread (lowest to highest) beside it.
 """
 
 import os
 import platform
 import random
+import re
 import statistics
 from datetime import date
 from pathlib import Path
@@ -15,8 +16,9 @@ PAGE = Path(__file__).resolve().parent / "RESULTS.md"
 
 
 def rounds(contestants, n=9, seed=0):
-    """Call each of {name: function returning seconds} once per round, shuffled; returns {name: [seconds]}."""
-    times, order = {name: [] for name in contestants}, random.Random(seed)
+    """Call each of {name: function} once a round; they, too, return seconds: {name: [seconds]}."""
+    times = {name: [] for name in contestants}
+    order = random.Random(seed)
     for _ in range(n):
         for name in order.sample(list(contestants), len(contestants)):
             times[name].append(contestants[name]())
@@ -25,8 +27,11 @@ def rounds(contestants, n=9, seed=0):
 
 def spread(values, unit=1.0, digits=3):
     """ "median (lowest to highest)" of the values, each divided by `unit`."""
-    low, mid, high = min(values), statistics.median(values), max(values)
-    return f"{mid / unit:.{digits}g} ({low / unit:.{digits}g} to {high / unit:.{digits}g})"
+    low, mid, high = (
+        f"{value / unit:.{digits}g}"
+        for value in (min(values), statistics.median(values), max(values))
+    )
+    return f"{mid} ({low} to {high})"
 
 
 def ratios(ours, theirs):
@@ -39,16 +44,13 @@ def machine():
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [
-            line.split(":")[1].strip()
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        model = models[0] if models else model
+        found = re.search(r"^model name\s*: *(.*)", cpuinfo.read_text(), re.M)
+        model = found[1] if found else model
     import torch
 
     return (
-        f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.release().split('-')[0]}, "
+        f"{os.cpu_count()} cores ({model}), "
+        f"{platform.system()} {platform.release().split('-')[0]}, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 

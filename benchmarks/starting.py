@@ -1,4 +1,4 @@
-"""How soon is a World ready? From a fresh interpreter to the first all-reduce, cold and a second time.
+"""How soon is a World ready? From a fresh interpreter to the first all-reduce, cold and again.
 
 python benchmarks/starting.py
 """
@@ -116,8 +116,9 @@ def main():
         "To the first all-reduce on 4 ranks",
         ["", "seconds", "times World(4), cold"],
         rows,
-        "torch is loaded in the caller before the clock starts, except for torchrun, which is timed as a command. "
-        f"Wanted: 1.3 s cold, 0.1 s for a second World. Measured medians: {statistics.median(cold):.2f} and {statistics.median(second):.3f} s.",
+        "torch is loaded in the caller before the clock starts, except for torchrun, which is "
+        "timed as a command. Wanted: 1.3 s cold, 0.1 s for a second World. Measured medians: "
+        f"{statistics.median(cold):.2f} and {statistics.median(second):.3f} s.",
     )
 
 

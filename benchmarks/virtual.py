@@ -1,6 +1,7 @@
 """How fast is the virtual world?
 
-python benchmarks/virtual.py            python benchmarks/virtual.py --full     also the ring of 1,024 ranks
+python benchmarks/virtual.py            python benchmarks/virtual.py --full     also the ring of
+1,024 ranks
 """
 
 import sys

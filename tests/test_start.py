@@ -1,7 +1,8 @@
-"""start.py as a learner meets it, on good and bad machines; a stub plays venv, pip, pytest and JupyterLab.
+"""start.py as a learner meets it, on good and bad machines; a stub plays venv, pip and JupyterLab.
 
-PYTHONPATH puts a `venv` module before Python's own. It makes a .venv whose Python is a script that writes down its
-arguments and, as pip, fails with the words of the real pip. No test touches the network: the proxy refuses.
+PYTHONPATH puts a `venv` module before Python's own. It makes a .venv whose Python is a script that
+writes down its arguments and, as pip, fails with the words of the real pip. No test touches the
+network: the proxy refuses.
 """
 
 import ast
@@ -109,7 +110,7 @@ class Machine:
         )
 
     def calls(self, module):
-        """The arguments of each call of `python -m module` in the stubbed environment; forgets them."""
+        """The arguments of each call of `python -m module` in the environment; forgets them."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.write_text("")
         return [found[2:] for found in map(json.loads, lines) if found[:2] == ["-m", module]]
@@ -143,7 +144,7 @@ def fails_in_one_sentence(done):
     return done.stderr
 
 
-# --- Old Pythons -----------------------------------------------------------------------------------------------
+# --- Old Pythons ----------------------------------------------------------------------------------
 
 
 def test_python_3_6_can_read_the_file():
@@ -169,7 +170,7 @@ def test_only_the_standard_library_is_imported():
     assert names and {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
 
 
-# --- The good way ----------------------------------------------------------------------------------------------
+# --- The good way ---------------------------------------------------------------------------------
 
 
 def test_first_call_installs_copies_and_opens_the_lab(machine):
@@ -238,24 +239,29 @@ def test_what_follows_test_goes_to_pytest_and_its_exit_code_comes_back(machine):
     assert done.stdout.splitlines()[-1] == "== 1 passed =="
 
 
-# --- Bad machines ----------------------------------------------------------------------------------------------
+# --- Bad machines ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "said, expected",
     [
         (
-            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            "ERROR: Could not install packages due to an OSError: "
+            "[Errno 28] No space left on device",
             "Free some space",
         ),
         (
-            "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError('<HTTPSConnection>: Failed to "
-            "establish a new connection: [Errno 101] Network is unreachable')'\n"
-            "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: none)\nERROR: No matching distribution found for torch==2.13.0",
+            "WARNING: Retrying (Retry(total=4)) after connection broken by "
+            "'NewConnectionError('<HTTPSConnection>: Failed to establish a new connection: "
+            "[Errno 101] Network is unreachable')'\n"
+            "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 "
+            "(from versions: none)\n"
+            "ERROR: No matching distribution found for torch==2.13.0",
             "there is no network",
         ),
         (
-            "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: 2.2.0, 2.2.2)\n"
+            "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 "
+            "(from versions: 2.2.0, 2.2.2)\n"
             "ERROR: No matching distribution found for torch==2.13.0",
             "no wheel of torch 2.13.0 for this machine",
         ),
@@ -265,7 +271,8 @@ def test_what_follows_test_goes_to_pytest_and_its_exit_code_comes_back(machine):
         ),
         ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))", "PIP_CERT"),
         (
-            "ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: 'x'",
+            "ERROR: Could not install packages due to an OSError: "
+            "[Errno 13] Permission denied: 'x'",
             "folder that is yours",
         ),
         ("MemoryError", "Close other programs"),
@@ -302,7 +309,8 @@ def test_an_update_that_fails_keeps_the_old_environment(machine):
         (
             None,
             {
-                "VENV_SAYS": "The virtual environment was not created successfully because ensurepip is not available."
+                "VENV_SAYS": "The virtual environment was not created successfully because "
+                "ensurepip is not available."
             },
         ),
     ],
@@ -413,7 +421,7 @@ def test_two_calls_do_not_install_at_once(machine):
     assert machine.call().returncode == 0
 
 
-# --- The wheel of torch ----------------------------------------------------------------------------------------
+# --- The wheel of torch ---------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -478,7 +486,7 @@ def test_an_index_that_never_answers_is_given_up(start):
         assert not start.answers(f"http://127.0.0.1:{silent.getsockname()[1]}/", seconds=0.2)
 
 
-# --- The learner's copies --------------------------------------------------------------------------------------
+# --- The learner's copies -------------------------------------------------------------------------
 
 
 def test_copies_hold_no_outputs_and_keep_everything_else(machine):

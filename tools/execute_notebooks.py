@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Run the notebooks and store their outputs, in such a form that the same sources give the same file.
+"""Run the notebooks and store their outputs: the same sources give the same file.
 
     python tools/execute_notebooks.py             all of notebooks/
     python tools/execute_notebooks.py 00 01       those whose names begin so
-    python tools/execute_notebooks.py --check     runs nothing; says which are not up to date, exit code 1 if any
+    python tools/execute_notebooks.py --check     runs nothing; says which are not up to date, with
+                                                  exit code 1 if any
 
-A cell that raises, without the tag raises-exception, ends it, and so do text on stderr and a path of this machine.
-Outputs of widgets are replaced by a sentence: without their kernel they would show nothing.
+A cell that raises, without the tag raises-exception, ends it, and so do text on stderr and a path
+of this machine. Outputs of widgets are replaced by a sentence: without their kernel they would show
+nothing.
 """
 
 import argparse
@@ -62,10 +64,10 @@ def execute(notebook):
     """Run all cells in a fresh kernel in the notebooks' folder."""
     from nbclient import NotebookClient
 
-    os.environ["MINIDL_OUTPUT"] = (
-        "sorted"  # the kernel inherits it: what ranks print comes in a fixed order
-    )
-    # store_widget_state=False would be enough, were nbclient 0.11 not to fail on Output widgets then; trim() drops the state.
+    # The kernel inherits it: what ranks print is sorted.
+    os.environ["MINIDL_OUTPUT"] = "sorted"
+    # trim() drops the state of widgets: with store_widget_state=False, nbclient 0.11 fails on
+    # Output widgets.
     client = NotebookClient(
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
     )
@@ -76,8 +78,9 @@ def execute(notebook):
 def look_again(channel, seconds=0.5):
     """Let the channel look for a reply again and again.
 
-    nbclient sends the states of Output widgets by the socket on which it waits for a cell's reply. A send can swallow the
-    sign that the reply has come, and the cell then seems to take until its time-out.
+    nbclient sends the states of Output widgets by the socket on which it waits for a cell's reply.
+    A send can swallow the sign that the reply has come, and the cell then seems to take until its
+    time-out.
     """
     get = channel.get_msg
 
@@ -94,19 +97,21 @@ def look_again(channel, seconds=0.5):
 
 
 def trim(notebook, prefix):
-    """Leave nothing in the notebook that changes from one execution to the next, as far as it is not an output."""
+    """Remove what changes from one execution to the next and is not an output."""
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{prefix}-{number:02d}"
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
         for output in cell.get("outputs", []):
             if WIDGET in output.get("data", {}):
-                output.data, output.metadata = {"text/plain": IN_PLACE_OF_A_WIDGET}, {}
+                output.data = {"text/plain": IN_PLACE_OF_A_WIDGET}
+                output.metadata = {}
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
         "minidl": {"executed": digest(notebook)},
     }
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.nbformat = 4
+    notebook.nbformat_minor = 5
 
 
 def inspect(notebook):
@@ -128,7 +133,8 @@ def store(path):
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+            cell.outputs = []
+            cell.execution_count = None
     trim(notebook, path.name.split("_")[0])
     began = time.perf_counter()
     execute(notebook)
@@ -150,18 +156,18 @@ def main(arguments=None):
     stale = []
     for path in notebooks(options.names):
         if options.check:
-            current = is_current(nbformat.read(path, as_version=4))
-            stale += [] if current else [path]
-            print(
-                f"{path.name}: {'up to date' if current else 'changed since it was last executed'}"
-            )
+            if is_current(nbformat.read(path, as_version=4)):
+                print(f"{path.name}: up to date")
+            else:
+                print(f"{path.name}: changed since it was last executed")
+                stale.append(path)
             continue
         try:
             seconds = store(path)
         except Unfit as reason:
-            raise SystemExit(f"{path.name}: {reason}")
+            raise SystemExit(f"{path.name}: {reason}") from None
         except Exception as error:  # nbclient's errors end with the cell and its traceback
-            raise SystemExit(f"{path.name} did not run to its end:\n{error}")
+            raise SystemExit(f"{path.name} did not run to its end:\n{error}") from None
         print(f"{path.name}: {seconds:.1f} s, {path.stat().st_size / 1000:.0f} kB")
     return 1 if stale else 0
 
