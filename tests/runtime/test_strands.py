@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from minidl import VirtualWorld
+from minidl.runtime import virtual_world
 from minidl.runtime.virtual.strands import core_of_this_thread
 
 
@@ -31,7 +32,9 @@ def test_a_core_that_is_not_allowed_is_not_chosen(monkeypatch):
     assert core_of_this_thread() == 10_001
 
 
-def test_the_record_of_a_run_is_never_looked_through_as_young_garbage():
+def test_the_record_of_a_run_is_never_looked_through_as_young_garbage(monkeypatch):
+    monkeypatch.setattr(virtual_world.unseen, "count", 0)
+
     def chat(x, comm):
         for _ in range(200):
             comm.exchange(x, to=comm.right, source=comm.left)
@@ -50,3 +53,24 @@ def test_the_record_of_a_run_is_never_looked_through_as_young_garbage():
     finally:
         gc.callbacks.remove(count)
     assert len(run.trace) == 3200 and seen and max(seen) < 3200
+
+
+class Circle:
+    """Garbage that only a collection finds."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_earlier_runs_left_is_collected(monkeypatch):
+    monkeypatch.setattr(virtual_world.unseen, "fewest", 1000)
+    for counted in ("count", "survivors"):
+        monkeypatch.setattr(virtual_world.unseen, counted, 0)
+
+    def leaves_circles(comm):
+        [Circle() for _ in range(1000)]
+
+    for _ in range(2):
+        VirtualWorld(1).run(leaves_circles)
+    circles = [one for one in gc.get_objects() if type(one).__name__ == "Circle"]
+    assert len(circles) == 1000, "those of the first run are gone"
