@@ -26,6 +26,8 @@ class Table:
     rows     one tuple a row
     """
 
+    cell_style = ""  # an HTML attribute of every cell
+
     def __init__(self, columns, rows):
         self.columns = list(columns)
         self.rows = [tuple(row) for row in rows]
@@ -68,7 +70,7 @@ class Table:
         return table + self._rest()
 
     def _html_row(self, tag, texts):
-        cells = "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
+        cells = "".join(f"<{tag}{self.cell_style}>{escape(text)}</{tag}>" for text in texts)
         return f"<tr>{cells}</tr>"
 
 

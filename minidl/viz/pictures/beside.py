@@ -1,7 +1,7 @@
 """What did this run send, and what does a right answer send?
 
     yours       rank 0  --x======.------>      both from their own beginning, on one scale of time;
-                rank 1  ---------`=>----      === the message to blame, drawn thick, with a cross at its foot
+                rank 1  ---------`=>----      === the message to blame, thick, a cross at its foot
     a right     rank 0  --o--.---------->
     answer      rank 1  -----`->---------     recorded, without its code
 
@@ -11,174 +11,138 @@ Left out: waiting and computing; see lamport for one run in full.
 from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color, rank_label
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Arrow, Axis, Dot, Label, Path, Scene
-from minidl.viz.drawing.units import axis_seconds, bytes_text, count_text
+from minidl.viz.drawing.units import bytes_text, count_text
+from minidl.viz.pictures.rows import Timescale
 from minidl.viz.reading.intervals import extent
+from minidl.viz.reading.matching import is_lost
 
 MOST = 400  # messages of a run that are drawn
-HEAD = 0.9  # rows above each run, for its name
+HEAD = 1.3  # rows between a run's first line and what stands above, for its name
 
 
 def beside(trace, reference=None, guilty=None, steps=False):
     """The picture of a run's messages above those of a reference, if there is one.
 
-    reference: a Trace, or None; guilty: a send or receive event of `trace` that is to blame, or None;
-    steps: a second of the record is a step.
+    reference  a Trace, or None
+    guilty     a send or receive event of `trace` that is to blame, or None
+    steps      whether a second of the record is a step
     """
-    sides = [("yours", trace)] + ([("a right answer", reference)] if reference is not None else [])
-    longest = max(seconds_of(side) for _, side in sides) or 1.0
-    unit, scale = (1.0, "steps") if steps else axis_seconds(longest)
-    tops, ticks, top = [], [], 0.0
-    for _, side in sides:
-        tops.append(top + HEAD + 0.4)
-        ticks += [
-            (tops[-1] + rank, rank_label(rank, side.world_size)) for rank in range(side.world_size)
-        ]
-        top += HEAD + side.world_size + 0.2
-    rows = top + 0.2
+    sides = [_Side("yours", trace, 0.0)]
+    if reference is not None:
+        sides.append(_Side("a right answer", reference, sides[0].bottom))
+    scale = Timescale(0.0, max(side.seconds for side in sides) or 1.0)
+    if steps:
+        scale.unit = 1.0
+        scale.title = "steps"
+    rows = sides[-1].bottom + 0.2
     scene = Scene(
-        finding(sides),
-        caption(sides, guilty),
+        _finding(sides),
+        _caption(sides, guilty),
         rows=max(150, 30 * rows),
-        x=Axis(
-            scale if steps else f"time ({scale})", -0.03 * longest / unit, 1.05 * longest / unit
-        ),
-        y=Axis("", rows, 0, ticks),
+        x=scale.axis(before=0.03, after=0.05),
+        y=Axis("", rows, 0, [name for side in sides for name in side.rank_names()]),
     )
-    scene.add(
-        "ranks",
-        [
-            Path((0, longest / unit), (at + rank,) * 2, FAINT)
-            for (_, side), at in zip(sides, tops)
-            for rank in range(side.world_size)
-        ],
-    )
-    drawn = [
-        (message, at, side)
-        for (_, side), at in zip(sides, tops)
-        for message in side.messages()[:MOST]
-    ]
-    blamed = [
-        (message, at, side)
-        for message, at, side in drawn
-        if side is trace and is_it(message, guilty)
-    ]
-    scene.add(
-        "message",
-        [
-            arrow(m, at, side, unit, longest)
-            for m, at, side in drawn
-            if m.recv is not None and (m, at, side) not in blamed
-        ],
-        legend=True,
-    )
-    scene.add(
-        "never received",
-        [
-            arrow(m, at, side, unit, longest)
-            for m, at, side in drawn
-            if m.recv is None and (m, at, side) not in blamed
-        ],
-        legend=True,
-    )
-    marked = [
-        arrow(m, at, side, unit, longest)._replace(color=ALARM, width=4.0) for m, at, side in blamed
-    ]
-    scene.add("to blame", marked, legend=True)
-    scene.add("mark", [Dot(a.x0, a.y0, ALARM, 12, a.hover, "cross") for a in marked])
-    scene.add(
-        "words",
-        [
-            Label(0, at - 0.4 - HEAD / 2.6, words(name, side), INK, "start", 13)
-            for (name, side), at in zip(sides, tops)
-        ],
-    )
-    return Picture(
-        "beside",
-        f"{count_text(len(sides), 'run')}, {' and '.join(count_text(sum(s.sent()), 'message') for _, s in sides)}",
-        scene,
-        table(sides),
-    )
+    lines = []
+    names = []
+    arrows = []
+    lost = []
+    blamed = []
+    for side in sides:
+        names.append(Label(0, side.y - 0.75, side.in_words(), INK, size=13))
+        for rank in range(side.n):
+            y = side.y + rank
+            lines.append(Path((0, scale.at(scale.end)), (y, y), FAINT))
+        for message in side.trace.messages()[:MOST]:
+            arrow = _arrow(message, side, scale)
+            if side.trace is trace and guilty is not None and guilty in message:
+                blamed.append(arrow._replace(color=ALARM, width=4.0))
+            elif is_lost(message):
+                lost.append(arrow)
+            else:
+                arrows.append(arrow)
+    crosses = [Dot(arrow.x0, arrow.y0, ALARM, 12, arrow.hover, "cross") for arrow in blamed]
+    scene.add("ranks", lines)
+    scene.add("message", arrows, legend=True)
+    scene.add("never received", lost, legend=True)
+    scene.add("to blame", blamed, legend=True)
+    scene.add("mark", crosses)
+    scene.add("words", names)
+    counts = " and ".join(count_text(side.messages, "message") for side in sides)
+    return Picture("beside", f"{count_text(len(sides), 'run')}, {counts}", scene, _table(sides))
 
 
-def seconds_of(trace):
-    """How long a run took, from its own beginning."""
-    start, end = extent(trace)
-    return end - start
+class _Side:
+    """One run: what it sent, and where it stands; y is the line of rank 0, counted in rows."""
+
+    def __init__(self, name, trace, top):
+        self.name = name
+        self.trace = trace
+        self.n = trace.world_size
+        self.start, end = extent(trace)
+        self.seconds = end - self.start
+        self.messages = sum(trace.sent())
+        self.nbytes = sum(trace.sent("nbytes"))
+        self.y = top + HEAD
+        self.bottom = self.y + self.n - 0.2
+
+    def rank_names(self):
+        """The ticks of its ranks."""
+        return [(self.y + rank, rank_label(rank, self.n)) for rank in range(self.n)]
+
+    def in_words(self):
+        """What stands above it."""
+        return f"{self.name}: {count_text(self.messages, 'message')}, {bytes_text(self.nbytes)}"
 
 
-def is_it(message, guilty):
-    """Is this the message of that event?"""
-    if guilty is None:
-        return False
-    event = message.send if guilty.kind == "send" else message.recv
-    return event is not None and (event.rank, event.seq) == (guilty.rank, guilty.seq)
-
-
-def arrow(message, at, trace, unit, longest):
-    """From the posting of the send to the end of the receive; a broken stub if nobody received it."""
+def _arrow(message, side, scale):
+    """From the posting of the send to the end of the receive; a broken stub if it is lost."""
     send, recv = message
-    start = extent(trace)[0]
-    color = arrow_color(send.rank, trace.world_size)
-    hover = f"rank {send.rank} to rank {send.peer}, message #{send.number}\n{send.shape} {send.dtype}, {bytes_text(send.nbytes)}\n{send.line}"
-    begins = (send.posted - start) / unit
-    if recv is None or recv.done is None:
+    hover = (
+        f"rank {send.rank} to rank {send.peer}, message #{send.number}\n"
+        f"{send.shape} {send.dtype}, {bytes_text(send.nbytes)}\n{send.line}"
+    )
+    x = scale.at(send.posted - side.start)
+    y = side.y + send.rank
+    if is_lost(message):
         lean = 0.42 if send.peer > send.rank else -0.42
-        return Arrow(
-            begins,
-            at + send.rank,
-            begins + 0.04 * longest / unit,
-            at + send.rank + lean,
-            ALARM,
-            hover,
-            broken=True,
-        )
-    return Arrow(begins, at + send.rank, (recv.done - start) / unit, at + send.peer, color, hover)
+        width = 0.04 * scale.at(scale.end)
+        return Arrow(x, y, x + width, y + lean, ALARM, hover, broken=True)
+    end = scale.at(recv.done - side.start)
+    return Arrow(x, y, end, side.y + send.peer, arrow_color(send.rank, side.n), hover)
 
 
-def words(name, trace):
-    """What stands above a run."""
-    return f"{name}: {count_text(sum(trace.sent()), 'message')}, {bytes_text(sum(trace.sent('nbytes')))}"
-
-
-def finding(sides):
+def _finding(sides):
     """What differs, in one sentence."""
-    if len(sides) < 2:
-        return f"This run sends {count_text(sum(sides[0][1].sent()), 'message')}"
-    (_, own), (_, right) = sides
-    for what, unit in (("messages", lambda n: count_text(n, "message")), ("nbytes", bytes_text)):
-        a, b = sum(own.sent(what)), sum(right.sent(what))
-        if a != b:
-            return f"Yours sends {unit(a)}, a right answer {unit(b)}"
-    return "Yours sends as much as a right answer, but not the same"
+    own = sides[0]
+    if len(sides) == 1:
+        return f"This run sends {count_text(own.messages, 'message')}"
+    right = sides[1]
+    if own.messages != right.messages:
+        sent = count_text(own.messages, "message")
+        wanted = count_text(right.messages, "message")
+    elif own.nbytes != right.nbytes:
+        sent = bytes_text(own.nbytes)
+        wanted = bytes_text(right.nbytes)
+    else:
+        return "Yours sends as much as a right answer, but not the same"
+    return f"Yours sends {sent}, a right answer {wanted}"
 
 
-def caption(sides, guilty):
-    """What the picture shows."""
-    said = "Each arrow is a message, from the posting of the send to the end of the receive."
-    said += (
-        " Above, your run; below, that of a right answer on the same sizes."
-        if len(sides) > 1
-        else ""
-    )
-    return said + (
-        " The thick arrow with a cross at its foot is the message to blame."
-        if guilty is not None
-        else ""
-    )
+def _caption(sides, guilty):
+    """How to read the picture."""
+    text = "Each arrow is a message, from the posting of the send to the end of the receive."
+    if len(sides) > 1:
+        text += " Above, your run; below, that of a right answer on the same sizes."
+    if guilty is not None:
+        text += " The thick arrow with a cross at its foot is the message to blame."
+    return text
 
 
-def table(sides):
+def _table(sides):
     """One row a message."""
-    rows = [
-        (
-            name,
-            m.send.rank,
-            m.send.peer,
-            m.send.nbytes,
-            m.send.posted,
-            m.recv.done if m.recv else None,
-        )
-        for name, side in sides
-        for m in side.messages()
-    ]
+    rows = []
+    for side in sides:
+        for send, recv in side.trace.messages():
+            done = recv.done if recv else None
+            rows.append((side.name, send.rank, send.peer, send.nbytes, send.posted, done))
     return Table(("run", "source", "to", "nbytes", "posted", "done"), rows)

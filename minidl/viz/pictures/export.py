@@ -5,138 +5,155 @@
      send    |---|                          s -> f: a flow from each send to its receive
                   `--> recv
 
-Writes the Trace Event Format that ui.perfetto.dev and chrome://tracing open. Times are microseconds.
-Slices of one track may nest and never cross; what would cross goes to the next track.
-Left out: the waits of a deadlock; see wait_for.
+Writes the Trace Event Format that ui.perfetto.dev and chrome://tracing open. Times are in
+microseconds. Slices of one track may nest and never cross; a slice that would cross goes to the
+next track. Left out: the waits of a deadlock; see wait_for.
 """
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
-from minidl.viz.reading.findings import is_lost
+from minidl.trace import MARKERS
 from minidl.viz.reading.intervals import extent
+from minidl.viz.reading.matching import is_lost
 
 TRACKS = 1000  # track numbers set aside for one thread
+MESSAGE_TRACKS = 500  # its first number for messages
 LEAST = 0.001  # microseconds: a flow needs a slice that is not empty
+ROUNDING = 1e-6  # microseconds by which ends may miss each other
 
 
 def to_perfetto(trace, path):
     """Write the run to `path` as Trace Event JSON. Returns the path."""
-    path = Path(path)
     end = extent(trace)[1]
-    slices, tracks = [], {}
-    for event in trace:
-        slices.append(complete(event, end))
-    place(slices, tracks)
-    flows = list(
-        flow_events(trace, {key: piece for key, piece in ((p.pop("key"), p) for p in slices)})
-    )
-    names = list(metadata(trace, tracks))
-    path.write_text(
-        json.dumps({"displayTimeUnit": "ns", "traceEvents": names + slices + flows}),
-        encoding="utf-8",
-    )
+    slices = {(event.rank, event.seq): _slice(event, end) for event in trace}
+    tracks = _assign_tracks(slices.values())
+    events = [*_names(trace, tracks), *slices.values(), *_flows(trace, slices)]
+    path = Path(path)
+    text = json.dumps({"displayTimeUnit": "ns", "traceEvents": events})
+    path.write_text(text, encoding="utf-8")
     return path
 
 
-def complete(event, end):
-    """An X event: a slice with its arguments. Its track is given by place()."""
+class Track(NamedTuple):
+    """A row of the viewer: one level of what a thread does, or of its messages."""
+
+    thread: int
+    messages: bool
+    level: int
+
+    @property
+    def number(self):
+        """Its number within the process."""
+        first = self.thread * TRACKS
+        if self.messages:
+            first += MESSAGE_TRACKS
+        return first + self.level
+
+    @property
+    def name(self):
+        """Its name in the viewer."""
+        if self.messages:
+            return f"thread {self.thread}, messages {self.level}"
+        if self.level:
+            return f"thread {self.thread}, level {self.level}"
+        return f"thread {self.thread}"
+
+
+def _microseconds(seconds):
+    """Rounded to the nanosecond."""
+    return round(seconds * 1e6, 3)
+
+
+def _slice(event, end):
+    """An X event: a slice with its arguments. `tid` is its thread until it gets a track."""
     done = end if event.done is None else event.done
-    moves = event.kind not in ("span", "compute")
-    name = event.span.rsplit("/", 1)[-1] if event.kind == "span" else event.kind
-    if event.kind in ("send", "recv"):
-        name += f" {'to' if event.kind == 'send' else 'from'} {event.peer}"
     args = {"span": event.span, "line": event.line, "fate": event.fate}
-    if moves:
-        waited = None if event.waited is None else round((done - event.waited) * 1e6, 3)
+    least = 0.0
+    if not event.is_marker:
+        least = LEAST
         args |= {
             "number": event.number,
             "comm": event.comm,
             "shape": list(event.shape),
             "dtype": event.dtype,
             "nbytes": event.nbytes,
-            "waited_us": waited,
+            "waited_us": None if event.waited is None else _microseconds(done - event.waited),
         }
     return {
         "ph": "X",
-        "name": name,
+        "name": _slice_name(event),
         "cat": event.kind,
         "pid": event.rank,
         "tid": event.thread,
-        "ts": round(event.posted * 1e6, 3),
-        "dur": round(max((done - event.posted) * 1e6, LEAST if moves else 0.0), 3),
+        "ts": _microseconds(event.posted),
+        "dur": max(_microseconds(done - event.posted), least),
         "args": args,
-        "key": (event.rank, event.seq),
     }
 
 
-def place(slices, tracks):
-    """Give each slice its track: the thread's own for spans and computing, its message tracks for the rest."""
-    open_on = {}
+def _slice_name(event):
+    """What stands on a slice: the span's own name, or what was done."""
+    if event.kind == "span":
+        return event.span.rpartition("/")[2]
+    if event.kind == "send":
+        return f"send to {event.peer}"
+    if event.kind == "recv":
+        return f"recv from {event.peer}"
+    return event.kind
+
+
+def _assign_tracks(slices):
+    """Give each slice the first track on which it crosses no other; returns {(rank, Track)}."""
+    tracks = set()
+    open_ends = {}  # (rank, track) -> ends of the slices that are open, the innermost last
     for piece in sorted(slices, key=lambda piece: (piece["ts"], -piece["dur"])):
-        thread, moves = piece["tid"], piece["cat"] not in ("span", "compute")
-        start, end, lane = piece["ts"], piece["ts"] + piece["dur"], 0
+        rank = piece["pid"]
+        start = piece["ts"]
+        end = start + piece["dur"]
+        track = Track(piece["tid"], piece["cat"] not in MARKERS, 0)
         while True:
-            track = thread * TRACKS + (500 if moves else 0) + lane
-            stack = open_on.setdefault((piece["pid"], track), [])
-            while stack and stack[-1] <= start + 1e-6:
-                stack.pop()
-            if not stack or (not moves and end <= stack[-1] + 1e-6):
+            ends = open_ends.setdefault((rank, track), [])
+            while ends and ends[-1] <= start + ROUNDING:
+                ends.pop()
+            # markers nest; messages do not, so that a flow meets one slice only
+            fits_inside = not track.messages and ends and end <= ends[-1] + ROUNDING
+            if not ends or fits_inside:
                 break
-            lane += 1
-        stack.append(end)
-        piece["tid"] = track
-        tracks[piece["pid"], track] = (thread, moves, lane)
+            track = track._replace(level=track.level + 1)
+        ends.append(end)
+        piece["tid"] = track.number
+        tracks.add((rank, track))
+    return tracks
 
 
-def flow_events(trace, slices):
+def _flows(trace, slices):
     """An arrow from inside each send's slice to inside its receive's slice."""
     for number, message in enumerate(trace.messages()):
         if is_lost(message):
             continue
-        send, recv = (slices[event.rank, event.seq] for event in message)
-        alike = {"cat": "message", "name": "message", "id": number}
-        yield {"ph": "s", "pid": send["pid"], "tid": send["tid"], "ts": send["ts"], **alike}
-        arrival = max(recv["ts"], send["ts"], round(recv["ts"] + recv["dur"] - LEAST, 3))
-        yield {"ph": "f", "bp": "e", "pid": recv["pid"], "tid": recv["tid"], "ts": arrival, **alike}
+        send, recv = [slices[event.rank, event.seq] for event in message]
+        arrival = round(recv["ts"] + recv["dur"] - LEAST, 3)
+        arrival = max(recv["ts"], send["ts"], arrival)
+        for phase, piece, time in (("s", send, send["ts"]), ("f", recv, arrival)):
+            flow = {"ph": phase, "pid": piece["pid"], "tid": piece["tid"], "ts": time}
+            flow |= {"cat": "message", "name": "message", "id": number}
+            if phase == "f":
+                flow["bp"] = "e"  # it ends in the slice around it, not in the next one
+            yield flow
 
 
-def metadata(trace, tracks):
+def _names(trace, tracks):
     """The names of ranks and tracks, and their order."""
     for rank in range(trace.world_size):
-        yield {
-            "ph": "M",
-            "name": "process_name",
-            "pid": rank,
-            "tid": 0,
-            "ts": 0,
-            "args": {"name": f"rank {rank}"},
-        }
-        yield {
-            "ph": "M",
-            "name": "process_sort_index",
-            "pid": rank,
-            "tid": 0,
-            "ts": 0,
-            "args": {"sort_index": rank},
-        }
-    for (rank, track), (thread, moves, lane) in sorted(tracks.items()):
-        name = f"thread {thread}" + (
-            f", messages {lane}" if moves else f", level {lane}" if lane else ""
-        )
-        yield {
-            "ph": "M",
-            "name": "thread_name",
-            "pid": rank,
-            "tid": track,
-            "ts": 0,
-            "args": {"name": name},
-        }
-        yield {
-            "ph": "M",
-            "name": "thread_sort_index",
-            "pid": rank,
-            "tid": track,
-            "ts": 0,
-            "args": {"sort_index": track},
-        }
+        yield _metadata("process_name", rank, 0, name=f"rank {rank}")
+        yield _metadata("process_sort_index", rank, 0, sort_index=rank)
+    for rank, track in sorted(tracks):
+        yield _metadata("thread_name", rank, track.number, name=track.name)
+        yield _metadata("thread_sort_index", rank, track.number, sort_index=track.number)
+
+
+def _metadata(subject, rank, track, **args):
+    """An M event: a name, or a place in the order, of a rank or a track."""
+    return {"ph": "M", "name": subject, "pid": rank, "tid": track, "ts": 0, "args": args}

@@ -4,88 +4,73 @@
     guess["messages"] = 6                  # before the run; `...` means: not guessed
     guess.beside({"messages": 12})         # after it: one row a question, guess beside truth
 
-A guess stays in this notebook's kernel: it is sent nowhere, stored nowhere and marked by nobody.
+A guess stays in this notebook's kernel: it is not sent, stored or marked.
 """
 
-from html import escape
 from numbers import Real
 
 from minidl.viz.drawing.picture import Table
-from minidl.viz.drawing.units import plain
+from minidl.viz.drawing.units import number_text
 
 
 class Guesses(dict):
-    """The reader's guesses: question -> answer, or `...` where there is none yet."""
+    """The reader's guesses: question -> answer, or `...` if there is none yet."""
 
     def __repr__(self):
         made = sum(answer is not ... for answer in self.values())
         return f"Guesses({made} of {len(self)} made)"
 
     def beside(self, truth):
-        """The table of guess beside truth, in the order of `truth`, a dict question -> what happened.
+        """The table of guess beside truth, in the order of `truth`: {question: what happened}.
 
         Raises ValueError for a guess that `truth` does not answer.
         """
-        unknown = [
-            question
-            for question, answer in self.items()
-            if question not in truth and answer is not ...
-        ]
-        if unknown:
-            raise ValueError(
-                f"nothing to compare your guess {unknown[0]!r} with; the questions are: {', '.join(truth)}"
-            )
-        return Beside(
-            [(question, self.get(question, ...), happened) for question, happened in truth.items()]
-        )
-
-
-class Beside(Table):
-    """Guess beside truth. Shows itself as aligned text, or as a table in a notebook."""
-
-    def __init__(self, rows):
-        super().__init__(
-            ("question", "your guess", "what happened", ""),
-            [
-                (
-                    question,
-                    "not guessed" if guess is ... else told(guess),
-                    told(happened),
-                    verdict(guess, happened),
+        for question, answer in self.items():
+            if question not in truth and answer is not ...:
+                raise ValueError(
+                    f"nothing to compare your guess {question!r} with; "
+                    f"the questions are: {', '.join(truth)}"
                 )
-                for question, guess, happened in rows
-            ],
-        )
-
-    def _repr_html_(self):
-        head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row)
-            + "</tr>"
-            for row in self
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        rows = []
+        for question, happened in truth.items():
+            guess = self.get(question, ...)
+            if guess is ...:
+                rows.append((question, "not guessed", _text(happened), ""))
+            else:
+                verdict = _verdict(guess, happened)
+                rows.append((question, _text(guess), _text(happened), verdict))
+        return GuessTable(("question", "your guess", "what happened", ""), rows)
 
 
-def told(value):
+class GuessTable(Table):
+    """Guess beside truth, aligned to the left."""
+
+    cell_style = " style='text-align:left'"
+
+
+def _is_number(value):
+    """Whether a guess can be too high or too low; True and False cannot."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _text(value):
     """A number with three digits that mean something; anything else as it prints."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not _is_number(value):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else plain(float(value))
+    return f"{value:,}" if isinstance(value, int) else number_text(value)
 
 
-def verdict(guess, happened):
-    """How far off a guess is: "right", "2 times too high", or nothing where none was made."""
-    if guess is ...:
-        return ""
+def _verdict(guess, happened):
+    """How far off a guess is: "right", "close" or "2 times too high"."""
     if guess == happened or str(guess).strip().lower() == str(happened).strip().lower():
         return "right"
-    if any(isinstance(v, bool) or not isinstance(v, Real) for v in (guess, happened)):
+    if not _is_number(guess) or not _is_number(happened):
         return "not this time"
+    direction = "too high" if guess > happened else "too low"
     if guess <= 0 or happened <= 0:
-        return "too high" if guess > happened else "too low"
+        return direction
     ratio = max(guess / happened, happened / guess)
-    if ratio < 1.1 and not (isinstance(guess, int) and isinstance(happened, int)):
+    both_whole = isinstance(guess, int) and isinstance(happened, int)
+    if ratio < 1.1 and not both_whole:
         return "close"
-    return f"{plain(ratio)} times too {'high' if guess > happened else 'low'}"
+    return f"{number_text(ratio)} times {direction}"

@@ -1,4 +1,4 @@
-"""Who is fastest on this network, and how near is that to what nobody can beat?
+"""Who is fastest on this network, and how near is that to the lower bound?
 
     lower bound     |=====:                     : the bound, drawn through all rows
     paper           |=====:===========|
@@ -10,59 +10,50 @@ All are virtual seconds, so they are the same on every machine.
 
 from minidl.viz.drawing.palette import FAINT, INK, RANKS
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Box, Label, Path, Scene
-from minidl.viz.drawing.units import axis_seconds, plain, seconds_text
+from minidl.viz.drawing.scene import Axis, Label, Path, Scene
+from minidl.viz.drawing.units import number_text, seconds_text
+from minidl.viz.pictures.rows import Row, Timescale
+
+BEST = ("your best", "your second best", "your third best")
 
 
 def race(seconds, bound, rival_name, rival, earlier=()):
-    """The picture of a run beside its lower bound, a rival's run, and the best earlier attempts. All in virtual seconds."""
-    board = [
-        (("your best", "your second best", "your third best")[i], time)
-        for i, time in enumerate(sorted(set(earlier) - {seconds})[:3])
-    ]
-    rows = [
-        ("lower bound", bound, FAINT),
-        (rival_name, rival, RANKS[1]),
-        ("yours, now", seconds, RANKS[0]),
-    ]
-    rows += [(name, time, RANKS[4]) for name, time in board]
-    longest = max(time for _, time, _ in rows)
-    unit, scale = axis_seconds(longest)
+    """The picture of a run beside its lower bound, a rival's run, and the best earlier attempts.
+
+    All times are virtual seconds.
+    """
+    times = {"lower bound": bound, rival_name: rival, "yours, now": seconds}
+    times |= zip(BEST, sorted(set(earlier) - {seconds}))
+    colors = [FAINT, RANKS[1], RANKS[0]] + [RANKS[4]] * len(BEST)
+    rows = [Row(y, color) for y, color in enumerate(colors)]
+    bars = {y: [(0, time)] for y, time in enumerate(times.values())}
+    bottom = len(times) - 0.5
+    scale = Timescale(0, max(times.values()))
     scene = Scene(
-        finding(seconds, bound, rival_name, rival),
-        "Bars are virtual seconds on the network of the challenge. The dashed line is the lower bound.",
-        rows=30 * len(rows),
-        x=Axis(f"time ({scale})", 0, 1.18 * longest / unit),
-        y=Axis("", len(rows) - 0.5, -0.5, [(i, name) for i, (name, _, _) in enumerate(rows)]),
+        _finding(seconds, bound, rival_name, rival),
+        "Bars are virtual seconds on the network of the challenge. "
+        "The dashed line is the lower bound.",
+        rows=30 * len(times),
+        x=scale.axis(before=0, after=0.18),
+        y=Axis("", bottom, -0.5, list(enumerate(times))),
     )
-    scene.add(
-        "seconds",
-        [
-            Box(0, time / unit, i, 0.6, color, seconds_text(time))
-            for i, (_, time, color) in enumerate(rows)
-        ],
-    )
-    scene.add(
-        "lower bound", [Path((bound / unit,) * 2, (-0.5, len(rows) - 0.5), INK, 1.5)], "dashed"
-    )
-    scene.add(
-        "texts",
-        [
-            Label(time / unit + 0.01 * longest / unit, i + 0.03, seconds_text(time), INK)
-            for i, (_, time, _) in enumerate(rows)
-        ],
-    )
-    return Picture(
-        "race",
-        f"{len(rows)} times",
-        scene,
-        Table(("who", "seconds"), [(name, time) for name, time, _ in rows]),
-    )
+    scene.add("seconds", scale.boxes(bars, rows, height=0.6))
+    x = scale.at(bound)
+    scene.add("lower bound", [Path((x, x), (-0.5, bottom), INK, 1.5)], "dashed")
+    aside = 0.01 * scale.at(scale.end)
+    texts = []
+    for y, time in enumerate(times.values()):
+        texts.append(Label(scale.at(time) + aside, y + 0.03, seconds_text(time), INK))
+    scene.add("texts", texts)
+    return Picture("race", f"{len(times)} times", scene, Table(("who", "seconds"), times.items()))
 
 
-def finding(seconds, bound, rival_name, rival):
+def _finding(seconds, bound, rival_name, rival):
     """Who is faster, and how far from the bound, in one sentence."""
-    times = f"{plain(seconds / bound)} times the lower bound"
     if seconds < rival:
-        return f"Faster than {rival_name}: {times}"
-    return f"{'As fast as' if seconds == rival else 'Slower than'} {rival_name}: {times}"
+        text = "Faster than"
+    elif seconds == rival:
+        text = "As fast as"
+    else:
+        text = "Slower than"
+    return f"{text} {rival_name}: {number_text(seconds / bound)} times the lower bound"
