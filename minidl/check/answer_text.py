@@ -1,10 +1,10 @@
-"""What does the source of an answer say before it runs: is it still the stub, and which modules does it use?"""
+"""What does the source of an answer say: is it still the stub, and which modules does it use?"""
 
 import ast
 
 
 def is_stub(source, name):
-    """Is the function `name` in this source still as it was handed out? False if the source cannot be parsed.
+    """Is the function `name` in this source still a stub? False if the source cannot be parsed.
 
     A stub raises NotImplementedError, or has `...` where something is to be written.
     """
@@ -40,7 +40,7 @@ def used_modules(source):
     "import torch.distributed as d; d.all_reduce(x)"
     ->  {"torch", "torch.distributed", "torch.distributed.all_reduce"}
     """
-    # What each name of the source stands for: {"d": "torch.distributed"}. Setup cells import torch and minidl.
+    # What each name stands for: {"d": "torch.distributed"}. Setup cells import torch and minidl.
     aliases = {"torch": "torch", "minidl": "minidl"}
     names = set()
     nodes = [node for statement in _statements(source) for node in ast.walk(statement)]
@@ -66,7 +66,7 @@ def used_modules(source):
 
 
 def _dotted_name(node, aliases):
-    """The dotted name of an attribute, "torch.distributed.all_reduce"; "" if it does not begin with a module's name."""
+    """ "torch.distributed.all_reduce" of an attribute; "" if it does not begin with a module."""
     parts = []
     while isinstance(node, ast.Attribute):
         parts.insert(0, node.attr)

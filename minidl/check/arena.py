@@ -1,7 +1,7 @@
 """Where does a function that is checked run?
 
-    LocalArena     a learner's own notebook: a VirtualWorld for everything that is counted, a World for real processes
-    CagedArena     a submission that is graded: each rank is a locked-in process, see minidl_grader/judge/cage
+    LocalArena   a learner's own notebook: counts on a VirtualWorld, real processes on a World
+    CagedArena   a graded submission: each rank is a locked-in process, see minidl_grader/judge/cage
 
 Both return an Outcome: what each rank returned, its inputs after the call, the record, the error.
 """
@@ -63,7 +63,7 @@ def observed_on_a_meter(fn, args, arguments, comm):
 
 
 def tensors_in(value):
-    """All tensors of a value: of lists, tuples and dicts, and the parameters and buffers of models."""
+    """All tensors in lists, tuples and dicts, and the parameters and buffers of models."""
     for leaf in tree_leaves(value):
         if isinstance(leaf, torch.Tensor):
             yield leaf
@@ -82,7 +82,7 @@ def with_states(value):
 
 
 class LocalArena:
-    """Runs functions of the notebook that asks. Nothing is locked in: it is the learner's own machine."""
+    """Runs the functions of this notebook, unprotected: it is the learner's own machine."""
 
     watched = True  # a learner reads what a check says, or nbval does
 
@@ -90,7 +90,7 @@ class LocalArena:
         """Keep a passed answer in the learner's own package, and note the progress."""
         source = self.source(report.fn)
         if report.passed:
-            mine.keep(report.task, report.fn, source)
+            mine.keep_answer(report.task, report.fn, source)
         notes.note(report, source, current_book().seed)
 
     def run(
@@ -105,7 +105,10 @@ class LocalArena:
         device=None,
         meter=False,
     ):
-        """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome. meter: count memory and FLOPs."""
+        """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome.
+
+        meter: count memory and FLOPs, too.
+        """
         world = VirtualWorld(len(inputs), network=network, buffered=buffered, device=device)
         return _outcome_of(world, fn, inputs, arguments, timeout, meter)
 

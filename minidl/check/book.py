@@ -1,6 +1,6 @@
 """What has been checked, for which student, and with which random numbers?
 
-    me = student("Ada")                       the seed of all that is drawn for her: inputs, root, offset, topology
+    me = student("Ada")                       seeds all that is drawn for her: inputs, root, offset
     offset = me.choose("offset", [1, 2, 3])
     check(...)....worth(6)                    writes a Report into the book, under its task
 

@@ -1,9 +1,10 @@
 """On what is a function tried, and what happened?
 
-    world_sizes [1, 2, 3] x lengths [1, 64]  ->  six cases, small ones first: 1 rank 1 element, 1 rank 64, 2 ranks 1, ...
+    world_sizes [1, 2, 3] x lengths [1, 64]   ->   six cases, small ones first:
+                                                   1 rank 1 element, 1 rank 64, 2 ranks 1, ...
 
-A Case is a size and the inputs drawn for it. A Trial runs the function on it, only as often as its demands need.
-Inputs are whole numbers, so that a sum is the same in every order.
+A Case is a size and the inputs drawn for it. A Trial runs the function on it, as often as its
+demands need. Inputs are whole numbers, so that a sum is the same in every order.
 """
 
 import copy
@@ -75,7 +76,7 @@ class Trial:
 
     @cached_property
     def strict(self) -> Outcome:
-        """The run in which a send ends when it has been received, and every message takes one second."""
+        """The run in which a send ends when it is received, and a message takes one second."""
         return self._run(STEPS, meter=self.on_meter)
 
     @property
@@ -90,7 +91,7 @@ class Trial:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """The strict run; after a deadlock, a run that buffers every message: its values may still be right."""
+        """The strict run; after a deadlock, a run that buffers messages, to see its values."""
         if self.deadlocked:
             return self._run(STEPS, buffered=True, meter=self.on_meter)
         return self.strict
@@ -107,7 +108,7 @@ class Trial:
         return self.outcome if self.on_meter else self.on(STEPS, meter=True)
 
     def on(self, network, device=None, meter=False) -> Outcome:
-        """The run on another network; with a Device, computing takes time, too, and has to be metered."""
+        """The run on another network. With a Device, computing takes time and must be metered."""
         key = (network, device, meter)
         if key not in self._runs:
             self._runs[key] = self._run(network, self.deadlocked, device, meter)

@@ -1,8 +1,8 @@
-"""An open challenge: how many virtual seconds does the answer take on this network, and who was faster?
+"""An open challenge: how many virtual seconds does the answer take, and who was faster?
 
 bound  |====|                          no answer can be faster
 paper  |===========|                   an algorithm from the literature
-yours  |=======|                       on the same network, in virtual seconds: the same on every machine
+yours  |=======|                       on the same network; virtual seconds are the same everywhere
 """
 
 import random
@@ -14,7 +14,7 @@ from minidl.check.formula import Formula
 
 @dataclass(frozen=True)
 class Race:
-    """One attempt: virtual seconds of the answer, of the lower bound, and of the rival, which has a name."""
+    """One attempt: virtual seconds of the answer, of the lower bound, and of the rival."""
 
     seconds: float
     bound: float

@@ -1,13 +1,14 @@
 """A check is a sentence: what is demanded of a function, on which sizes, for how many points.
 
-    check(reduce_scatter, "02-reduce-scatter").equals(shifted_sum).over(world_sizes=[1, 2, 3, 4, 7], lengths=[84]) \\
-        .sends(messages="N - 1", nbytes="4 * n * (N - 1) // N").only_to_neighbours().never_deadlocks().worth(8)
+    (check(reduce_scatter, "02-reduce-scatter")
+     .equals(shifted_sum).over(world_sizes=[1, 2, 3, 4, 7], lengths=[84])
+     .sends(messages="N - 1", nbytes="4 * n * (N - 1) // N").only_to_neighbours().worth(8))
 
-`worth` ends the sentence: the function is run, every demand looks at the record, and a Report says what was wanted
-and what was counted. The learner's notebook and the judge execute the same sentence.
+`worth` ends the sentence: the function runs, every demand looks at the record, and a Report says
+what was wanted and what was counted. A learner's notebook and the judge execute the same sentence.
 
-Points are earned in proportion to the cases with right values, none if fewer than half of them are right.
-Each other demand that fails halves what is left; `leaves` in demands.py names the few that cost less, or everything.
+Points are earned in proportion to the cases with right values, none if fewer than half are right.
+Each other demand that fails halves what is left, unless its class in demands.py says otherwise.
 """
 
 import os
@@ -19,7 +20,7 @@ from minidl.check.cases import Trial, cases_of, whole_numbers
 from minidl.check.challenge import Track
 from minidl.check.demands import Sentence
 from minidl.check.demands_metered import Metered
-from minidl.check.report import NOT_DONE, PARTLY, PASSED, WRONG, Finding, NotPassed, Report
+from minidl.check.reports import NOT_DONE, PARTLY, PASSED, WRONG, DemandResult, NotPassed, Report
 
 
 def check(fn, task):
@@ -28,7 +29,10 @@ def check(fn, task):
 
 
 class Check(Sentence):
-    """A sentence in the making. Every method but `worth` returns the Check itself; demands.py adds those that demand."""
+    """A sentence in the making. Every method but `worth` and `repeated` returns the Check itself.
+
+    The words that demand something, such as equals() and sends(), are defined in demands.py.
+    """
 
     def __init__(self, fn, task):
         super().__init__()
@@ -53,7 +57,7 @@ class Check(Sentence):
         return self
 
     def given(self, give):
-        """What a rank is given: give(rank, N, n, draws) -> a tuple of arguments, where draws is a random.Random."""
+        """What a rank gets: give(rank, N, n, draws) -> its arguments. draws: a random.Random."""
         self.give = give
         return self
 
@@ -63,7 +67,7 @@ class Check(Sentence):
         return self
 
     def races(self, on, ranks, length, bound, rival, device=None):
-        """An open challenge: once all demands are met, how fast is it on this network? See challenge.Track."""
+        """An open challenge: once all demands are met, how fast is it? See challenge.Track."""
         self.track = Track(on, ranks, length, bound, rival, self.give, self.task, device)
         return self
 
@@ -82,7 +86,7 @@ class Check(Sentence):
     # --- The end of the sentence -------------------------------------------------------------
 
     def worth(self, points):
-        """Run everything and return the Report. Under nbval a Report that lacks points is raised as NotPassed."""
+        """Run everything; returns the Report. Under nbval, raises NotPassed if points are lost."""
         self.points = points
         arena = arenas.current()
         report = self._examine(arena)
@@ -150,14 +154,14 @@ class Check(Sentence):
             )
 
     def _report(self, sights):
-        """The points: the share of cases with right values, and for each other failed demand what it leaves of them."""
+        """The points: the share of right cases, reduced by each other demand that fails."""
         left = self._share_of_right_cases(sights)
         findings = []
         failing = None
         for demand, seen in sights.items():
             failed = [(trial, sight) for trial, sight in seen if not sight.passed]
             trial, sight = (failed or seen[-1:] or [(None, None)])[0]
-            findings.append(Finding(demand, trial and trial.case, sight))
+            findings.append(DemandResult(demand, trial and trial.case, sight))
             if failed and not demand.by_case:
                 left *= demand.leaves
             if failed and failing is None:
@@ -172,12 +176,12 @@ class Check(Sentence):
         return Report(self.task, self.points, earned, state, findings, failing)
 
     def _share_of_right_cases(self, sights):
-        """The share of cases with right values; 0 if it is below one half, 1 if no values are demanded."""
+        """The share of cases with right values; 0 below one half, 1 if no values are demanded."""
         right = []
         for demand, seen in sights.items():
             if demand.by_case:
                 for trial, sight in seen:
-                    # One rank has nothing to communicate, so its case counts only where there is no other.
+                    # On one rank there is nothing to communicate: too easy to count.
                     if trial.case.N > 1 or self.world_sizes == (1,):
                         right.append(sight.passed)
         if not right:

@@ -2,11 +2,14 @@
 
     trial (a function on a case)  --look-->  Sight(passed, wanted, counted, guilty)
 
-A demand is one class. It holds the word with which a check asks for it (a method marked @word), the sentence that
-a learner reads (`says`), and what it finds in a trial (`look`). demands_metered.py has those about memory and FLOPs.
+A demand is one class. It holds the word with which a check asks for it (a function marked @word),
+the sentence that a learner reads (`says`), and what it finds in a trial (`look`): numbers, and the
+message to blame, which the picture of the failing run marks. To add a demand, write a class.
+demands_metered.py has those about memory, FLOPs and overlap.
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,9 +20,11 @@ from minidl.check.arena import with_states
 from minidl.check.formula import Formula
 from minidl.check.values import difference, in_few_words
 
+CONCEPT_FILES = {"naive.py", "ring.py", "tree.py", "doubling.py", "hierarchical.py", "native.py"}
+
 
 class Sight(NamedTuple):
-    """What one demand saw in one case: wanted and counted in words, and the Event that is to blame, or None."""
+    """What one demand saw in one case, in words. guilty: the Event that is to blame, or None."""
 
     passed: bool
     wanted: str
@@ -28,7 +33,7 @@ class Sight(NamedTuple):
 
 
 class Sentence:
-    """A check in the making: the demands so far. The words that add one are methods, defined beside each demand."""
+    """A check in the making: its demands so far. Each demand below adds a method, its word."""
 
     def __init__(self):
         self.demands = []
@@ -40,30 +45,30 @@ class Sentence:
 
 
 def word(method):
-    """Make this function of a demand's class a method of Sentence: check(f).equals(...).sends(...)"""
+    """Make this function of a demand's class a method of Sentence, as in check(f).equals(...)."""
     setattr(Sentence, method.__name__, method)
     return staticmethod(method)
 
 
 class Demand:
-    """One demand.
+    """One demand; a dataclass of what the check says about it.
 
     key         its name in tables
+    text        the demand in words, with the names of its fields in braces
     leaves      the part of the points that is left if it fails
     by_case     are points earned for each case that meets it, in place of `leaves`?
     needs_real  does it look at a run on real processes?
-    on_meter    does it look at a run in which memory and FLOPs are counted?
     """
 
     key = ""
+    text = ""
     leaves = 0.5
     by_case = False
     needs_real = False
-    on_meter = False
 
     def says(self):
         """The demand in words."""
-        raise NotImplementedError
+        return self.text.format(**vars(self))
 
     def look(self, trial):
         """A Sight of one trial; None if there is nothing to see."""
@@ -73,27 +78,26 @@ class Demand:
 # --- What is returned ----------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class Values(Demand):
     """Every rank returns what the oracle says."""
 
+    oracle: object
+    within: float
     key = "values"
+    text = "every rank returns the right values"
     by_case = True
-
-    def __init__(self, oracle, within):
-        self.oracle = oracle
-        self.within = within
 
     @word
     def equals(sentence, oracle, within=0.0):
-        """Every rank returns oracle(inputs, rank, N), where inputs lists the arguments of all ranks.
+        """Every rank returns oracle(inputs, rank, N). inputs: the arguments of all ranks.
 
         The oracle may return `...` for any value. within: the tolerance, relative and absolute.
         """
         return sentence.demand(Values(oracle, within))
 
     def says(self):
-        words = "every rank returns the right values"
-        return f"{words}, within {self.within:g}" if self.within else words
+        return f"{self.text}, within {self.within:g}" if self.within else self.text
 
     def look(self, trial):
         return self.sight_of(trial.case, trial.outcome)
@@ -112,33 +116,32 @@ class Values(Demand):
         return Sight(True, "right on every rank", "right on every rank")
 
 
+@dataclass(eq=False)
 class RealProcesses(Demand):
     """The values are right on real processes, too."""
 
+    values: Values
     key = "real"
+    text = "right on real processes, too"
     leaves = 0.75
     needs_real = True
 
-    def __init__(self, values):
-        self.values = values
-
     @word
     def on_real_processes(sentence):
-        """The values are right on real processes, too, on as many ranks as the notebook's World has."""
+        """The values are right on real processes, too, as many as the notebook's World has."""
         values = next(demand for demand in sentence.demands if isinstance(demand, Values))
         return sentence.demand(RealProcesses(values))
-
-    def says(self):
-        return "right on real processes, too"
 
     def look(self, trial):
         return self.values.sight_of(trial.case, trial.real) if trial.on_real else None
 
 
+@dataclass(eq=False)
 class Inputs(Demand):
     """No rank changes its inputs."""
 
     key = "inputs"
+    text = "the inputs are as they were"
     leaves = 0.75
     plain = (int, str, type(None))  # what is compared beside tensors; no float, because NaN != NaN
 
@@ -146,9 +149,6 @@ class Inputs(Demand):
     def leaves_inputs_alone(sentence):
         """No rank changes what it was given."""
         return sentence.demand(Inputs())
-
-    def says(self):
-        return "the inputs are as they were"
 
     def look(self, trial):
         for rank, (given, after) in enumerate(zip(trial.case.inputs, trial.outcome.after)):
@@ -182,41 +182,31 @@ class Inputs(Demand):
 # --- What is sent --------------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class Counted(Demand):
     """Each rank sends this many messages, or bytes."""
 
-    def __init__(self, what, formula, at_most):
-        self.what = what  # "messages" or "nbytes"
-        self.formula = Formula(formula)
-        self.at_most = at_most
-        self.key = "messages" if what == "messages" else "bytes"
+    formula: Formula
+    most: str  # "at most ", or "" for exactly
+    key: str  # "messages" or "bytes"
+    text = "each rank sends {most}{formula} {key}"
 
     @word
     def sends(sentence, messages=None, nbytes=None):
         """Each rank sends exactly this. Formulas over N, n and rank, as strings or functions."""
-        return sentence.demand(*Counted.each(messages, nbytes, at_most=False))
+        return _counted(sentence, messages, nbytes, "")
 
     @word
     def sends_at_most(sentence, messages=None, nbytes=None):
         """Each rank sends no more than this."""
-        return sentence.demand(*Counted.each(messages, nbytes, at_most=True))
-
-    @classmethod
-    def each(cls, messages, nbytes, at_most):
-        """A demand for each of the two that is given."""
-        formulas = {"messages": messages, "nbytes": nbytes}
-        return [cls(what, f, at_most) for what, f in formulas.items() if f is not None]
-
-    def says(self):
-        most = "at most " if self.at_most else ""
-        return f"each rank sends {most}{self.formula} {self.key}"
+        return _counted(sentence, messages, nbytes, "at most ")
 
     def look(self, trial):
         trace = trial.outcome.trace
         wanted = self.formula.for_each_rank(trial.case)
-        counted = trace.sent(self.what)
+        counted = trace.sent("messages" if self.key == "messages" else "nbytes")
         for rank in range(trial.case.N):
-            too_few = counted[rank] < wanted[rank] and not self.at_most
+            too_few = counted[rank] < wanted[rank] and not self.most
             if counted[rank] > wanted[rank] or too_few:
                 guilty = self._first_too_many(trace, rank, wanted[rank])
                 return Sight(False, per_rank(wanted), per_rank(counted), guilty)
@@ -226,34 +216,41 @@ class Counted(Demand):
         """The first message of this rank beyond what is wanted; None if it sends too little."""
         total = 0
         for event in trace.where(rank=rank, kind="send"):
-            total += 1 if self.what == "messages" else event.nbytes
+            total += 1 if self.key == "messages" else event.nbytes
             if total > wanted:
                 return event
         return None
 
 
+def _counted(sentence, messages, nbytes, most):
+    """Add a demand for each of the two that is given."""
+    if messages is not None:
+        sentence.demand(Counted(Formula(messages), most, "messages"))
+    if nbytes is not None:
+        sentence.demand(Counted(Formula(nbytes), most, "bytes"))
+    return sentence
+
+
+@dataclass(eq=False)
 class Peers(Demand):
     """Messages go only to certain ranks."""
 
+    allowed: object
+    words: str
     key = "peers"
-
-    def __init__(self, allowed, words):
-        self.allowed = allowed
-        self.words = words
+    text = "messages go only to {words}"
 
     @word
     def only_to(sentence, allowed, words):
-        """Messages go only to the ranks in allowed(rank, N), a set, which learners know as `words`."""
+        """Messages go only to the ranks in allowed(rank, N), a set. words: what they are."""
         return sentence.demand(Peers(allowed, words))
 
     @word
     def only_to_neighbours(sentence):
         """Messages go only to the left and the right neighbour on the ring."""
-        neighbours = lambda rank, N: {(rank - 1) % N, (rank + 1) % N}
-        return sentence.demand(Peers(neighbours, "the neighbours on the ring"))
-
-    def says(self):
-        return f"messages go only to {self.words}"
+        return sentence.only_to(
+            lambda rank, N: {(rank - 1) % N, (rank + 1) % N}, "the neighbours on the ring"
+        )
 
     def look(self, trial):
         for event in trial.outcome.trace.where(kind="send"):
@@ -269,29 +266,26 @@ class Peers(Demand):
         return Sight(True, self.words, self.words)
 
 
+@dataclass(eq=False)
 class LinkBytes(Demand):
     """No link carries more bytes than this, all ranks together.
 
-    island 0 1 2 =====one cable===== 3 4 5 island      link(1, 4, N) -> "cable", link(1, 2, N) -> None: not counted
-
-    Counting per rank misses this: a ring all-reduce sends few bytes from each rank, and still almost twice as many
-    over the cable as two islands need.
+    island 0 1 2 =====one cable===== 3 4 5 island      link(1, 4, N) -> "cable"
+                                                       link(1, 2, N) -> None: not counted
+    Counting per rank misses this: a ring all-reduce sends few bytes from each rank, and still
+    almost twice as many over the cable as two islands need.
     """
 
+    formula: Formula
+    link: object
+    words: str
     key = "link"
-
-    def __init__(self, formula, link, words):
-        self.formula = Formula(formula)
-        self.link = link
-        self.words = words
+    text = "{words} carries at most {formula} bytes"
 
     @word
     def carries_at_most(sentence, nbytes, link, words):
-        """No link carries more bytes. link(source, to, N): the name of the link that a message takes, or None."""
-        return sentence.demand(LinkBytes(nbytes, link, words))
-
-    def says(self):
-        return f"{self.words} carries at most {self.formula} bytes"
+        """No link carries more bytes. link(source, to, N): the name of the link, or None."""
+        return sentence.demand(LinkBytes(Formula(nbytes), link, words))
 
     def look(self, trial):
         case = trial.case
@@ -310,21 +304,18 @@ class LinkBytes(Demand):
         return Sight(guilty is None, f"at most {wanted:,}", f"{most:,}", guilty)
 
 
+@dataclass(eq=False)
 class LeavesUnequal(Demand):
-    """Some rank sends another number of bytes than an honest answer: demanded of an answer that is to be wrong."""
+    """Some rank sends another number of bytes than an honest answer."""
 
+    formula: Formula
     key = "impostor"
-
-    def __init__(self, formula):
-        self.formula = Formula(formula)
+    text = "the bytes are not the {formula} of an honest answer"
 
     @word
     def differs_from_honest(sentence, nbytes):
-        """For a task that asks for a wrong answer: on three or more ranks, the bytes are not those of an honest one."""
-        return sentence.demand(LeavesUnequal(nbytes))
-
-    def says(self):
-        return f"the bytes are not the {self.formula} of an honest answer"
+        """For a task that asks for a wrong answer: from 3 ranks on, the bytes tell it apart."""
+        return sentence.demand(LeavesUnequal(Formula(nbytes)))
 
     def look(self, trial):
         if trial.case.N < 3:
@@ -337,16 +328,13 @@ class LeavesUnequal(Demand):
 # --- When it ends --------------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class Steps(Demand):
     """The run ends after this many steps: one after the other, each of one message."""
 
+    formula: Formula
     key = "steps"
-
-    def __init__(self, formula):
-        self.formula = Formula(formula)
-
-    def says(self):
-        return f"the run ends after at most {self.formula} steps"
+    text = "the run ends after at most {formula} steps"
 
     def look(self, trial):
         trace = trial.outcome.trace
@@ -358,27 +346,27 @@ class Steps(Demand):
         return Sight(counted <= wanted, f"at most {wanted}", str(counted), first_late)
 
 
-class Seconds(Demand):
-    """On `network` the run takes at most this many virtual seconds. With a Device, computing takes time, too."""
+@dataclass(eq=False)
+class VirtualSeconds(Demand):
+    """The run takes at most this many virtual seconds on a network, and on a Device if given."""
 
+    formula: Formula
+    network: object
+    device: object
     key = "seconds"
-
-    def __init__(self, formula, network, device=None):
-        self.formula = Formula(formula)
-        self.network = network
-        self.device = device
+    text = "takes at most {formula} virtual seconds on {network}"
 
     @word
     def takes(sentence, steps=None, seconds=None, on=None, device=None):
-        """At most `steps` steps, or `seconds` virtual seconds on the network `on`, computing at a Device's pace."""
-        if steps is not None:
-            sentence.demand(Steps(steps))
-        if seconds is not None:
-            sentence.demand(Seconds(seconds, on, device))
-        return sentence
+        """At most `steps` steps, or `seconds` virtual seconds on the network `on`.
 
-    def says(self):
-        return f"takes at most {self.formula} virtual seconds on {self.network}"
+        device: None, or a Device on which computing takes time, too.
+        """
+        if steps is not None:
+            sentence.demand(Steps(Formula(steps)))
+        if seconds is not None:
+            sentence.demand(VirtualSeconds(Formula(seconds), on, device))
+        return sentence
 
     def look(self, trial):
         seconds = self.formula(N=trial.case.N, n=trial.case.n)
@@ -390,18 +378,17 @@ class Seconds(Demand):
         return Sight(counted <= seconds * (1 + 1e-9), wanted, f"{counted * 1e6:.6g} us")
 
 
+@dataclass(eq=False)
 class NeverDeadlocks(Demand):
     """The run ends even if a send blocks until it is received."""
 
     key = "deadlock"
+    text = "never deadlocks, even if a send blocks until it is received"
 
     @word
     def never_deadlocks(sentence):
         """The run ends even if each send blocks until it is received."""
         return sentence.demand(NeverDeadlocks())
-
-    def says(self):
-        return "never deadlocks, even if a send blocks until it is received"
 
     def look(self, trial):
         counted = trial.strict.first_line if trial.stuck else "an end"
@@ -411,22 +398,13 @@ class NeverDeadlocks(Demand):
 # --- Whose work it is ----------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class Without(Demand):
-    """The answer does not use these modules, neither in its text nor, as far as the record shows, while it runs."""
+    """The answer uses none of these modules: not in its text, and not in the record of its run."""
 
+    modules: tuple
     key = "own work"
     leaves = 0.0
-    concept_files = {
-        "naive.py",
-        "ring.py",
-        "tree.py",
-        "doubling.py",
-        "hierarchical.py",
-        "native.py",
-    }
-
-    def __init__(self, modules):
-        self.modules = modules
 
     @word
     def without(sentence, *modules):
@@ -439,8 +417,8 @@ class Without(Demand):
     def look(self, trial):
         used = sorted(used_modules(trial.arena.source(trial.fn)) & set(self.modules))
         trace = trial.outcome.trace
-        files = {line.split(",")[0] for line in trace.columns["line"]}
-        if "minidl.collectives" in self.modules and files & self.concept_files:
+        files = {event.place[0] for event in trace}
+        if "minidl.collectives" in self.modules and files & CONCEPT_FILES:
             used.append("minidl.collectives")
         if "torch.distributed" in self.modules and trace.collectives():
             used.append("torch.distributed")
@@ -450,7 +428,7 @@ class Without(Demand):
 
 
 def per_rank(counts):
-    """ "6" if all ranks count the same, else "rank 0: 3, rank 1: 1, ...", with the first six of many."""
+    """ "6" if all counts are equal, else "rank 0: 3, rank 1: 1, ...", at most six of them."""
     if len(set(counts)) == 1:
         return f"{counts[0]:,}"
     words = [f"rank {rank}: {count:,}" for rank, count in enumerate(counts[:6])]

@@ -1,34 +1,34 @@
 """What can be demanded of what a rank computes and holds, beyond what it sends?
 
-    memory    parameters |=====|  gradients |==|  optimizer state |=|  activations |====|     the most at one moment
+    memory    parameters |=====|  gradients |==|  optimizer state |=|     the most at one moment
     flops     counted by torch's formulas, operation by operation
     overlap   messages under way  ---- ------ ----
-              the rank computes   ##### ####   ###       the share of the upper line above the lower one
+              the rank computes   ##### ####   ###     the share of the upper line above the lower
 
-The numbers come from a run on a meter, see runtime/metering. In the judge's cage an answer shares its process with the
-meter and could tamper with it. So a reading is refused if it is below what is known from outside the process.
-Left out: what torch's kernels take for themselves, and arithmetic that torch has no formula for, such as adding.
+The numbers come from a run on a meter, see runtime/metering. In the judge's cage an answer shares
+its process with the meter and could tamper with it. So a reading is refused if it is below what is
+known from outside the process. Left out: what torch's kernels take for themselves, and arithmetic
+that torch has no formula for, such as adding.
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import torch
 
 from minidl.check.arena import tensors_in
 from minidl.check.demands import Demand, Sight, per_rank, word
 from minidl.check.formula import Formula
-from minidl.viz.reading.intervals import total, union
+from minidl.viz.reading.intervals import total, union, without
 
 
+@dataclass(eq=False)
 class Metered(Demand):
-    """A demand whose numbers come from the metered run."""
+    """A demand whose numbers come from the metered run. most: "at most ", or "" for exactly."""
 
-    on_meter = True
+    formula: Formula
+    most: str = "at most "
     unit = ""
-
-    def __init__(self, formula, at_most=True):
-        self.formula = Formula(formula)
-        self.at_most = "at most " if at_most else ""
 
     def counts(self, trace):
         """What was counted: a list, one number for each rank."""
@@ -41,34 +41,33 @@ class Metered(Demand):
     def look(self, trial):
         outcome = trial.metered
         wanted = self.formula.for_each_rank(trial.case)
-        words = f"{self.at_most}{per_rank(wanted)} {self.unit}"
+        words = f"{self.most}{per_rank(wanted)} {self.unit}"
         refusal = outcome.first_line or self.incredible(trial, wanted)
         if refusal:
             return Sight(False, words, refusal)
         counted = self.counts(outcome.trace)
         passed = counted == wanted
-        if self.at_most:
+        if self.most:
             passed = all(count <= limit for count, limit in zip(counted, wanted))
         return Sight(passed, words, f"{per_rank(counted)} {self.unit}")
 
 
-class Held(Metered):
+@dataclass(eq=False)
+class MemoryHeld(Metered):
     """A rank holds at most this many bytes at once: of one kind of memory, or of all together."""
 
+    of: str | None = None
     key = "memory"
+    text = "each rank holds at most {formula} bytes"
     unit = "bytes"
-
-    def __init__(self, formula, of):
-        super().__init__(formula)
-        self.of = of
 
     @word
     def holds_at_most(sentence, nbytes, of=None):
-        """No rank holds more bytes at once, of one kind of trace.MEMORY or of all. A formula over N, n and rank."""
-        return sentence.demand(Held(nbytes, of))
+        """No rank holds more bytes at once, of one kind of trace.MEMORY or of all."""
+        return sentence.demand(MemoryHeld(Formula(nbytes), of=of))
 
     def says(self):
-        words = f"each rank holds at most {self.formula} bytes"
+        words = super().says()
         return f"{words} of {self.of}" if self.of else words
 
     def counts(self, trace):
@@ -102,7 +101,7 @@ def least_held(given, result, message):
     """Bytes that a rank must have held at one moment, whatever its meter says.
 
     given    its arguments: all of them are there when the function begins
-    result   each different number of one dtype stands somewhere; views and expanded tensors may share their places
+    result   each different number of one dtype takes memory; equal ones may be views of one
     message  bytes of the longest message that it received
     """
     storages = {}
@@ -132,20 +131,18 @@ class Flops(Metered):
     """A rank computes this many FLOPs, or at most this many."""
 
     key = "flops"
+    text = "each rank computes {most}{formula} FLOPs"
     unit = "FLOPs"
 
     @word
     def computes(sentence, flops):
         """Each rank computes exactly this many FLOPs. A formula over N, n and rank."""
-        return sentence.demand(Flops(flops, at_most=False))
+        return sentence.demand(Flops(Formula(flops), most=""))
 
     @word
     def computes_at_most(sentence, flops):
         """Each rank computes no more FLOPs than this."""
-        return sentence.demand(Flops(flops))
-
-    def says(self):
-        return f"each rank computes {self.at_most}{self.formula} FLOPs"
+        return sentence.demand(Flops(Formula(flops)))
 
     def counts(self, trace):
         return trace.flops or [0] * trace.world_size
@@ -157,26 +154,23 @@ class Flops(Metered):
         return ""
 
 
+@dataclass(eq=False)
 class Overlap(Demand):
-    """A rank computes during at least this share of the time in which it has messages under way. The worst rank counts."""
+    """The worst rank computes during this share of the time that its messages take."""
 
+    share: float
+    network: object
+    device: object
     key = "overlap"
-
-    def __init__(self, share, network, device):
-        self.share = share
-        self.network = network
-        self.device = device
+    text = (
+        "each rank computes during at least {share:.0%} "
+        "of the time in which it has messages under way"
+    )
 
     @word
     def overlaps(sentence, share, on=None, device=None):
-        """On this network and Device, every rank computes during this share of the time that its messages take."""
+        """Every rank computes during this share of the time that its messages take on `on`."""
         return sentence.demand(Overlap(share, on, device))
-
-    def says(self):
-        return (
-            f"each rank computes during at least {self.share:.0%} "
-            "of the time in which it has messages under way"
-        )
 
     def look(self, trial):
         outcome = trial.on(self.network, self.device, meter=True)
@@ -191,26 +185,24 @@ class Overlap(Demand):
 
 
 def overlap_shares(trace):
-    """{rank: the share of its seconds with messages under way in which it computes}, for ranks with messages."""
+    """{rank: the share of the time of its messages in which it computes}, if it has any."""
     under_way = defaultdict(list)
     for send, recv in trace.messages():
         if recv is not None and recv.done is not None:
             begin = max(send.posted, recv.posted)  # a message moves once both sides have posted it
             under_way[send.rank].append((begin, recv.done))
             under_way[recv.rank].append((begin, recv.done))
-    computing = {rank: list(stretches) for rank, stretches in trace.computing.items()}
+    computing = defaultdict(list)
+    for rank, stretches in trace.computing.items():
+        computing[rank] += stretches
     for event in trace.where(kind="compute"):
         if event.done is not None:
-            computing.setdefault(event.rank, []).append((event.posted, event.done))
+            computing[event.rank].append((event.posted, event.done))
     shares = {}
     for rank, stretches in under_way.items():
-        seconds = total(union(stretches))
-        if seconds:
-            shares[rank] = common_seconds(stretches, computing.get(rank, [])) / seconds
+        messages = union(stretches)
+        if messages:
+            idle = total(without(messages, union(computing[rank])))
+            seconds = total(messages)
+            shares[rank] = (seconds - idle) / seconds
     return shares
-
-
-def common_seconds(some, others):
-    """The seconds that lie in both lists of stretches."""
-    either = total(union([*some, *others]))
-    return max(0.0, total(union(some)) + total(union(others)) - either)

@@ -1,6 +1,6 @@
 """A count as a formula that can be read and computed: "2 * (N - 1)".
 
-    Formula("ceil(log2(N))")(N=7, n=64)  ->  3          N ranks, n elements per rank, rank: whose count it is
+    Formula("ceil(log2(N))")(N=7, n=64)  ->  3      N ranks, n elements per rank, rank: whose count
 
 A formula is a part of the exercise's own check, never of a submission, so it may be evaluated.
 """
@@ -23,7 +23,10 @@ NAMES = {
 
 
 class Formula:
-    """A string over N, n and rank, a number, or a function of some of them, whose docstring says what it counts."""
+    """A string over N, n and rank, a number, or a function of some of them.
+
+    The docstring of a function says what it counts.
+    """
 
     def __init__(self, formula):
         self.formula = formula

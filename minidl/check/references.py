@@ -1,12 +1,13 @@
-"""What does a right answer send? Recorded when an exercise is released, without the code of the answer.
+"""What does a right answer send? Recorded when an exercise is released, without its code.
 
     exercises/.references/02_collectives.json
       {"draws": {"02 offset": [1, 2, 3]},                     what may be drawn for a student
        "tasks": {task: {"by": ["02 offset"],                  the draws on which this task depends
-                        "traces": {"[1]": {"4,12": rows}}}},  drawn values -> ranks, elements -> messages
+                        "traces": {"[1]": {"4,12": rows}}}},  drawn values -> size -> messages
        "hints": {task: ["one", "two", "three"]}}
 
-A failed check asks `reference_trace` for the student's own variant. minidl_grader/course/record.py writes these files.
+A failed check asks `reference_trace` for the student's own variant.
+minidl_grader/course/right_answers.py writes these files.
 """
 
 import json
@@ -36,7 +37,7 @@ def recorded_hints(task):
 
 
 def reference_trace(task, student, world_size):
-    """The Trace of a right answer to `task` on so many ranks for this student; None if none was recorded."""
+    """The Trace of a right answer to `task` for this student; None if none was recorded."""
     for recorded in recorded_for(task):
         entry = recorded["tasks"].get(task)
         if entry is None:

@@ -36,7 +36,7 @@ def report_html(report):
 
 
 def failure_picture(report):
-    """The Picture of the smallest failing run beside a right answer's; None if there is nothing to draw."""
+    """The Picture of the smallest failing run beside a right answer; None if nothing was sent."""
     trial = report.failing
     if trial is None:
         return None
@@ -63,7 +63,7 @@ def _table(report):
 
 
 def _race_picture(report):
-    """The Picture of a challenge: this run, the bound, the algorithm of a paper, the learner's best so far."""
+    """The Picture of a challenge: this run, the bound, the rival, the learner's best so far."""
     run = report.race
     best = noted()["races"].get(report.task, ())
     return race(run.seconds, run.bound, run.rival_name, run.rival, best)

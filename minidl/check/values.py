@@ -2,7 +2,7 @@
 
     wanted (4,) 1 2 3 4, got (4,) 1 2 0 4   ->  "element 2 is 0, not 3"
 
-Values are tensors, numbers, None, strings, and lists, tuples and dicts of them. `...` accepts any value.
+Values are tensors, numbers, None, strings, and lists, tuples and dicts of them. `...` is any value.
 """
 
 import torch
@@ -19,17 +19,17 @@ def difference(got, wanted, within=0.0, name="it"):
         return ""
     if isinstance(wanted, torch.Tensor):
         return _tensor_difference(got, wanted, within, name)
-    if isinstance(wanted, (list, tuple)):
-        if not isinstance(got, (list, tuple)) or len(got) != len(wanted):
-            return f"{name} is {in_few_words(got)}, not {len(wanted)} values"
-        parts = [(f"value {i}", got[i], wanted[i]) for i in range(len(wanted))]
-        return _first_difference(parts, within)
-    if isinstance(wanted, dict):
-        if not isinstance(got, dict) or set(got) != set(wanted):
-            keys = ", ".join(map(str, wanted))
-            return f"{name} is {in_few_words(got)}, not a dict with {keys}"
-        parts = [(str(key), got[key], wanted[key]) for key in wanted]
-        return _first_difference(parts, within)
+    parts = _parts(wanted)
+    if parts is not None:
+        found = _parts(got)
+        alike = isinstance(got, dict) == isinstance(wanted, dict)
+        if found is None or not alike or found.keys() != parts.keys():
+            return f"{name} is {in_few_words(got)}, not {in_few_words(wanted)}"
+        for part, value in parts.items():
+            words = difference(found[part], value, within, str(part))
+            if words:
+                return words
+        return ""
     is_number = isinstance(got, (int, float)) and not isinstance(got, bool)
     if isinstance(wanted, float) and is_number:
         if abs(got - wanted) <= within * max(1.0, abs(wanted)):
@@ -40,13 +40,13 @@ def difference(got, wanted, within=0.0, name="it"):
     return f"{name} is {in_few_words(got)}, not {in_few_words(wanted)}"
 
 
-def _first_difference(parts, within):
-    """The first difference among (name, got, wanted) triples."""
-    for name, got, wanted in parts:
-        words = difference(got, wanted, within, name)
-        if words:
-            return words
-    return ""
+def _parts(value):
+    """{name: part} of a list, tuple or dict; None if the value has no parts."""
+    if isinstance(value, (list, tuple)):
+        return {f"value {i}": part for i, part in enumerate(value)}
+    if isinstance(value, dict):
+        return value
+    return None
 
 
 def _tensor_difference(got, wanted, within, name):
@@ -87,4 +87,6 @@ def in_few_words(value):
         return numbers
     if isinstance(value, (list, tuple)):
         return f"{len(value)} values"
+    if isinstance(value, dict):
+        return f"a dict with {', '.join(map(str, value))}"
     return repr(value)[:80]

@@ -1,4 +1,4 @@
-"""What a learner runs: check, progress, ask and doctor, and the package that grows from passed answers."""
+"""What a learner runs beside the notebooks: check, progress, ask, doctor, and their own package."""
 
 from minidl.learner.mine import take
 from minidl.learner.notes import progress

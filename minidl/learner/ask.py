@@ -4,9 +4,36 @@ ask_02.md    code, seed, what was demanded and found, the error, and every event
 """
 
 from minidl.learner import mine
-from minidl.learner.notes import noted
+from minidl.learner.notes import EVENT_FIELDS, noted
 
-EVENTS = ("rank", "kind", "peer", "number", "shape", "dtype", "posted", "done", "line")
+QUESTION = """\
+# A question about {task}
+
+Seed of the variant: {seed}
+Smallest failing case: {case}
+
+## What the check found
+
+```
+{report}
+```
+
+## Error
+
+```
+{error}
+```
+
+## Code
+
+```python
+{code}
+```
+
+## Events
+
+{table}
+"""
 
 
 class NothingToAsk(Exception):
@@ -16,55 +43,25 @@ class NothingToAsk(Exception):
 def ask(exercise):
     """Write work/mine/ask_NN.md from the last failed check of exercise "NN"; returns its path.
 
-    Raises NothingToAsk if no check of it has failed since it last passed, or where nothing is kept.
+    Raises NothingToAsk if none has failed since it last passed, or outside a learner's folder.
     """
-    place = mine.folder()
-    if place is None:
-        raise NothingToAsk(
-            "Nothing is kept here: call it inside the folder work/ that start.py has made."
-        )
+    folder = mine.kept_folder()
+    if folder is None:
+        raise NothingToAsk("Run this inside the folder work/ that start.py has made.")
     failure = noted()["last"].get(exercise)
     if failure is None:
         raise NothingToAsk(
             f"No failed check of exercise {exercise} is noted. Run the check in the notebook first."
         )
-    path = place / f"ask_{exercise}.md"
-    mine.write(path, text(failure))
+    path = folder / f"ask_{exercise}.md"
+    mine.write_whole(path, _question(failure))
     return path
 
 
-def text(failure):
+def _question(failure):
     """The question as Markdown."""
-    table = ["| " + " | ".join(EVENTS) + " |", "|" + " --- |" * len(EVENTS)]
-    table += ["| " + " | ".join(map(str, event)) + " |" for event in failure["events"]]
-    return "\n".join(
-        [
-            f"# A question about {failure['task']}",
-            "",
-            f"Seed of the variant: {failure['seed']}",
-            f"Smallest failing case: {failure['case']}",
-            "",
-            "## What the check found",
-            "",
-            "```",
-            failure["report"],
-            "```",
-            "",
-            "## Error",
-            "",
-            "```",
-            failure["error"] or "none",
-            "```",
-            "",
-            "## Code",
-            "",
-            "```python",
-            failure["code"].rstrip(),
-            "```",
-            "",
-            "## Events",
-            "",
-            *table,
-            "",
-        ]
-    )
+    table = [EVENT_FIELDS, ["---"] * len(EVENT_FIELDS), *failure["events"]]
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in table]
+    error = failure["error"] or "none"
+    code = failure["code"].rstrip()
+    return QUESTION.format(**failure | {"error": error, "code": code, "table": "\n".join(lines)})

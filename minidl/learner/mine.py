@@ -1,33 +1,36 @@
-"""Your framework: how does a passed answer become part of the learner's own package?
+"""How does a passed answer become part of the learner's own package?
 
-    answer cell  --passed-->  work/mine/all_reduce.py  --take("all_reduce", else_=ring.all_reduce)-->  a later notebook
+    answer cell  --passed-->  work/mine/all_reduce.py  --take("all_reduce", else_=...)-->  notebook
 
-A kept module is complete: what the answer takes from other cells is written out above it, imports as imports and
-plain values as values. Outside a folder that start.py has made nothing is kept.
+A kept module is complete: what the answer uses of other cells is written out above it, imports as
+imports and plain values as values. Outside a folder that start.py has made, nothing is kept.
 """
 
-import ast
 import builtins
 import importlib.util
 import os
+import symtable
 import types
 from pathlib import Path
 
 WORK = "MINIDL_WORK"  # an environment variable that names the learner's folder, for unusual set-ups
-MARK = ".minidl.json"  # start.py's note in it
+MARK = ".minidl.json"  # start.py writes this file into the learner's folder
 PLAIN = (int, float, str, bool, bytes, type(None))
 
 
 def home(start=None):
-    """The learner's folder, `work/`: the nearest one above that start.py has made. None where there is none."""
+    """The learner's folder, `work/`: the nearest above `start` that start.py has made, or None."""
     if os.environ.get(WORK):
         return Path(os.environ[WORK])
-    start = Path.cwd() if start is None else Path(start)
-    return next((folder for folder in (start, *start.parents) if (folder / MARK).exists()), None)
+    start = Path(start or Path.cwd())
+    for folder in (start, *start.parents):
+        if (folder / MARK).exists():
+            return folder
+    return None
 
 
-def folder():
-    """work/mine, made if need be; None where nothing is kept."""
+def kept_folder():
+    """work/mine, created if need be; None outside a learner's folder."""
     work = home()
     if work is None:
         return None
@@ -35,25 +38,26 @@ def folder():
     return work / "mine"
 
 
-def keep(task, fn, source):
-    """Save a passed answer as work/mine/<name of the function>.py; returns the path, or None if it could not be kept."""
-    place, name = folder(), getattr(fn, "__name__", "")
-    if place is None or not name.isidentifier() or not source:
-        return None
+def keep_answer(task, fn, source):
+    """Save a passed answer as work/mine/<name of the function>.py.
+
+    Keeps nothing outside a learner's folder, and no answer that cannot stand alone in a file.
+    """
+    folder = kept_folder()
+    name = getattr(fn, "__name__", "")
+    if folder is None or not name.isidentifier() or not source:
+        return
     try:
-        text = module_text(task, source, fn.__globals__)
+        text = _module_text(task, source, fn.__globals__)
     except ValueError:
-        return None
-    path = place / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write(path, text)
-    return path
+        return
+    write_whole(folder / f"{name}.py", text)
 
 
 def take(name, else_):
     """The learner's own `name` if it has passed its check, else `else_`. Prints which one it is."""
-    place = folder()
-    path = place / f"{name}.py" if place is not None else None
+    folder = kept_folder()
+    path = None if folder is None else folder / f"{name}.py"
     if path is None or not path.exists():
         print(f"{name}: minidl's (your own joins here when its exercise is passed)")
         return else_
@@ -64,70 +68,66 @@ def take(name, else_):
     return getattr(module, name)
 
 
-def module_text(task, source, names):
-    """The text of a module that defines what the cell defines. Raises ValueError for what it cannot write out."""
-    tree = ast.parse(source)
-    bound = {
-        node.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
-    }
-    bound |= {
-        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-    }
-    bound |= {
-        arg.arg
-        for node in ast.walk(tree)
-        if isinstance(node, ast.arguments)
-        for arg in (*node.args, *node.kwonlyargs, *node.posonlyargs)
-    }
-    bound |= {
-        alias.asname or alias.name.split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for alias in node.names
-    }
-    used = (
-        {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        - bound
-        - set(dir(builtins))
-    )
-    above = sorted(
-        line for name in sorted(used) if name in names for line in [written(name, names[name])]
-    )
-    head = f'"""Your answer to {task}, kept because it passed its check."""\n\n'
-    return head + "\n".join([*above, "", ""] if above else []) + source.rstrip() + "\n"
+def _module_text(task, source, names):
+    """The text of a module that defines what the cell defines.
+
+    names: the globals of the cell. Raises ValueError for a value that cannot be written as source.
+    """
+    used = sorted(_names_from_outside(source) & set(names) - set(dir(builtins)))
+    above = [_definition(name, names[name]) for name in used]
+    parts = [f'"""Your answer to {task}, kept because it passed its check."""\n']
+    if above:
+        parts.append("\n".join(sorted(above)) + "\n")
+    parts.append(source.rstrip() + "\n")
+    return "\n".join(parts)
 
 
-def written(name, value):
-    """A line that gives `name` this value in another module."""
+def _names_from_outside(source):
+    """The global names that a source uses and does not define."""
+    used = set()
+    defined = set()
+    top = symtable.symtable(source, "<answer>", "exec")
+    tables = [top]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        for symbol in table.get_symbols():
+            if table is top and (symbol.is_assigned() or symbol.is_imported()):
+                defined.add(symbol.get_name())
+            elif table is top or symbol.is_global():
+                used.add(symbol.get_name())
+    return used - defined
+
+
+def _definition(name, value):
+    """A line of source that gives `name` this value in another module."""
     if isinstance(value, types.ModuleType):
-        return f"import {value.__name__} as {name}" if value.__name__ != name else f"import {name}"
+        return _import_line(f"import {value.__name__}", value.__name__, name)
     module = getattr(value, "__module__", None)
-    if (
-        module
-        and module != "__main__"
-        and getattr(value, "__qualname__", "") == getattr(value, "__name__", None)
-    ):
-        return f"from {module} import {value.__name__}" + (
-            f" as {name}" if value.__name__ != name else ""
-        )
-    if is_plain(value):
+    own_name = getattr(value, "__name__", None)
+    nested = getattr(value, "__qualname__", "") != own_name
+    if module and module != "__main__" and not nested:
+        return _import_line(f"from {module} import {own_name}", own_name, name)
+    if _is_plain(value):
         return f"{name} = {value!r}"
     raise ValueError(f"{name}, a {type(value).__name__}, is made in another cell")
 
 
-def is_plain(value):
-    """A number, a text, None, or lists, tuples, sets and dicts of them."""
+def _import_line(statement, own_name, name):
+    return statement if name == own_name else f"{statement} as {name}"
+
+
+def _is_plain(value):
+    """A number, a string, None, or lists, tuples, sets and dicts of them."""
     if isinstance(value, dict):
-        return all(is_plain(part) for pair in value.items() for part in pair)
+        return _is_plain([*value.keys(), *value.values()])
     if isinstance(value, (list, tuple, set, frozenset)):
-        return all(map(is_plain, value))
+        return all(map(_is_plain, value))
     return isinstance(value, PLAIN)
 
 
-def write(path, text):
-    """Write aside and rename, so that no half-written file is left."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+def write_whole(path, text):
+    """Write to another name and rename, so that no half-written file is left."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

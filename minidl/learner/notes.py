@@ -1,158 +1,174 @@
-"""How far has the learner come?  Each check notes what it found in work/mine/progress.json, and the best counts.
+"""How far has the learner got? Each check notes in work/mine/progress.json what it found.
 
-    02_collectives   5 of 7 tasks    34 of 52 points       `minidl progress` prints this, notebook 00 shows it
+    02_collectives   5 of 7 tasks    34 of 52 points     shown by `minidl progress` and notebook 00
 
-A course is what the exercises beside it say: tasks from their cells, points from their checks.
+Which tasks there are, and what they are worth, is read from the check cells of the exercises.
 """
 
 import ast
 import json
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from minidl.learner import mine
 
 EXERCISES = Path(__file__).resolve().parent.parent.parent / "exercises"
+EVENT_FIELDS = ("rank", "kind", "peer", "number", "shape", "dtype", "posted", "done", "line")
+MOST_EVENTS = 400  # of a failing run that are noted
+MOST_RACES = 5
 
 
 def noted():
-    """{"tasks": {task: {state, earned, points}}, "last": {exercise: the last failed check}, "races": {task: [seconds]}}."""
-    place = mine.folder()
+    """What is noted, as a dict with three keys.
+
+    tasks  {task: {"state", "earned", "points"}}
+    last   {exercise: the last failed check, see _failure_of}
+    races  {task: the fastest virtual seconds, ascending}
+    """
     try:
-        found = json.loads((place / "progress.json").read_text(encoding="utf-8"))
-        return {
-            "tasks": dict(found["tasks"]),
-            "last": dict(found["last"]),
-            "races": dict(found["races"]),
-        }
-    except (TypeError, OSError, ValueError, KeyError):  # no folder, no file, or one that is broken
+        text = (mine.kept_folder() / "progress.json").read_text(encoding="utf-8")
+        found = json.loads(text)
+        return {part: dict(found[part]) for part in ("tasks", "last", "races")}
+    except (TypeError, OSError, ValueError, KeyError):  # no folder, no file, or a broken one
         return {"tasks": {}, "last": {}, "races": {}}
 
 
 def note(report, source, seed):
-    """Remember what a check found: the best report of a task, the last failure of an exercise, the fastest races."""
-    place = mine.folder()
-    if place is None:
+    """Note a task's best result, an exercise's last failure, and the fastest races."""
+    folder = mine.kept_folder()
+    if folder is None:
         return
-    book = noted()
-    before = book["tasks"].get(report.task, {"earned": -1})
-    if report.earned > before["earned"] or report.passed:
-        book["tasks"][report.task] = {
+    notes = noted()
+    best = notes["tasks"].get(report.task, {"earned": -1})
+    if report.passed or report.earned > best["earned"]:
+        notes["tasks"][report.task] = {
             "state": report.state,
             "earned": report.earned,
             "points": report.points,
         }
     exercise = report.task.split("-")[0]
-    if report.state == "not done":
-        pass
-    elif report.passed:
-        if book["last"].get(exercise, {}).get("task") == report.task:
-            del book["last"][exercise]
-    else:
-        book["last"][exercise] = last_failure(report, source, seed)
+    last = notes["last"].get(exercise, {})
+    if report.passed and last.get("task") == report.task:
+        del notes["last"][exercise]
+    elif not report.passed and not report.not_done:
+        notes["last"][exercise] = _failure_of(report, source, seed)
     if report.race is not None:
-        book["races"][report.task] = sorted(
-            {*book["races"].get(report.task, []), report.race.seconds}
-        )[:5]
-    mine.write(place / "progress.json", json.dumps(book, indent=1))
+        seconds = {*notes["races"].get(report.task, []), report.race.seconds}
+        notes["races"][report.task] = sorted(seconds)[:MOST_RACES]
+    mine.write_whole(folder / "progress.json", json.dumps(notes, indent=1))
 
 
-def last_failure(report, source, seed):
-    """What a teacher needs of a failed check, as plain values."""
-    events = []
-    if report.failing is not None:
-        events = [
-            [e.rank, e.kind, e.peer, e.number, list(e.shape), e.dtype, e.posted, e.done, e.line]
-            for e in report.failing.outcome.trace
-        ]
-    error = report.failing.outcome.error if report.failing is not None else None
-    return {
+def _failure_of(report, source, seed):
+    """What a teacher needs to know of a failed check, as plain values."""
+    failure = {
         "task": report.task,
         "seed": seed,
         "code": source,
         "report": repr(report),
-        "error": str(error or ""),
-        "case": str(report.failing.case) if report.failing is not None else "",
-        "events": events[:400],
+        "error": "",
+        "case": "",
+        "events": [],
     }
+    trial = report.failing
+    if trial is not None:
+        failure["error"] = str(trial.outcome.error or "")
+        failure["case"] = str(trial.case)
+        for event in list(trial.outcome.trace)[:MOST_EVENTS]:
+            failure["events"].append([getattr(event, field) for field in EVENT_FIELDS])
+    return failure
 
 
-def course(folder=None):
-    """{exercise: {task: points}} of all exercises, in order."""
+def course():
+    """{exercise: {task: points}}, in order: the package's exercises and the learner's."""
+    folders = [EXERCISES]
     work = mine.home()
-    folders = [folder] if folder else [EXERCISES] + ([work / "exercises"] if work else [])
-    found = {}
-    for path in sorted(path for place in folders for path in Path(place).glob("[0-9]*.ipynb")):
-        try:
-            cells = json.loads(path.read_text(encoding="utf-8-sig"))["cells"]
-            tasks = dict(points for cell in cells for points in points_of(cell))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if path.stem not in found and tasks:
-            found[path.stem] = tasks
-    return dict(sorted(found.items()))
+    if work is not None:
+        folders.append(work / "exercises")
+    exercises = {}
+    for folder in folders:
+        for path in folder.glob("[0-9]*.ipynb"):
+            tasks = _tasks_of(path)
+            if tasks:
+                exercises.setdefault(path.stem, tasks)
+    return dict(sorted(exercises.items()))
 
 
-def points_of(cell):
-    """(task, points) of a check cell: what its sentence is worth."""
-    given = cell.get("metadata", {}).get("minidl", {})
-    if given.get("role") != "check":
+def _tasks_of(path):
+    """{task: points} of an exercise; {} if it cannot be read."""
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8-sig"))["cells"]
+        return dict(pair for cell in cells for pair in worth_of(cell))
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def worth_of(cell):
+    """(task, points) of a check cell: what its `worth(...)` says. Nothing for other cells."""
+    about = cell.get("metadata", {}).get("minidl", {})
+    if about.get("role") != "check":
         return
     for node in ast.walk(ast.parse("".join(cell["source"]))):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr == "worth"
-        ):
-            yield given["task"], ast.literal_eval(node.args[0])
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr == "worth":
+            yield about["task"], ast.literal_eval(node.args[0])
+
+
+class ExerciseProgress(NamedTuple):
+    """What is done of one exercise."""
+
+    exercise: str
+    passed: int
+    tasks: int
+    earned: float
+    points: float
+
+    def bar(self, width=20):
+        """ "######.............." """
+        full = round(width * self.earned / self.points) if self.points else 0
+        return "#" * full + "." * (width - full)
 
 
 class Progress:
     """What is done of each exercise. Shows itself as a table, in a terminal and in a notebook."""
 
     def __init__(self):
-        self.exercises, self.tasks, self.races = course(), noted()["tasks"], noted()["races"]
+        self.exercises = course()
+        self.tasks = noted()["tasks"]
 
     def rows(self):
-        """(exercise, tasks passed, tasks, points earned, points) each."""
-        for exercise, tasks in self.exercises.items():
-            mine_ = [self.tasks.get(task, {"state": "", "earned": 0}) for task in tasks]
-            yield (
-                exercise,
-                sum(t["state"] == "passed" for t in mine_),
-                len(tasks),
-                sum(t["earned"] for t in mine_),
-                sum(tasks.values()),
-            )
+        """A ExerciseProgress for each exercise."""
+        for exercise, points in self.exercises.items():
+            found = [self.tasks[task] for task in points if task in self.tasks]
+            passed = [result for result in found if result["state"] == "passed"]
+            earned = sum(result["earned"] for result in found)
+            yield ExerciseProgress(exercise, len(passed), len(points), earned, sum(points.values()))
 
     def __repr__(self):
-        lines = [
-            f"{name:<24} {done:>2} of {of:<2} tasks  {earned:>5g} of {points:<3g} points  {bar(earned, points)}"
-            for name, done, of, earned, points in self.rows()
-        ]
+        lines = []
+        for row in self.rows():
+            tasks = f"{row.passed:>2} of {row.tasks:<2} tasks"
+            points = f"{row.earned:>5g} of {row.points:<3g} points"
+            lines.append(f"{row.exercise:<24} {tasks}  {points}  {row.bar()}")
         for exercise, tasks in self.exercises.items():
-            open_ = [task for task in tasks if self.tasks.get(task, {}).get("state") != "passed"]
-            if len(open_) < len(tasks) and open_:
-                lines.append(f"next in {exercise}: {open_[0]}")
+            left = [task for task in tasks if self.tasks.get(task, {}).get("state") != "passed"]
+            if 0 < len(left) < len(tasks):
+                lines.append(f"next in {exercise}: {left[0]}")
         return "\n".join(lines) or "No exercise was found."
 
     def _repr_html_(self):
-        head = "".join(
-            f"<th style='text-align:left'>{name}</th>"
-            for name in ("exercise", "tasks passed", "points", "")
-        )
-        body = "".join(
-            f"<tr><td style='text-align:left'>{escape(name)}</td><td>{done} of {of}</td><td>{earned:g} of {points:g}</td>"
-            f"<td><progress value='{earned:g}' max='{points:g}'>{bar(earned, points)}</progress></td></tr>"
-            for name, done, of, earned, points in self.rows()
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def bar(part, whole, width=20):
-    """ "######......" """
-    full = round(width * part / whole) if whole else 0
-    return "#" * full + "." * (width - full)
+        left = "style='text-align:left'"
+        rows = "<tr>"
+        for heading in ("exercise", "tasks passed", "points", ""):
+            rows += f"<th {left}>{heading}</th>"
+        rows += "</tr>"
+        for row in self.rows():
+            rows += f"<tr><td {left}>{escape(row.exercise)}</td>"
+            rows += f"<td>{row.passed} of {row.tasks}</td>"
+            rows += f"<td>{row.earned:g} of {row.points:g}</td>"
+            rows += f"<td><progress value='{row.earned:g}' max='{row.points:g}'>"
+            rows += f"{row.bar()}</progress></td></tr>"
+        return f"<table>{rows}</table>"
 
 
 def progress():

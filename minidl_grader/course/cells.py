@@ -1,14 +1,14 @@
-"""What is each cell of an exercise for, and where do exercises lie?
+"""What is each cell of an exercise for, and where are the notebooks?
 
     solutions/02_collectives.ipynb
-      name      learner = "Ada"              who hands in; only this literal is taken from a submission
-      setup     imports, oracles             the master's, executed by everybody
-      answer    02-reduce-scatter            the learner's: the one kind of cell that is taken from a submission
-      check     02-reduce-scatter            what is demanded, seen by the learner
-      hidden    02-reduce-scatter            what is demanded beyond that, seen by the judge alone
-      look      pictures and sliders         never needed for a point
+      name      learner = "Ada"        whose work it is; a submission gives only this literal
+      setup     imports, oracles       the instructor's; every copy of the notebook runs it
+      answer    02-reduce-scatter      the learner's; the only kind of cell taken from a submission
+      check     02-reduce-scatter      what is demanded, visible to the learner
+      hidden    02-reduce-scatter      what is demanded beyond that, visible to the judge only
+      look      pictures, sliders      never needed for a point
 
-The role and the task stand in the metadata of a cell, so cells are found wherever they were moved to.
+Role and task are stored in the metadata of a cell, so a cell is found wherever it has been moved.
 """
 
 import ast
@@ -29,22 +29,21 @@ TASKED = ("answer", "check", "hidden")  # cells that belong to a task
 
 
 class Unfit(Exception):
-    """A solutions notebook, or what was asked for, cannot be used; the message says why."""
+    """A solutions notebook, or a request, cannot be used; the message says why."""
 
 
 def masters(numbers=(), folder=SOLUTIONS):
-    """The paths of the solutions whose names begin with one of `numbers`; all without numbers."""
-    found = sorted(
-        path
-        for path in Path(folder).glob("*.ipynb")
-        if not numbers or path.name.startswith(tuple(numbers))
-    )
+    """The paths of the solutions whose names begin with one of `numbers`; of all, without numbers.
+
+    Raises Unfit if there is none.
+    """
+    paths = sorted(Path(folder).glob("*.ipynb"))
+    found = [p for p in paths if not numbers or p.name.startswith(tuple(numbers))]
+    if not found and numbers:
+        wanted = " or ".join(numbers)
+        raise Unfit(f"no notebook in {Path(folder).name}/ begins with {wanted}")
     if not found:
-        raise Unfit(
-            f"no notebook in {Path(folder).name}/ begins with {' or '.join(numbers)}"
-            if numbers
-            else f"{folder} holds no notebook"
-        )
+        raise Unfit(f"{folder} holds no notebook")
     return found
 
 
@@ -57,12 +56,12 @@ def read_master(path):
 
 
 def role(cell):
-    """The role of a master's cell; "" for text and free code."""
+    """The role of a master's cell; "" for text and other code."""
     return cell.metadata.get("minidl", {}).get("role", "")
 
 
 def task(cell):
-    """The task of a master's cell; "" where it belongs to none."""
+    """The task of a master's cell; "" if it belongs to none."""
     return cell.metadata.get("minidl", {}).get("task", "")
 
 
@@ -77,7 +76,7 @@ def answers(notebook):
 
 
 def tree_of(source):
-    """The syntax tree of somebody's source; None where it is not Python. Python's warnings about it are not ours to show."""
+    """The syntax tree of a source, without Python's warnings; None if it is not Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -88,25 +87,22 @@ def tree_of(source):
 
 @functools.lru_cache(maxsize=1024)
 def bound_names(source):
-    """The names that the top level of this source defines, in order; none where it is not Python."""
-    tree, found = tree_of(source), []
+    """The names that the top level of this source defines, in order; none if it is not Python."""
+    tree = tree_of(source)
+    names = []
     for node in tree.body if tree is not None else ():
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.append(node.name)
+            names.append(node.name)
         elif isinstance(node, ast.Assign):
-            found += [
-                name.id
-                for target in node.targets
-                for name in ast.walk(target)
-                if isinstance(name, ast.Name)
-            ]
+            for target in node.targets:
+                names += [part.id for part in ast.walk(target) if isinstance(part, ast.Name)]
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found.append(node.target.id)
-    return tuple(dict.fromkeys(found))
+            names.append(node.target.id)
+    return tuple(dict.fromkeys(names))
 
 
 def digest(*parts):
-    """A fingerprint of texts and bytes."""
+    """A fingerprint of strings and bytes, which depends on where each of them ends."""
     whole = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode("utf-8", "replace")
@@ -115,7 +111,7 @@ def digest(*parts):
 
 
 def write_aside(path, data):
-    """Write a file under another name and rename it, so that nobody ever sees half of it. Returns the path."""
+    """Write to another name and rename, so that no half-written file is seen. Returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")

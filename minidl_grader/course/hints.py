@@ -1,4 +1,4 @@
-"""Hints stand folded under a failed check, not in its source, where an eye falls on all of them at once.
+"""Hints of a check: the exercise shows them folded under a failed check, not in its source.
 
 solutions: check(...).read("round 3").hints("one", "two", "three").worth(4)
 exercises: check(...).read("round 3").worth(4)          and the hints in exercises/.references/
@@ -9,24 +9,22 @@ import ast
 
 def without_hints(source):
     """(the source of a check cell without its calls of .hints(...), the hints of the last one)."""
-    tree, clues = ast.parse(source), []
-    lines = source.splitlines(keepends=True)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line.encode()))
     data = source.encode()  # ast counts columns in bytes
-    calls = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "hints"
-    ]
-    for node in sorted(
-        calls, key=lambda node: -(starts[node.end_lineno - 1] + node.end_col_offset)
-    ):
-        clues = clues or [ast.literal_eval(argument) for argument in node.args]
-        before, after = node.func.value, node
-        start = starts[before.end_lineno - 1] + before.end_col_offset
-        data = data[:start] + data[starts[after.end_lineno - 1] + after.end_col_offset :]
-    return data.decode(), clues
+    line_starts = [0]
+    for line in source.splitlines(keepends=True):
+        line_starts.append(line_starts[-1] + len(line.encode()))
+
+    def end_of(node):
+        return line_starts[node.end_lineno - 1] + node.end_col_offset
+
+    calls = []
+    for node in ast.walk(ast.parse(source)):
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr == "hints":
+            calls.append(node)
+    calls.sort(key=end_of, reverse=True)  # from the last to the first, so that places stay valid
+    for call in calls:
+        # f(x).hints("one")        cut from the end of f(x) to the end of the call
+        data = data[: end_of(call.func.value)] + data[end_of(call) :]
+    hints = [ast.literal_eval(argument) for argument in calls[0].args] if calls else []
+    return data.decode(), hints

@@ -15,7 +15,7 @@ from copy import deepcopy
 
 import nbformat
 
-from minidl.learner.notes import points_of
+from minidl.learner.notes import worth_of
 from minidl_grader.course.cells import (
     Unfit,
     masters,
@@ -75,7 +75,7 @@ def marked(notebook, hidden):
             "grade_id": cell.id,
         }
         if kind == "grade":
-            points = dict(points_of({**cell, "source": [cell.source]}))
+            points = dict(worth_of({**cell, "source": [cell.source]}))
             given["points"] = points.get(task(cell), 0)
             cell.source = ending_with_a_number(cell.source, hidden.get(task(cell), []))
         cell.metadata["nbgrader"] = given

@@ -34,7 +34,7 @@ from minidl_grader.course.cells import (
     write_aside,
 )
 from minidl_grader.course.hints import without_hints
-from minidl_grader.course.record import recorded_references
+from minidl_grader.course.right_answers import recorded_references
 
 BEGIN = "### BEGIN SOLUTION"
 END = "### END SOLUTION"

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import minidl
 import minidl_grader
-from minidl.learner.notes import points_of
+from minidl.learner.notes import worth_of
 from minidl_grader.course.cells import (
     SOLUTIONS,
     Unfit,
@@ -76,7 +76,7 @@ class Course:
         master = self.exercises[name]
         points = {}
         for cell in master.cells:
-            points.update(points_of({**cell, "source": [cell.source]}))
+            points.update(worth_of({**cell, "source": [cell.source]}))
         return [
             {
                 "task": task,

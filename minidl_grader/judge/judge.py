@@ -20,7 +20,7 @@ from pathlib import Path
 
 from minidl.check import arena as arenas
 from minidl.check.book import Book, open_book
-from minidl.check.report import NOT_DONE, PARTLY, PASSED, WRONG
+from minidl.check.reports import NOT_DONE, PARTLY, PASSED, WRONG
 from minidl.check.show import failure_picture
 from minidl_grader.judge.cage.cage_launch import Cage
 from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote

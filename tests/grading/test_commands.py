@@ -1,4 +1,4 @@
-"""What a learner types: check finds the exercise, not the notebook of the same number, and says what is missing."""
+"""`minidl check 90` runs the exercise, not the notebook of that number, and shows what is lost."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A check says what was wanted and what was counted; right values alone earn little, and wrong ones nothing."""
+"""A check says what was wanted and counted; right values alone earn little, wrong ones nothing."""
 
 import random
 
@@ -8,7 +8,7 @@ from minidl import Device, Islands, Uniform
 from minidl.check import again, check, student
 from minidl.check import arena as arenas
 from minidl.check.book import Book, Student, open_book
-from minidl.check.report import NotPassed
+from minidl.check.reports import NotPassed
 from tests.grading.museum import VirtualArena, lost, run
 
 PER_STEP = "4 * n * (N - 1) // N"
@@ -177,11 +177,15 @@ def test_a_call_of_our_own_collectives_is_seen_in_text_and_record():
 )
 def test_naming_torch_distributed_is_seen_and_naming_torch_is_not(line, earned):
     names = {}
-    run(
-        f"import torch\ndef mine(x, comm):\n    if comm.world_size > 100:\n        {line}\n    return x\n",
-        "<a cell>",
-        names,
-    )
+    cell = f"""
+import torch
+
+def mine(x, comm):
+    if comm.world_size > 100:
+        {line}
+    return x
+"""
+    run(cell, "<a cell>", names)
     report = (
         check(names["mine"], "t")
         .equals(lambda inputs, rank, N: inputs[rank])
@@ -198,7 +202,9 @@ def test_virtual_seconds_are_counted_on_the_network_that_is_named():
     def one_message(x, comm):
         return comm.exchange(x, to=comm.right, source=comm.left)
 
-    left = lambda inputs, rank, N: inputs[(rank - 1) % N]
+    def left(inputs, rank, N):
+        return inputs[(rank - 1) % N]
+
     for seconds, passed in ((30e-6, True), (19e-6, False)):
         assert (
             check(one_message, "t")
@@ -251,8 +257,9 @@ def test_at_most_allows_less_and_formulas_may_be_functions_of_the_rank():
             comm.send(x, to=comm.right)
         return x.clone()
 
-    first = lambda inputs, rank, N: inputs[0]
-    ask = lambda: check(chain, "t").equals(first).over([1, 2, 5], [3])
+    def ask():
+        return check(chain, "t").equals(lambda inputs, rank, N: inputs[0]).over([1, 2, 5], [3])
+
     assert (
         ask().sends_at_most(messages=1).worth(1).passed
         and not ask().sends(messages=1).worth(1).passed

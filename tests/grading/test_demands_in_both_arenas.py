@@ -1,4 +1,4 @@
-"""What is demanded of memory, FLOPs and overlap is lost and met alike in a learner's notebook and in the judge's cage."""
+"""Memory, FLOPs and overlap: a learner's notebook and the judge's cage find the same."""
 
 import functools
 import sys
@@ -35,7 +35,8 @@ def stepped(model, batches, comm, sharded=True, forwards=1):
         if mine:
             optimizer.step()
         for i, p in enumerate(trained):
-            p.data = ring.all_reduce(p.data if i % comm.world_size == comm.rank else torch.zeros_like(p), comm)
+            own = i % comm.world_size == comm.rank
+            p.data = ring.all_reduce(p.data if own else torch.zeros_like(p), comm)
             p.grad = None
     return [p.detach() for p in trained]
 

@@ -1,4 +1,4 @@
-"""Bytes are counted where they pass, not only where they leave: over a cable, in each direction, together."""
+"""Bytes are counted where they pass, not only where they leave: all that one cable carries."""
 
 import pytest
 
@@ -19,7 +19,9 @@ def around(x, comm):
 
 
 def sentence(nbytes, link, fn=around):
-    left = lambda inputs, rank, N: inputs[(rank - 1) % N]
+    def left(inputs, rank, N):
+        return inputs[(rank - 1) % N]
+
     return (
         check(fn, "t")
         .equals(left)

@@ -13,8 +13,8 @@ def test_hints_are_taken_out_whole():
     text, clues = without_hints(source)
     assert clues == ["one (with a bracket)", "two and more", "three"]
     assert (
-        text
-        == 'oracle = 1\n(check(f, "t").equals(oracle)      # Grüße: a comment\n .read("round 3").worth(4))\n'
+        text == 'oracle = 1\n(check(f, "t").equals(oracle)      # Grüße: a comment\n'
+        ' .read("round 3").worth(4))\n'
     )
     ast.parse(text)
 

@@ -1,4 +1,4 @@
-"""A passed answer joins the learner's own package, progress is kept, and a question carries all that a teacher needs."""
+"""A passed answer is kept, progress is noted, and a question holds all that a teacher needs."""
 
 import json
 
@@ -22,16 +22,15 @@ class Notebook(arenas.LocalArena):
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """A folder as start.py makes it, with one exercise of two tasks; checks run in it as in a notebook."""
+    """A folder as start.py makes it, with one exercise of two tasks, in which checks run."""
     (tmp_path / ".minidl.json").write_text("{}")
     (tmp_path / "exercises").mkdir()
-    cell = lambda task, points: {
-        "metadata": {"minidl": {"role": "check", "task": task}},
-        "source": [f"check(f, '{task}').worth({points})"],
-    }
-    (tmp_path / "exercises" / "90_sample.ipynb").write_text(
-        json.dumps({"cells": [cell("90-shift", 4), cell("90-other", 6)]})
-    )
+    cells = []
+    for task, points in (("90-shift", 4), ("90-other", 6)):
+        about = {"minidl": {"role": "check", "task": task}}
+        cells.append({"metadata": about, "source": [f"check(f, '{task}').worth({points})"]})
+    exercise = tmp_path / "exercises" / "90_sample.ipynb"
+    exercise.write_text(json.dumps({"cells": cells}))
     monkeypatch.setattr(progress, "EXERCISES", tmp_path / "nowhere")
     monkeypatch.chdir(tmp_path / "exercises")
     with open_book(Book()), arenas.use(Notebook()):
@@ -52,7 +51,8 @@ def answer(body):
     return names["shift"]
 
 
-RIGHT = "return comm.exchange(x, to=(comm.rank + away) % comm.world_size, source=(comm.rank - away) % comm.world_size)"
+RIGHT = """to = (comm.rank + away) % comm.world_size
+    return comm.exchange(x, to=to, source=(comm.rank - away) % comm.world_size)"""
 WRONG = "return x"
 
 
@@ -102,7 +102,8 @@ def test_a_question_holds_code_seed_error_and_events(work):
         ask("90")
     ask_for(
         answer(
-            "comm.send(x, to=(comm.rank + away) % comm.world_size); return comm.recv(x, source=comm.left)"
+            "comm.send(x, to=(comm.rank + away) % comm.world_size)\n"
+            "    return comm.recv(x, source=comm.left)"
         )
     )
     text = ask("90").read_text()

@@ -1,4 +1,4 @@
-"""What a learner sees of a report: yes or no in words and colour, the failing case, the picture, folded hints."""
+"""A report shows yes or no in words and colour, the failing case, the picture, folded hints."""
 
 import json
 
@@ -12,22 +12,30 @@ from minidl.check.book import Book, open_book
 from minidl.check.references import reference_trace
 from minidl.check.show import failure_picture, report_html
 from minidl.learner import notes
-from minidl_grader.course.record import recorded_references
+from minidl_grader.course.right_answers import recorded_references
 from tests.grading.museum import VirtualArena, run
 
-ANSWER = "def shift(x, comm):\n    return comm.exchange(x, to=(comm.rank + k) % comm.world_size, source=(comm.rank - k) % comm.world_size)\n"
+ANSWER = """def shift(x, comm):
+    to = (comm.rank + k) % comm.world_size
+    source = (comm.rank - k) % comm.world_size
+    return comm.exchange(x, to=to, source=source)
+"""
 TWICE = ANSWER.replace(
     "    return", "    comm.exchange(x, to=comm.right, source=comm.left)\n    return"
 )
 CHECK = (
-    "check(shift, '90-shift').equals(lambda inputs, rank, N: inputs[(rank - k) % N]).over([3, 5], [4, 8]).sends(messages=1)"
+    "check(shift, '90-shift').equals(lambda inputs, rank, N: inputs[(rank - k) % N])"
+    ".over([3, 5], [4, 8]).sends(messages=1)"
     ".read('notebook 90, round 1').hints('<one>', 'two', 'three').worth(4)"
 )
 
 
 def notebook():
-    """Setup, answer and check of one task that depends on a draw, and an answer that depends on none."""
-    setup = "from minidl.check import check, student\nme = student(learner)\nk = me.choose('90 k', [1, 2])\nother = me.choose('90 other', [1, 2, 3])"
+    """Setup, answer and check of one task, which depends on one of two draws."""
+    setup = """from minidl.check import check, student
+me = student(learner)
+k = me.choose('90 k', [1, 2])
+other = me.choose('90 other', [1, 2, 3])"""
     cells = [
         ("name", "", "learner = 'Ada'"),
         ("setup", "", setup),
@@ -110,7 +118,10 @@ def test_the_message_to_blame_is_the_second_one(recorded):
 
 
 def test_a_deadlock_is_told_with_lines_and_all_is_escaped():
-    stuck = "def shift(x, comm):\n    comm.send(x, to=comm.right)          # <b>\n    return comm.recv(x, source=comm.left)\n"
+    stuck = """def shift(x, comm):
+    comm.send(x, to=comm.right)          # <b>
+    return comm.recv(x, source=comm.left)
+"""
     text = report_html(report_of(stuck))
     assert (
         "Deadlock: rank 0 waits for rank" in text and "# &lt;b&gt;" in text and "<b>\n" not in text

@@ -10,13 +10,13 @@ it the link is slow. Main threads only. Left out: what a computation beside a me
 
 from typing import NamedTuple
 
-from minidl.viz.drawing.palette import INK
+from minidl.viz.drawing.palette import INK, rank_color
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Path, Scene
-from minidl.viz.drawing.units import count_text, percent, plain
-from minidl.viz.pictures.rows import Timescale, rank_axis, rank_rows, row_pixels
+from minidl.viz.drawing.scene import Box, Path, Scene
+from minidl.viz.drawing.units import count_text, percent, plain, seconds_text
+from minidl.viz.pictures.rows import Timescale, rank_axis, row_pixels
 from minidl.viz.reading.findings import left_out
-from minidl.viz.reading.intervals import late_and_under_way, main_threads, total
+from minidl.viz.reading.intervals import main_threads, split_waits, total
 
 COLUMNS = (
     "rank",
@@ -57,12 +57,14 @@ def cost(trace):
         y=rank_axis(n),
     )
     for i, (name, style) in enumerate(LAYERS):
-        bars = {
-            rank: [(sum(part[:i]), sum(part[: i + 1]))]
-            for rank, part in enumerate(parts)
-            if part[i] > 0
-        }
-        scene.add(name, scale.boxes(bars, rank_rows(n), name, 0.5), style, legend=True)
+        boxes = []
+        for rank, part in enumerate(parts):
+            if part[i] > 0:
+                x0 = scale.at(sum(part[:i]))
+                x1 = scale.at(sum(part[: i + 1]))
+                hover = f"rank {rank}, {name}: {seconds_text(part[i])}"
+                boxes.append(Box(x0, x1, rank, 0.5, rank_color(rank, n), hover))
+        scene.add(name, boxes, style, legend=True)
     halves = []
     for rank, part in enumerate(parts):
         if sum(part):
@@ -88,7 +90,7 @@ def parts_of(trace):
             last = event.done or event.waited or event.posted
             begins[event.rank] = min(event.posted, begins.get(event.rank, event.posted))
             ends[event.rank] = max(last, ends.get(event.rank, 0.0))
-    late, under_way = late_and_under_way(trace)
+    late, under_way = split_waits(trace)
     parts = []
     for rank in range(trace.world_size):
         seconds = ends.get(rank, 0.0) - begins.get(rank, 0.0)

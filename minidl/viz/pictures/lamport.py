@@ -20,8 +20,8 @@ from minidl.viz.drawing.scene import Arrow, Box, Label, Path, Scene
 from minidl.viz.drawing.units import bytes_text, count_text, seconds_text
 from minidl.viz.pictures.rows import Timescale, rank_axis, rank_rows, row_pixels
 from minidl.viz.reading.findings import left_out, messages_finding
-from minidl.viz.reading.intervals import clip, legible, main_lanes, window
-from minidl.viz.reading.matching import is_lost, messages_between, pair_of
+from minidl.viz.reading.intervals import clip, extent, legible, main_lanes, window
+from minidl.viz.reading.matching import is_lost, messages_between
 
 MOST = 400  # arrows that a reader can tell apart, and half as many as hatched stretches
 HEAVIEST = 120  # bundles that are drawn if there are more than MOST
@@ -67,8 +67,8 @@ def lamport(trace, since=None, until=None):
     )
     lines = [Path((scale.at(start), scale.at(end)), (rank, rank), FAINT) for rank in range(n)]
     scene.add("ranks", lines)
-    scene.add("computing", scale.boxes(computing, rows, "computing", 0.14), legend=True)
-    scene.add("waiting", scale.boxes(waiting, rows, "waiting", 0.3), "hatched", legend=True)
+    scene.add("computing", scale.boxes(computing, rows, 0.14), legend=True)
+    scene.add("waiting", scale.boxes(waiting, rows, 0.3), "hatched", legend=True)
     frames = [_collective_frame(event, scale, rows) for event in calls]
     scene.add("collective", frames, "outline", legend=True)
     if len(calls) <= NAMED:
@@ -92,7 +92,7 @@ def lamport(trace, since=None, until=None):
 
 def _main_lanes_between(trace, activity, start, end):
     """(lanes, bins) of the main threads between start and end, made coarse if there are many."""
-    lanes = main_lanes(trace, activity, end)
+    lanes = main_lanes(trace, activity, extent(trace)[1])
     clipped = {rank: clip(stretches, start, end) for rank, stretches in lanes.items()}
     return legible(clipped, start, end, 2 * MOST)
 
@@ -130,11 +130,13 @@ def _bundles(messages, start, end):
     received = [message for message in messages if not is_lost(message)]
     if len(messages) <= MOST:
         return [[message] for message in received], ""
-    slices = max(1, MOST // len(set(map(pair_of, messages))))
+    pairs = {(message.send.rank, message.send.peer) for message in messages}
+    slices = max(1, MOST // len(pairs))
     groups = defaultdict(list)
     for message in received:
-        at = int((message.send.posted - start) / (end - start) * slices)
-        groups[pair_of(message), min(max(at, 0), slices - 1)].append(message)
+        send = message.send
+        at = int((send.posted - start) / (end - start) * slices)
+        groups[send.rank, send.peer, min(max(at, 0), slices - 1)].append(message)
     bundles = sorted(groups.values(), key=_bundle_nbytes, reverse=True)
     words = f"{len(messages):,} messages, drawn as {len(groups):,} bundles"
     if len(bundles) > MOST:

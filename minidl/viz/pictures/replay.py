@@ -20,7 +20,7 @@ from minidl.viz.pictures.stage import NAMED, Stage, heaviest
 from minidl.viz.pictures.strip import strip
 from minidl.viz.reading.findings import left_out, messages_finding
 from minidl.viz.reading.intervals import window
-from minidl.viz.reading.matching import messages_between, pair_of
+from minidl.viz.reading.matching import messages_between
 
 STATES = 64  # ranks whose boxes fit
 LABELLED = 10  # messages in a frame that have room for their values
@@ -64,7 +64,7 @@ def replay(trace, since=None, until=None):
         places=[(wide * x, y) for x, y in places],
         box=_box(n),
         values=trace.values,
-        pairs=set(map(pair_of, messages)),
+        pairs={(message.send.rank, message.send.peer) for message in messages},
     )
     moments = [
         Moment(_moving_shapes(film, stage, instant, height), instant.stop)

@@ -19,12 +19,12 @@ class Row(NamedTuple):
 
     y: float  # the middle of the row
     color: str
-    name: str  # what hovering over one of its boxes says first
+    words: str = ""  # what its boxes say first when one hovers over them
 
 
-def rank_rows(n, top=0.0, run=""):
-    """One row a rank, rank 0 on top, at `top`: a list of Rows. `run` precedes their names."""
-    return [Row(top + rank, rank_color(rank, n), f"{run}rank {rank}") for rank in range(n)]
+def rank_rows(n):
+    """One row a rank, rank 0 on top: {rank: Row}."""
+    return {rank: Row(rank, rank_color(rank, n)) for rank in range(n)}
 
 
 def rank_axis(n):
@@ -69,16 +69,16 @@ class Timescale:
         high = self.at(self.end) + after * room
         return Axis(self.title, low, high)
 
-    def boxes(self, lanes, rows, activity, height, below=0.0):
+    def boxes(self, lanes, rows, height, words="", below=0.0):
         """A box for each stretch of {lane: stretches}, `below` the middle of the lane's row.
 
-        Hovering says who does what for how long: "rank 0, computing: 2 ms".
+        Hovering shows the row's words, `words`, and how long the stretch lasts.
         """
         boxes = []
         for lane, stretches in sorted(lanes.items()):
             row = rows[lane]
             for start, end in stretches:
-                hover = f"{row.name}, {activity}: {seconds_text(end - start)}"
+                hover = f"{row.words}{words}{seconds_text(end - start)}"
                 y = row.y + below
                 boxes.append(Box(self.at(start), self.at(end), y, height, row.color, hover))
         return boxes

@@ -15,8 +15,7 @@ from numbers import Real
 from minidl.viz.drawing.palette import FAINT, INK, arrow_color, rank_color, rank_label
 from minidl.viz.drawing.scene import Box, Dot, Label, Path
 from minidl.viz.drawing.units import bytes_text, plain
-from minidl.viz.pictures.circle import label_beside, route
-from minidl.viz.reading.matching import pair_of
+from minidl.viz.pictures.circle import label_beside, way
 
 NAMED = 16  # ranks that have room for their names and what they do
 LINKS = 128  # pairs of ranks whose link is drawn
@@ -51,7 +50,7 @@ class Stage:
         """A faint line for each pair that has messages, from box to box."""
         lines = []
         for a, b in sorted({tuple(sorted(pair)) for pair in self.pairs})[:LINKS]:
-            link = route(self.places[a], self.places[b])
+            link = way(self.places[a], self.places[b])
             edge = min(self.box / 2, 0.4 * link.length)
             start = link.at(edge)
             end = link.at(link.length - edge)
@@ -84,18 +83,18 @@ class Stage:
         label = label_beside(self.places[rank], text, self.box / 2 + 5, 12, size)
         return label._replace(x=round(label.x), y=round(label.y))
 
-    def route_of(self, message):
-        """The Route from the sender to the receiver."""
-        return route(self.places[message.send.rank], self.places[message.send.peer])
+    def way_of(self, message):
+        """The Way from the sender to the receiver."""
+        return way(self.places[message.send.rank], self.places[message.send.peer])
 
     def place_of(self, message, share):
         """(x, y) of a message that has gone this share of its way, between the boxes."""
-        message_route = self.route_of(message)
-        edge = min(0.4 * message_route.length, 0.75 * self.box)
-        along = edge + share * (message_route.length - 2 * edge)
+        message_way = self.way_of(message)
+        edge = min(0.4 * message_way.length, 0.75 * self.box)
+        along = edge + share * (message_way.length - 2 * edge)
         # Messages of opposite ways keep to different sides.
-        opposite = pair_of(message)[::-1] in self.pairs
-        x, y = message_route.at(along, 7 if opposite else 0)
+        opposite = (message.send.peer, message.send.rank) in self.pairs
+        x, y = message_way.at(along, 7 if opposite else 0)
         return round(x), round(y)
 
     def message_dot(self, message, share):
@@ -106,7 +105,7 @@ class Stage:
     def value(self, message, share, most=4):
         """What a message carries, to the left of its way; at most `most` numbers."""
         x, y = self.place_of(message, share)
-        _, _, dx, dy, _ = self.route_of(message)
+        _, _, dx, dy, _ = self.way_of(message)
         side = "middle"
         if dy > 0.4:
             side = "start"
@@ -136,9 +135,9 @@ def heaviest(travelling, most):
     """The (message, share) pairs, if there are too many one a pair of ranks, most bytes first."""
     if len(travelling) <= most:
         return travelling
-    heavy = {}  # (source, to) -> the (message, share) of most bytes
+    heavy = {}  # (source, to) -> its pair of most bytes
     for message, share in travelling:
-        pair = pair_of(message)
-        if pair not in heavy or heavy[pair][0].send.nbytes < message.send.nbytes:
-            heavy[pair] = message, share
+        key = message.send.rank, message.send.peer
+        if key not in heavy or heavy[key][0].send.nbytes < message.send.nbytes:
+            heavy[key] = message, share
     return sorted(heavy.values(), key=lambda pair: -pair[0].send.nbytes)[:most]

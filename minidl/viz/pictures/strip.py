@@ -14,7 +14,7 @@ from minidl.viz.drawing.palette import ALARM, INK, arrow_color, rank_color
 from minidl.viz.drawing.scene import Arrow, Axis, Dot, Label, Scene
 from minidl.viz.pictures.circle import WIDE, rank_places
 from minidl.viz.pictures.stage import NAMED, Stage, heaviest
-from minidl.viz.reading.matching import is_lost, pair_of
+from minidl.viz.reading.matching import is_lost
 
 FEW = 4  # ranks up to which panels are large and show values
 NUMBERED = 8  # ranks that have room for their numbers
@@ -43,7 +43,7 @@ def strip(film, trace, title, caption):
         places=[(wide * x, high * y) for x, y in rank_places(n, 1.0)],
         box=15,
         values=trace.values,
-        pairs={pair_of(message) for _, messages in panels for message in messages},
+        pairs={(m.send.rank, m.send.peer) for _, messages in panels for m in messages},
     )
     arrows = []
     dots = []
@@ -108,7 +108,7 @@ def _arrow(stage, message, left, top):
 def _value(stage, message, left, top):
     """What a message carries, beside its arrow."""
     label = stage.value(message, 0.5, most=2)
-    lower = 15 * stage.route_of(message).dx  # nearer to the arrow than in a film
+    lower = 15 * stage.way_of(message).dx  # nearer to the arrow than in a film
     return label._replace(x=left + label.x, y=top + label.y + lower, size=10)
 
 

@@ -22,7 +22,6 @@ from minidl.viz.reading.intervals import (
     legible,
     main_threads,
     stretches,
-    threads_of,
     total,
     without,
 )
@@ -75,14 +74,15 @@ def timeline(trace):
         " ".join(words) + left_out(trace),
         rows=layout.height,
         x=scale.axis(),
-        y=Axis("" if layout.roomy else "rank", layout.height, 0, layout.names()),
+        y=Axis("" if layout.roomy else "rank", layout.height, 0, layout.names),
     )
     thick = layout.thick
     scene.add("span", _span_frames(frames, layout, scale), "outline", legend=True)
-    for activity, style in (("computing", "solid"), ("waiting", "hatched")):
-        boxes = scale.boxes(drawn[activity], layout.rows, activity, thick)
-        scene.add(activity, boxes, style, legend=True)
-    under_way = scale.boxes(drawn["under way"], layout.rows, "", thick / 5, 0.7 * thick)
+    computing = scale.boxes(drawn["computing"], layout.rows, thick, "computing ")
+    scene.add("computing", computing, legend=True)
+    waiting = scale.boxes(drawn["waiting"], layout.rows, thick, "waiting ")
+    scene.add("waiting", waiting, "hatched", legend=True)
+    under_way = scale.boxes(drawn["under way"], layout.rows, thick / 5, below=0.7 * thick)
     lines = [Path((box.x0, box.x1), (box.y, box.y), box.color, box.height) for box in under_way]
     scene.add("message under way", lines, legend=True)
     summary = f"{count_text(trace.world_size, 'rank')}, {count_text(len(trace), 'event')}"
@@ -110,35 +110,32 @@ class _Layout:
     """One row a thread, from top to bottom, in pixels; its spans stand above the row's middle.
 
     rows    {(rank, thread): Row}
-    levels  {(rank, thread): how deep its spans are nested}
+    names   (y, name) of the rows; of many rows, every other or fewer
     height  of all rows
     thick   height of a box
     roomy   whether the lanes are so few that spans and their names fit
     """
 
     rows: dict
-    levels: Counter
+    names: list
     height: float
     thick: int
     roomy: bool
-
-    def names(self):
-        """The names of the rows, for an axis; of many rows, every other or fewer."""
-        names = [(row.y, row.name) for row in self.rows.values()]
-        return names[:: named_every(len(names))]
 
 
 def _lay_out(trace, spans):
     """The _Layout of all threads with events; a rank without events has an empty row."""
     n = trace.world_size
     main = main_threads(trace)
-    lanes = {(rank, main.get(rank, 0)) for rank in range(n)}.union(threads_of(trace))
-    levels = Counter()
+    lanes = {(rank, main.get(rank, 0)) for rank in range(n)}
+    lanes.update(zip(trace.columns["rank"], trace.columns["thread"]))
+    levels = Counter()  # how deep the spans of a lane are nested
     for event in spans:
         lane = event.rank, event.thread
         levels[lane] = max(levels[lane], _depth(event) + 1)
     roomy = len(lanes) <= FEW
     rows = {}
+    names = []
     y = 4.0
     for rank, thread in sorted(lanes):
         name = rank_label(rank, n)
@@ -146,9 +143,11 @@ def _lay_out(trace, spans):
             name += f", thread {thread}"
         if roomy:
             y += 19 * levels[rank, thread]
-        rows[rank, thread] = Row(y + (9 if roomy else 4), rank_color(rank, n), name)
+        row = Row(y + (9 if roomy else 4), rank_color(rank, n))
+        rows[rank, thread] = row
+        names.append((row.y, name))
         y += 34 if roomy else max(4, min(11, 720 / len(lanes)))
-    return _Layout(rows, levels, y, 16 if roomy else 7, roomy)
+    return _Layout(rows, names[:: named_every(len(lanes))], y, 16 if roomy else 7, roomy)
 
 
 def _depth(event):
@@ -163,12 +162,16 @@ def _longest(spans):
 
 def _span_frames(spans, layout, scale):
     """A frame for each span, the outermost on top, with its name inside."""
+    deepest = Counter()
+    for event in spans:
+        lane = event.rank, event.thread
+        deepest[lane] = max(deepest[lane], _depth(event))
     frames = []
     for event in sorted(spans, key=lambda event: (event.rank, event.posted)):
         lane = event.rank, event.thread
         row = layout.rows[lane]
         done = scale.end if event.done is None else event.done
-        y = row.y - 18 - 19 * (layout.levels[lane] - 1 - _depth(event))
+        y = row.y - 18 - 19 * (deepest[lane] - _depth(event))
         hover = f"{event.span}, {seconds_text(done - event.posted)}\n{event.line}"
         name = event.span.rpartition("/")[2]
         frames.append(Box(scale.at(event.posted), scale.at(done), y, 17, row.color, hover, name))
@@ -177,9 +180,11 @@ def _span_frames(spans, layout, scale):
 
 def _seconds_table(trace, lanes, seconds):
     """One row a thread: for how long it did what."""
-    sent = Counter((event.rank, event.thread) for event in trace if event.kind == "send")
+    sent = Counter()
+    for event in trace:
+        sent[event.rank, event.thread] += event.kind == "send"
     rows = []
-    for lane in threads_of(trace):
+    for lane in sorted(sent):
         spent = [total(lanes[activity].get(lane, ())) for activity in ACTIVITIES]
         rows.append((*lane, *spent, spent[1] / seconds, sent[lane]))
     return Table(COLUMNS, rows)

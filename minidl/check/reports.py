@@ -4,7 +4,7 @@
       yes  every rank returns the right values
       no   each rank sends N - 1 messages: wanted 3, found 6 (4 ranks, 84 elements)
 
-A Report is data: a terminal shows it as text, a notebook as show.py draws it, and the judge writes it down.
+A Report is data: a terminal shows it as text, a notebook as show.py draws it, the judge as JSON.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ WRONG = "wrong"
 
 
 @dataclass
-class Finding:
+class DemandResult:
     """One demand in all cases. case: the smallest that fails it, or the largest if none does."""
 
     demand: Demand
@@ -33,7 +33,7 @@ class Finding:
         return self.sight is None or self.sight.passed
 
     def in_words(self):
-        """What was wanted and found, and in which case; "" if there is nothing to add to the demand."""
+        """What was wanted and found, and in which case; "" if the demand says it all."""
         sight = self.sight
         if sight is None:
             return ""
@@ -89,7 +89,7 @@ class Report:
 
     @property
     def first_failed(self):
-        """The first Finding that is not passed, or None."""
+        """The first DemandResult that is not passed, or None."""
         return next((finding for finding in self.findings if not finding.passed), None)
 
     def lines(self):
@@ -112,7 +112,7 @@ class Report:
 
 
 class NotPassed(Exception):
-    """A check that did not pass where nbval runs the notebook: its cell fails, and shows the report without frames."""
+    """A check that did not pass under nbval: its cell fails and shows the report, not the stack."""
 
     def __init__(self, report):
         super().__init__(repr(report))

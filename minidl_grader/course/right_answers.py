@@ -1,9 +1,9 @@
-"""What does the right answer send? Recorded from the solutions, so that a learner may see it beside their own run.
+"""What does the right answer send? Recorded, so that learners see it beside their own run.
 
-    solutions/02.ipynb  --recorded_references-->  exercises/.references/02.json, see check/references.py
+    solutions/02.ipynb  --recorded_references-->  exercises/.references/02.json
 
-A task may depend on what is drawn for a student. Which draws it depends on is found by trying: each draw is
-varied alone, and those that change what is sent are kept.
+The format stands in check/references.py. A task may depend on what is drawn for a student. To find
+out on which draws it depends, each is varied alone; those that change what is sent are kept.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ EXECUTED = ("name", "setup", "answer", "check")  # roles of the cells that are e
 
 
 class ChosenStudent(Student):
-    """A student whose draws are given: `chosen` where it names them, else the first option. Notes all options."""
+    """A student with given draws: `chosen`, else the first option. Notes all options."""
 
     def __init__(self, name, chosen, options):
         super().__init__(name)
@@ -35,7 +35,7 @@ class ChosenStudent(Student):
 
 
 class RecordedCheck(Check):
-    """A check that looks at nothing: it runs the right answer once for each world size, and keeps what was sent."""
+    """A check without demands: runs the right answer on each world size, keeps the messages."""
 
     def __init__(self, fn, task, traces):
         super().__init__(fn, task)
