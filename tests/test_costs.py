@@ -148,6 +148,7 @@ def test_links_between_islands_may_be_slower():
     assert costs.hierarchical_all_reduce([4, 4], 8, *inside, between=across).seconds == 4 + 200
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(n=st.integers(1, 12), count=st.integers(0, 60))
 def test_random_sizes_cost_the_formula(n, count):

@@ -130,6 +130,7 @@ def test_memory_of_a_mac_is_read_from_vm_stat(monkeypatch):
     assert doctor.free_memory_macos() == 123 * 16384
 
 
+@pytest.mark.slow
 def test_this_machine_passes_with_two_real_ranks():
     done = subprocess.run(
         [

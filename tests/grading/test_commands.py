@@ -6,6 +6,8 @@ from minidl import cli
 from minidl.learner import commands
 from tests.grading import sample
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):

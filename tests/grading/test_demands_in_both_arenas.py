@@ -147,6 +147,7 @@ def lost(report):
     return {finding.demand.key for finding in report.findings if not finding.passed}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, loses, earned",
     [("right", set(), 8), ("shards_nothing", {"memory"}, 4), ("twice_forward", {"flops"}, 4)],

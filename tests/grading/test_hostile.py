@@ -16,7 +16,10 @@ from minidl_grader.judge.confine import Limits
 from tests import census
 from tests.grading import sample
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is Linux's")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the cage is Linux's"),
+]
 RIGHT, MARK = sample.RIGHT["90-shift"], "hostile-mark"
 
 

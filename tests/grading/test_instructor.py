@@ -9,6 +9,7 @@ from minidl import cli
 from tests.grading import sample
 
 
+@pytest.mark.slow
 def test_release_and_grade_from_the_command_line(inbox, tmp_path, capsys):
     solutions, _ = sample.course(tmp_path / "course")
     exercises, out = tmp_path / "exercises", tmp_path / "grades"

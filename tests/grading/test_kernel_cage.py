@@ -12,9 +12,10 @@ from minidl_grader.judge.confine import Keepers, Limits, clean_environment
 from tests import census
 from tests.deadlines import generous
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="namespaces and Landlock are Linux's"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="namespaces and Landlock are Linux's"),
+]
 
 LOCK_IN = """
 import json, os, sys

@@ -13,15 +13,29 @@ MUSEUM = {
     number: importlib.import_module(f"tests.grading.museum_{number}").MUTANTS for number in NUMBERS
 }
 NOTEBOOKS = {number: exercise(number) for number in NUMBERS}
-ALL = [
-    pytest.param(number, mutant, id=str(mutant)) for number in NUMBERS for mutant in MUSEUM[number]
+QUICK = "00"  # the one museum that a run without the slow tests visits
+
+
+def marks(number):
+    """The marks of a test of this exercise."""
+    return [] if number == QUICK else [pytest.mark.slow]
+
+
+TASKS = [
+    pytest.param(number, task, marks=marks(number))
+    for number in NUMBERS
+    for task in tasks(NOTEBOOKS[number])
 ]
+ALL = [
+    pytest.param(number, mutant, id=str(mutant), marks=marks(number))
+    for number in NUMBERS
+    for mutant in MUSEUM[number]
+]
+EXERCISES = [pytest.param(number, marks=marks(number)) for number in NUMBERS]
 STUDENTS = ("Ada", "Grace", "Edsger")  # other seeds: other inputs, roots, offsets, directions
 
 
-@pytest.mark.parametrize(
-    "number, task", [(number, task) for number in NUMBERS for task in tasks(NOTEBOOKS[number])]
-)
+@pytest.mark.parametrize("number, task", TASKS)
 def test_the_solution_earns_everything(number, task):
     for learner in STUDENTS:
         reports = judged(NOTEBOOKS[number], task, learner=learner)
@@ -35,7 +49,7 @@ def test_a_mutant_loses_what_it_should(number, mutant):
     assert mutant.loses and earned(reports) <= 0.75
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", EXERCISES)
 def test_every_task_has_four_mutants_and_every_demand_is_failed_by_one(number):
     notebook, mutants = NOTEBOOKS[number], MUSEUM[number]
     count = Counter(mutant.task for mutant in mutants)
@@ -53,7 +67,7 @@ def test_most_mutants_have_right_values():
     assert sum(mutant.values_alone for mutant in mutants) > len(mutants) / 2
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", EXERCISES)
 def test_the_nearest_function_of_the_package_earns_at_most_half(number):
     nearest = importlib.import_module(f"tests.grading.museum_{number}").NEAREST
     for task, answers in nearest.items():

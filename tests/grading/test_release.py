@@ -12,6 +12,7 @@ from minidl_grader.course.cells import Unfit
 from tests.grading import sample
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", sorted(cells.SOLUTIONS.glob("*.ipynb")), ids=lambda path: path.stem
 )

@@ -99,6 +99,7 @@ def test_hidden_lines_in_a_judges_message_become_dots(inbox, grade):
     assert grade()["ada"]["tasks"][0]["message"] == "an error in this line: ..."
 
 
+@pytest.mark.slow
 def test_the_notebook_itself_is_run_and_says_how_far_it_came(inbox, grade):
     noisy = (
         "import sys, warnings; warnings.warn('a warning'); print('noise', file=sys.stderr); "

@@ -17,7 +17,10 @@ import pytest
 from tests import census
 from tests.deadlines import generous
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="named pipes and signals of Unix")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="named pipes and signals of Unix"),
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 BEGIN = """

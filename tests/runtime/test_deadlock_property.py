@@ -163,6 +163,7 @@ def test_programs_end_as_the_model_says(world_size, part, worlds, record_propert
     record_property("kinds", kinds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", SIZES)
 def test_the_virtual_world_ends_them_in_the_same_way(world_size):
     """The same programs on the virtual clock, those with native collectives left out."""

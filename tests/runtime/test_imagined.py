@@ -40,7 +40,7 @@ def step(way, collectives, comm, N=None):
 
 @pytest.mark.parametrize("collectives", COLLECTIVES)
 @pytest.mark.parametrize("way", [Zero1, Zero2, Zero3])
-@pytest.mark.parametrize("N", [1, 2, 8])
+@pytest.mark.parametrize("N", [1, 2, pytest.param(8, marks=pytest.mark.slow)])
 def test_it_is_as_among_ranks_that_exist(way, collectives, N):
     full = VirtualWorld(N, device=Device(1e12), network=LINK).run(
         step, way, collectives, meter=True

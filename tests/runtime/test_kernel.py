@@ -16,7 +16,10 @@ from jupyter_client import KernelManager
 from tests import census
 from tests.deadlines import generous
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of Unix")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of Unix"),
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -86,6 +86,7 @@ def test_a_world_says_what_it_took_and_refuses_before_a_rank_starts(monkeypatch)
         assert repr(forced) == "World(1 rank, gloo)" and forced.backend == "gloo"
 
 
+@pytest.mark.slow
 def test_looking_starts_no_cuda():
     code = (
         "import torch; from minidl.runtime.processes.backend import look; look();"

@@ -5,7 +5,11 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 from tests.deadlines import generous
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = textwrap.dedent("""
     import torch, minidl

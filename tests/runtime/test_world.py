@@ -373,6 +373,7 @@ def test_a_closed_world_says_so():
         world.run(print)
 
 
+@pytest.mark.slow
 def test_ranks_by_spawn_do_the_same():
     with World(2, start="spawn") as world:
         assert usable(world)

@@ -94,6 +94,7 @@ def test_the_text_is_the_same_in_every_run(draw):
     assert repr(draw(samples.ring(seed=1))) == repr(draw(samples.ring(seed=2, alpha=5e-4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", PICTURES)
 def test_a_crowd_is_quick_and_small(draw):
     start = time.process_time()

@@ -68,6 +68,7 @@ def test_the_title_does_not_blame_one_of_equals():
     assert timeline(quiet.trace()).title == "No rank waited"
 
 
+@pytest.mark.slow
 def test_a_crowd_is_joined_and_the_caption_says_so():
     picture = timeline(samples.crowd(64, 20_000))
     assert len(picture.scene.shapes(Box)) < 3000

@@ -131,6 +131,7 @@ def test_the_gpt_of_the_benchmarks_has_3_7_million_parameters():
     assert parameters(GPT(tied=True)) == 3_716_608 - 1024 * 256
 
 
+@pytest.mark.slow
 def test_seven_billion_parameters_without_memory():
     with torch.device("meta"):
         model = GPT(vocabulary=32000, context=2048, width=4096, heads=32, layers=32)
@@ -295,6 +296,7 @@ def test_the_loss_is_torchs_mean_and_zero_for_no_rows():
     )
 
 
+@pytest.mark.slow
 def test_a_gpt_learns_more_than_which_tokens_are_frequent(one_thread):
     text = english(vocabulary=512)
     shares = torch.bincount(text.tokens) / len(text.tokens)
@@ -331,6 +333,7 @@ def metered_step(recompute):
     return *run.results[0], run.trace.flops[0], run.trace.memory_kinds(0)["activations"]
 
 
+@pytest.mark.slow
 def test_recomputed_blocks_give_the_same_bits_for_less_memory_and_more_flops():
     plain, *others = [metered_step(k) for k in range(5)]
     for k, (loss, gradients, flops, activations) in enumerate(others, start=1):

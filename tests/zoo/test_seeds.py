@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from minidl.zoo.data import Sampler, paragraphs
@@ -20,6 +21,7 @@ print(initial("a.weight", (3, 4), 7).tolist(), next(iter(Sampler(100, 10, seed=7
 """
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same():
     here = f"{initial('a.weight', (3, 4), 7).tolist()} {next(iter(Sampler(100, 10, seed=7))).tolist()} {learn(paragraphs()[5] * 3, 264).merges}"
     for hash_seed in ("1", "2"):
