@@ -47,7 +47,7 @@ def equal_length(x, n):
 
 def joined_shape(chunk, n):
     """The shape of n such chunks joined: (m, ...) -> (n * m, ...). A number counts as (1,)."""
-    rows, *rest = torch.atleast_1d(chunk).shape
+    rows, *rest = torch.atleast_1d(chunk).shape  # a number counts as one row
     return (n * rows, *rest)
 
 
@@ -78,6 +78,7 @@ def place(shape, x, into=None):
     does.
     """
     if into is None:
+        # Also if x requires a gradient: messages carry values only.
         return x.new_empty(shape, requires_grad=False)
     fits = into.shape == torch.Size(shape) and into.dtype == x.dtype
     if not fits or not into.is_contiguous():

@@ -68,7 +68,9 @@ def all_reduce(x, comm, op="sum"):
     if comm.world_size == 1:
         return finish(fresh(x))
     team = team_of(comm.world_size)
-    total = fold(x, comm, team, combine)
+    total = fold(
+        x, comm, team, combine
+    )  # of this rank, and of its left neighbour if that one rests
     for distance in distances(comm.rank, team):
         partner = team[team.index(comm.rank) ^ distance]
         theirs = comm.exchange(total, to=partner, source=partner)
@@ -90,6 +92,7 @@ def halving_doubling_all_reduce(x, comm, op="sum"):
     combine, finish = reduction(op, x, comm.world_size)
     team = team_of(comm.world_size)
     y = fresh(fold(x, comm, team, combine)).reshape(-1)
+    # Both halves have the same partners and blocks, in opposite orders.
     meetings = meetings_of(comm.rank, team, y, bounds(len(y), len(team)))
     halve(meetings, comm, combine)
     double(meetings, comm)
@@ -109,6 +112,7 @@ def reduce_scatter(x, comm, op="sum"):
     m = equal_length(x, comm.world_size)
     y = fresh(fold(x, comm, team, combine))
     halve(meetings_of(comm.rank, team, y, chunk_starts(team, m)), comm, combine)
+    # A rank beside a resting one has both chunks now.
     give = chunk_of(y, comm.left, m)
     own = chunk_of(y, comm.rank, m)
     return finish(fresh(unfold(give, own, comm, team)))
@@ -147,6 +151,7 @@ def barrier(comm):
 def team_of(N):
     """The ranks that do not rest, a power of two. 6 ranks: (0) 1 (2) 3 4 5 -> [1, 3, 4, 5]."""
     surplus = N - (1 << N.bit_length() - 1)
+    # The even ones of the first 2 * surplus ranks rest.
     return [rank for rank in range(N) if rank % 2 or rank >= 2 * surplus]
 
 
@@ -202,7 +207,7 @@ def meetings_of(rank, team, y, starts):
     """
 
     def block(i, distance):
-        first = i // distance * distance
+        first = i // distance * distance  # of the `distance` owners around i
         return y[starts[first] : starts[first + distance]]
 
     meetings = []
@@ -215,6 +220,7 @@ def meetings_of(rank, team, y, starts):
 
 def halve(meetings, comm, combine):
     """This rank's part of y is reduced: at each distance it sends the partner's block away."""
+    # The farthest partner first: its block is half of y, the next one a quarter.
     for partner, mine, theirs in reversed(meetings):
         part = comm.exchange(theirs, to=partner, source=partner, like=mine)
         in_rank_order(combine, comm.rank, mine, partner, part, out=mine)

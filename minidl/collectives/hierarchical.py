@@ -28,7 +28,7 @@ def all_reduce(x, comm, *, islands, op="sum", inside=tree, between=ring.all_redu
     _, finish = reduction(op, x, comm.world_size)
     # Islands may differ in size, so a mean divides once, at the end.
     combine_op = "sum" if op == "mean" else op
-    total = inside.reduce(x, island, op=combine_op)
+    total = inside.reduce(x, island, op=combine_op)  # None on all but the leader
     if island.rank == 0:
         leaders = comm.group([members[0] for members in islands])
         total = finish(between(total, leaders, op=combine_op))

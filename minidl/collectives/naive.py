@@ -54,6 +54,7 @@ def all_reduce(x, comm, op="sum"):
     Raises as reduce does.
     """
     total = reduce(x, comm, op=op)
+    # Only the root has it. The x of the others shows the broadcast what to expect.
     return broadcast(x if total is None else total, comm)
 
 
@@ -66,6 +67,7 @@ def gather(x, comm, root=0):
     if comm.rank != root:
         return comm.send(x, to=root)
     chunks = []
+    # In rank order, so that they can be joined.
     for rank in range(comm.world_size):
         chunk = x.detach() if rank == root else comm.recv(x, source=rank)
         chunks.append(torch.atleast_1d(chunk))
@@ -94,7 +96,7 @@ def all_gather(chunk, comm):
     N.
     """
     whole = gather(chunk, comm)
-    # Only the root has it. The others show the broadcast what to expect.
+    # As in all_reduce: room for the whole shows what to expect.
     return broadcast(joined(chunk, comm.world_size) if whole is None else whole, comm)
 
 

@@ -8,6 +8,7 @@ same sum has different bits by another algorithm. Left out: operations of the re
 
 import torch
 
+# What makes one tensor of two. A mean is divided at the very end.
 COMBINE = {
     "sum": torch.add,
     "mean": torch.add,
@@ -34,6 +35,7 @@ def reduction(op, x, world_size):
     if op in ("max", "min") and x.is_complex():
         raise ValueError(f"{dtype} numbers have no order: op={op!r} needs real ones")
 
+    # In place: `total` is memory of the collective's own.
     def finish(total):
         return total.div_(world_size) if op == "mean" else total
 

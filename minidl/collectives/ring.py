@@ -68,7 +68,7 @@ def all_reduce(x, comm, op="sum", into=None):
     """
     combine, finish = reduction(op, x, comm.world_size)
     result = place(x.shape, x, into)
-    mine = near_equal(x, comm.world_size)
+    mine = near_equal(x, comm.world_size)  # N views each, nothing is copied
     chunks = near_equal(result, comm.world_size)
     own = chunks[comm.rank]
     # On rank 3 of 4: parts of chunks 1, 0 and 3 arrive, then the sums of chunks 2, 1 and 0.
@@ -110,6 +110,7 @@ def all_gather(chunk, comm, into=None):
     result = place(joined_shape(chunk, comm.world_size), chunk, into)
     chunks = equal(result, comm.world_size)
     chunks[comm.rank].copy_(chunk.detach())
+    # On rank 2 of 4 the chunks 1, 0 and 3 arrive, each where it belongs in the result.
     sums = from_the_left(comm.rank - 1, comm)
     arrivals = receive_ahead((chunks[number] for number in sums), comm)
     gather_around(chunks, sums, arrivals, comm)
@@ -123,7 +124,7 @@ def from_the_left(first, comm):
 
 def receive_ahead(memory, comm):
     """Yields an Arrival for each tensor in `memory`, with AHEAD more receives posted."""
-    posted = deque()
+    posted = deque()  # at most AHEAD + 1 arrivals, the oldest first
     for tensor in memory:
         work = comm.start([Recv(tensor, comm.left, into=tensor)])
         posted.append(Arrival(tensor, work))
@@ -137,6 +138,7 @@ def reduce_around(mine, parts, arrivals, comm, combine, result):
     part = mine[comm.rank - 1]
     # `parts` stands first: zip() asks it first, and so takes no arrival too many.
     for number, arrival in zip(parts, arrivals):
+        # What was added in the last step goes on, while the next part arrives.
         comm.send(part, to=comm.right)
         arrival.work.wait()
         part = combine(arrival.memory, mine[number], out=arrival.memory)
@@ -147,5 +149,7 @@ def reduce_around(mine, parts, arrivals, comm, combine, result):
 def gather_around(chunks, sums, arrivals, comm):
     """Every rank has all chunks, where rank r had only chunk r."""
     for number, arrival in zip(sums, arrivals):
-        comm.send(chunks[(number + 1) % comm.world_size], to=comm.right)
+        # Chunk `number` arrives; the one before it in the order, number + 1, is here and goes on.
+        last = (number + 1) % comm.world_size
+        comm.send(chunks[last], to=comm.right)
         arrival.work.wait()

@@ -20,7 +20,7 @@ from minidl.comm import Recv
 
 def textbook_broadcast(x, comm):
     """Every rank returns rank 0's x.   x: any shape -> the same"""
-    distance = 1 << (comm.world_size - 1).bit_length()
+    distance = 1 << (comm.world_size - 1).bit_length()  # a power of two, N or more
     while distance > 1:
         distance //= 2
         # At distance 2 the ranks 0, 4, ... have x, and the ranks 2, 6, ... get it.
@@ -36,6 +36,7 @@ def textbook_reduce(x, comm):
     """Rank 0 returns the sum over ranks.   x: any shape -> the same. The broadcast backwards."""
     distance = 1
     while distance < comm.world_size:
+        # At distance 2 the ranks 2, 6, ... have the sum of two, and the ranks 0, 4, ... get it.
         place = comm.rank % (2 * distance)
         if place == 0 and comm.rank + distance < comm.world_size:
             x = x + comm.recv(x, source=comm.rank + distance)
@@ -52,6 +53,7 @@ def parent(position):
 
 def reach(position, N):
     """The size of the branch of a position: itself and the positions below it, which follow it."""
+    # 4 = 100 has the branch 100, 101, 110, 111, if there are that many ranks.
     lowest_bit = position & -position
     return N if position == 0 else min(lowest_bit, N - position)
 
@@ -80,6 +82,7 @@ class Node:
         N = comm.world_size
         if not 0 <= root < N:
             raise ValueError(f"root {root} is not a rank: ranks go from 0 to {N - 1}")
+        # The tree is drawn around the root: it stands at 0, wherever its rank is.
         position = (comm.rank - root) % N
         self.is_root = position == 0
         self.parent = (parent(position) + root) % N
@@ -99,6 +102,7 @@ def broadcast(x, comm, root=0):
     """
     node = Node(comm, root)
     x = fresh(x) if node.is_root else comm.recv(x, source=node.parent)
+    # The largest branch first: it has the most steps before it.
     for child in node.children:
         comm.send(x, to=child.rank)
     return x
@@ -165,7 +169,7 @@ def gather(x, comm, root=0):
     MismatchError if shapes differ. Chan et al. 2007 (minimum spanning tree gather).
     """
     node = Node(comm, root)
-    branch = x.new_empty((node.size, *x.shape), requires_grad=False)
+    branch = x.new_empty((node.size, *x.shape), requires_grad=False)  # its own chunk comes first
     branch[0].copy_(x.detach())
     for child in reversed(node.children):
         part = branch[child.start : child.stop]

@@ -41,7 +41,7 @@ def textbook_overlapped_backward(loss, buckets, comm, all_reduce=ring.all_reduce
     missing = [len(bucket) for bucket in buckets]
     in_flight = []
 
-    def arrived(number):
+    def arrived(number, p):
         missing[number] -= 1
         # Buckets leave in one order on every rank. Otherwise one rank's bucket 1 would be added to
         # another rank's bucket 0.
@@ -52,13 +52,14 @@ def textbook_overlapped_backward(loss, buckets, comm, all_reduce=ring.all_reduce
     hooks = []
     for number, bucket in enumerate(buckets):
         for p in bucket:
-            # torch calls it when p.grad is there.
-            hook = p.register_post_accumulate_grad_hook(lambda p, number=number: arrived(number))
+            # torch calls arrived(number, p) when p.grad is there.
+            hook = p.register_post_accumulate_grad_hook(partial(arrived, number))
             hooks.append(hook)
     loss.backward()
     for bucket, work in zip(buckets, in_flight):
         mean = work.wait() / comm.world_size
-        for p, part in zip(bucket, mean.split([p.numel() for p in bucket])):
+        parts = mean.split([p.numel() for p in bucket])
+        for p, part in zip(bucket, parts):
             p.grad = part.view_as(p)
     for hook in hooks:
         hook.remove()
@@ -113,6 +114,7 @@ class NaiveDataParallel(ParallelModel):
             if parameter.grad is not None:
                 parts.append(parameter.grad.reshape(-1))
             elif self.unused:
+                # It adds nothing to the mean.
                 parts.append(torch.zeros_like(parameter).reshape(-1))
             else:
                 raise ValueError(
@@ -120,6 +122,7 @@ class NaiveDataParallel(ParallelModel):
                     "if a parameter may be unused, say unused=True; "
                     "if it is never trained, freeze it with requires_grad_(False)"
                 )
+        # [gradient 0, gradient 1, gradient 2, 1, 0, 1]: how many ranks have one, once it is summed
         if self.unused:
             used = [float(parameter.grad is not None) for parameter in bucket]
             parts.append(parts[0].new_tensor(used))
@@ -171,6 +174,7 @@ class BucketedDataParallel(NaiveDataParallel):
         # A bucket is one tensor, so it holds one dtype.
         for dtype in sorted({p.dtype for p in self.trained}, key=str):
             own = [p for p in self.trained if p.dtype == dtype]
+            # Indices into `own`, last ones first.
             for indices in buckets([p.nbytes for p in own], capacity):
                 self.buckets.append([own[i] for i in indices])
 
@@ -217,6 +221,7 @@ class DataParallel(BucketedDataParallel):
                 "put every backward pass but the last into no_sync()"
             )
         self.missing[number] -= 1
+        # The next bucket to leave has the number of those that have left.
         while len(self.in_flight) < len(self.buckets) and self.missing[len(self.in_flight)] <= 0:
             self.send_next()
 
@@ -243,6 +248,7 @@ def share_state(model, comm, root=0):
     with torch.no_grad():
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             own = [tensor for tensor in tensors if tensor.dtype == dtype]
+            # One message of everything, and from it each tensor's part.
             flat = torch.cat([tensor.reshape(-1) for tensor in own])
             flat = tree.broadcast(flat, comm, root=root)
             for tensor, part in zip(own, flat.split([tensor.numel() for tensor in own])):
@@ -256,7 +262,7 @@ def weighted(loss, rows, comm, all_reduce=ring.all_reduce):
     rank without rows gives loss = 0 times something that depends on the parameters, or uses
     unused=True. Raises ValueError if no rank has a row.
     """
-    total = all_reduce(torch.tensor([float(rows)]), comm).item()
+    total = all_reduce(torch.tensor([float(rows)]), comm).item()  # rows of all ranks
     if total == 0:
         raise ValueError("no rank has a row in this batch: leave the step out, on all ranks")
     return loss * (rows * comm.world_size / total)

@@ -27,18 +27,19 @@ class GradientQueue:
         self.comm = comm
         self.reduce_scatter = reduce_scatter
         self.when_complete = when_complete
+        # In the order in which backward passes usually complete them.
         self.units = [unit for unit in reversed(units) if unit.trained]
         self.in_flight = deque()
         self.begin_pass()
         for unit in self.units:
-            for part in parts_of(unit):
+            for part in unit.trained_parts:
                 part.register_post_accumulate_grad_hook(partial(self.arrived, unit))
 
     def begin_pass(self):
         """No unit has left, and all gradients are missing."""
         self.is_passing = False
-        self.waiting = deque(self.units)
-        self.missing = {unit: len(parts_of(unit)) for unit in self.units}
+        self.waiting = deque(self.units)  # for their turn
+        self.missing = {unit: len(unit.trained_parts) for unit in self.units}
 
     def arrived(self, unit, part):
         """One of the unit's gradients is there."""
@@ -59,10 +60,11 @@ class GradientQueue:
 
     def send(self, unit):
         """The unit's gradients leave, when fewer than MOST_IN_FLIGHT are under way."""
+        # The backward pass stands still here.
         while len(self.in_flight) >= MOST_IN_FLIGHT:
             self.in_flight.popleft().wait()
         for flat in unit.trained:
-            gradient = flat.take_gradient()
+            gradient = flat.take_gradient()  # the whole one lives until it has been sent
             work = self.comm.background(flat.scatter, gradient, self.reduce_scatter)
             self.in_flight.append(work)
 
@@ -80,8 +82,3 @@ class GradientQueue:
             self.end_pass()
         while self.in_flight:
             self.in_flight.popleft().wait()
-
-
-def parts_of(unit):
-    """The parameters of the unit that get gradients."""
-    return [part for flat in unit.trained for part in flat.parts]

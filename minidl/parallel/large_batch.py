@@ -21,7 +21,10 @@ from minidl.collectives import ring
 
 def scaled_rate(step, base, ranks, warmup_steps):
     """The learning rate of a step: `base`, rising to `ranks * base` during the warm-up."""
-    reached = 1.0 if warmup_steps == 0 else min(1.0, (step + 1) / warmup_steps)
+    # From 0 to 1. The first step of the warm-up is already one part above `base`.
+    reached = 1.0
+    if step + 1 < warmup_steps:
+        reached = (step + 1) / warmup_steps
     return base * (1 + (ranks - 1) * reached)
 
 
@@ -59,6 +62,8 @@ def flat_gradient(model):
     parts = []
     for parameter in model.parameters():
         if parameter.requires_grad:
-            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            gradient = parameter.grad
+            if gradient is None:
+                gradient = torch.zeros_like(parameter)
             parts.append(gradient.reshape(-1))
     return torch.cat(parts)

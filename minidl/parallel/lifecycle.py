@@ -42,10 +42,11 @@ class Lifecycle:
     def forward_begins(self, unit):
         """The unit is about to compute: -> WHOLE, or it stays in BACKWARD if it is recomputed."""
         self.used.append(unit)
-        self.gather(unit)
+        self.gather(unit)  # on demand, unless it was prefetched
         if self.state[unit] is State.GATHERING:
             self.gathering.pop(unit).wait()
             self.state[unit] = State.WHOLE
+        # In the first step the order is unknown.
         if self.prefetch and len(self.used) < len(self.used_last_step):
             self.gather(self.used_last_step[len(self.used)])
 
@@ -57,6 +58,7 @@ class Lifecycle:
     def backward_begins(self, unit):
         """A gradient of its output is there: -> BACKWARD, through WHOLE unless it is there."""
         if self.state[unit] in (State.SHARDED, State.GATHERING):
+            # As for a forward pass: it is used, so the next one can be prefetched.
             self.forward_begins(unit)
         self.state[unit] = State.BACKWARD
 

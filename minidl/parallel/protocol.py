@@ -56,6 +56,7 @@ class ParallelModel(torch.nn.Module):
 
     def squared_norm(self):
         """The squared norm of the whole model's gradient, the same on every rank: (1,), float64."""
+        # In float64: many small squares are added.
         squares = [(p.grad.double() ** 2).sum() for p in self.trained if p.grad is not None]
         return torch.as_tensor(sum(squares)).reshape(1)
 
@@ -76,6 +77,7 @@ class ParallelModel(torch.nn.Module):
         None.
         """
         self.synchronise()
+        # After the sum over ranks: the norm of a sum is not the sum of norms.
         norm = None if max_norm is None else self.clip(max_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()

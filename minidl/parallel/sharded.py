@@ -48,7 +48,9 @@ class Sharded(ParallelModel):
     ):
         share_state(model, comm)
         units = units_of(model, comm, is_unit, compute_dtype)
-        shards = [flat.shard for unit in units for flat in unit.trained]
+        flats = [flat for unit in units for flat in unit.trained]
+        shards = [flat.shard for flat in flats]
+        # The optimizer never learns of the model's own parameters.
         super().__init__(model, make_optimizer, trained=shards)
         if isinstance(self.optimizer, BY_SHAPE):
             raise ValueError(
@@ -58,6 +60,7 @@ class Sharded(ParallelModel):
             )
         self.comm = comm
         self.units = units
+        self.trained_flats = flats
         self.shards = shards
         self.reduce_scatter = reduce_scatter
         self.all_gather = all_gather
@@ -68,9 +71,8 @@ class Sharded(ParallelModel):
 
     def share_parameters(self):
         """Every rank has the new parameters: an all-gather a unit."""
-        for unit in self.units:
-            for flat in unit.trained:
-                flat.gather(self.all_gather, self.comm)
+        for flat in self.trained_flats:
+            flat.gather(self.all_gather, self.comm)
 
     def squared_norm(self):
         """Of all shards together. One all-reduce of one number."""
@@ -78,12 +80,13 @@ class Sharded(ParallelModel):
 
     def full_state_dict(self):
         """Name -> whole parameter or buffer, in the parameters' own dtype. An all-gather a unit."""
-        whole = {}
+        whole = {}  # parameter of the model -> its values on all ranks
         for unit in self.units:
             for flat in unit.flats:
                 vector = self.all_gather(flat.shard.detach(), self.comm)
                 for part, values in zip(flat.parts, flat.split(vector)):
                     whole[part] = values.view(part.shape)
+        # keep_vars gives the parameters themselves. What is not in `whole` is a buffer.
         found = self.model.state_dict(keep_vars=True)
         return {name: whole.get(value, value).detach().clone() for name, value in found.items()}
 
@@ -92,6 +95,8 @@ def cast_inputs(dtype, module, args, kwargs):
     """A hook before a module's forward pass: its floating-point inputs have this dtype."""
 
     def cast(x):
-        return x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+        # Tokens and masks stay as they are.
+        is_float = isinstance(x, torch.Tensor) and x.is_floating_point()
+        return x.to(dtype) if is_float else x
 
     return tree_map(cast, (args, kwargs))

@@ -27,19 +27,23 @@ class Flat:
         self.N = comm.world_size
         sizes = [parameter.numel() for parameter in parameters]
         self.points = split_points(sizes)
-        trainable = parameters[0].requires_grad
+        first = parameters[0]  # all are of one dtype, and all are trained or frozen
+
+        # The end is padding, so that all shards have one length m.
         m = shard_length(sum(sizes), self.N)
-        vector = parameters[0].new_zeros(self.N * m, requires_grad=False)
-        for (start, stop), parameter in zip(self.points, parameters):
-            vector[start:stop] = parameter.detach().reshape(-1)
+        vector = first.new_zeros(self.N * m, requires_grad=False)
+        for view, parameter in zip(self.split(vector), parameters):
+            view[:] = parameter.detach().reshape(-1)
+
+        # The shard is a copy in full precision, what modules compute with may be of another dtype.
         start, stop = shard_bounds(sum(sizes), self.N, comm.rank)
-        self.shard = torch.nn.Parameter(vector[start:stop].clone(), requires_grad=trainable)
+        self.shard = torch.nn.Parameter(vector[start:stop].clone(), first.requires_grad)
         self.whole = vector.to(compute_dtype or vector.dtype)
         self.full_nbytes = self.whole.untyped_storage().nbytes()
         self.parts = []
         for view, parameter in zip(self.split(self.whole), parameters):
-            part = torch.nn.Parameter(view.view(parameter.shape), requires_grad=trainable)
-            self.parts.append(part)
+            part = view.view(parameter.shape)
+            self.parts.append(torch.nn.Parameter(part, first.requires_grad))
 
     def split(self, vector):
         """The part of each parameter in a whole vector: (N * m,) -> a list of flat views."""
@@ -47,8 +51,10 @@ class Flat:
 
     def gather(self, all_gather, comm):
         """Every rank has the whole vector, in the compute dtype."""
+        # The storage gets memory again, so all views of it have values, those of autograd, too.
         self.whole.untyped_storage().resize_(self.full_nbytes)
-        all_gather(self.shard.detach().to(self.whole.dtype), comm, into=self.whole.data)
+        mine = self.shard.detach().to(self.whole.dtype)  # (m,)
+        all_gather(mine, comm, into=self.whole.data)
 
     def free(self):
         """Give the memory of the whole vector back; the shard stays."""
@@ -65,8 +71,12 @@ class Flat:
 
     def scatter(self, gradient, reduce_scatter, comm):
         """This rank's part of the mean gradient is added to the gradient of its shard."""
-        mine = reduce_scatter(gradient, comm).div_(self.N)
-        self.shard.grad = mine if self.shard.grad is None else self.shard.grad.add_(mine)
+        mine = reduce_scatter(gradient, comm).div_(self.N)  # (N * m,) -> (m,)
+        if self.shard.grad is None:
+            self.shard.grad = mine
+        else:
+            # From an earlier backward pass of this step.
+            self.shard.grad.add_(mine)
 
 
 class Slot(NamedTuple):
@@ -85,6 +95,7 @@ class Unit:
     def __init__(self, name, module, slots, comm, compute_dtype=None):
         self.name = name
         self.module = module
+        # A vector has one dtype, and an optimizer takes a whole vector or leaves it.
         kinds = {}
         for parameter in slots:
             kind = (parameter.requires_grad, parameter.dtype)
@@ -102,6 +113,11 @@ class Unit:
     def trained(self):
         """The Flats that get gradients."""
         return [flat for flat in self.flats if flat.shard.requires_grad]
+
+    @property
+    def trained_parts(self):
+        """The parameters that get gradients."""
+        return [part for flat in self.trained for part in flat.parts]
 
     def gather(self, all_gather, comm):
         """Every rank has this unit's parameters."""
@@ -142,6 +158,7 @@ def units_of(model, comm, is_unit, compute_dtype=None):
                 homes_of.setdefault(parameter, set()).add(unit_of[name])
 
     slots_in = {name: {} for name in modules if unit_of[name] == name}
+    # Tied between units: only the root is there whenever one of them computes.
     for parameter, homes in homes_of.items():
         home = homes.pop() if len(homes) == 1 else ""
         slots_in[home][parameter] = slots_of[parameter]

@@ -42,6 +42,5 @@ class Zero1(Sharded):
 
     def synchronise(self):
         """Every rank has its shard of the mean gradient, and no whole gradient."""
-        for unit in self.units:
-            for flat in unit.trained:
-                flat.scatter(flat.take_gradient(), self.reduce_scatter, self.comm)
+        for flat in self.trained_flats:
+            flat.scatter(flat.take_gradient(), self.reduce_scatter, self.comm)

@@ -21,13 +21,14 @@ def textbook_zero2_step(loss, shard_of, optimizer, comm):
     def reduce(p):
         shard = shard_of[p]
         shard.grad = ring.reduce_scatter(p.grad.flatten(), comm) / comm.world_size
-        p.grad = None
+        p.grad = None  # frees it
 
     # torch calls reduce(p) during the backward pass, as soon as p.grad is there.
     hooks = [p.register_post_accumulate_grad_hook(reduce) for p in shard_of]
     loss.backward()
     for hook in hooks:
         hook.remove()
+    # Each rank's optimizer changes its shards. Then every rank gets all of them.
     optimizer.step()
     for p, shard in shard_of.items():
         p.data = ring.all_gather(shard, comm).view_as(p)

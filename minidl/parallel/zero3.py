@@ -33,9 +33,9 @@ class ShardedLinear(torch.autograd.Function):
     def backward(ctx, dy):
         x, shard = ctx.saved_tensors
         weight = ring.all_gather(shard, ctx.comm).view(x.shape[-1], -1)
-        dweight = x.T @ dy
+        dweight = x.T @ dy  # (n, m), of this rank's rows
         dshard = ring.reduce_scatter(dweight.flatten(), ctx.comm) / ctx.comm.world_size
-        return dy @ weight.T, dshard, None
+        return dy @ weight.T, dshard, None  # of x, shard and comm
 
 
 def textbook_zero3_linear(x, shard, comm):
@@ -92,6 +92,7 @@ class Zero3(Sharded):
     def after_forward(self, unit, module, args, output):
         """A hook: free the unit, and gather it again when a gradient of its output is there."""
         self.life.forward_ends(unit)
+        # The output may be a dict or nested tuples. Its tensors get gradients in the backward pass.
         for tensor in tree_leaves(output):
             if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
                 tensor.register_hook(lambda gradient: self.life.backward_begins(unit))

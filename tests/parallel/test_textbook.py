@@ -173,5 +173,5 @@ def test_equal_to_one_process_and_to_the_full_version_and_as_cheap(textbook, N):
 
 @pytest.mark.parametrize("textbook", FULL)
 def test_on_real_processes(worlds, textbook):
-    for found in worlds(3).run(textbook).results:
+    for found in worlds(3).run(textbook, timeout=120).results:
         assert_same(found, one_process())
