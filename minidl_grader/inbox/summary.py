@@ -11,8 +11,8 @@ A demand that many fail says what to teach again. The same is written as text an
 import re
 import statistics
 from collections import Counter
-from dataclasses import dataclass, field
 from html import escape
+from typing import NamedTuple
 
 from minidl_grader.course.cells import write_aside
 from minidl_grader.inbox.feedback import html_bar, html_page
@@ -36,33 +36,45 @@ FAILS = {
 BINS = 10
 
 
-@dataclass
-class Finding:
-    """How all submissions did on one task."""
+class Section(NamedTuple):
+    """A part of the summary: a task and what its answers lack, or a challenge."""
 
-    states: Counter = field(default_factory=Counter)  # state -> submissions
-    demands: dict = field(default_factory=dict)  # demand in words -> Counter of passed: True, False
-    mistakes: Counter = field(default_factory=Counter)  # failed demand in words -> submissions
-
-    def in_words(self):
-        """ "6 passed, 3 partly" """
-        return ", ".join(f"{count} {state}" for state, count in self.states.most_common())
+    title: str
+    lines: list
+    bars: list  # (a demand in words, answers that meet it, answers)
 
 
-def findings(results):
-    """{task: its Finding} over all submissions."""
+def sections(results):
+    """The Sections of all tasks and of all open challenges."""
+    made = []
+    for task, found in tasks_of(results).items():
+        states = Counter(one["state"] for one in found)
+        mistakes = Counter()
+        passed = Counter()  # demand in words -> how many answers meet it
+        total = Counter()  # and how many were asked
+        for one in found:
+            failed = [demand for demand in one["demands"] if not demand["passed"]]
+            mistakes.update(set(map(mistake, failed)))
+            for demand in one["demands"]:
+                says = demand["says"]
+                total[says] += 1
+                passed[says] += bool(demand["passed"])
+        title = ", ".join(f"{count} {state}" for state, count in states.most_common())
+        lines = [f"{count} of {len(found)} {words}." for words, count in mistakes.most_common()]
+        bars = [(says, count, total[says]) for says, count in passed.items()]
+        made.append(Section(f"{task}: {title}", lines, bars))
+    for task, times in fastest(results).items():
+        lines = [f"{seconds * 1e6:>12,.0f} us  {who}" for seconds, who in times]
+        made.append(Section(f"{task}: the fastest", lines, []))
+    return made
+
+
+def tasks_of(results):
+    """{task: what every result says of it}."""
     found = {}
     for result in results:
         for task in result["tasks"]:
-            finding = found.setdefault(task["task"], Finding())
-            finding.states[task["state"]] += 1
-            mistakes = set()
-            for demand in task["demands"]:
-                tally = finding.demands.setdefault(demand["says"], Counter())
-                tally[bool(demand["passed"])] += 1
-                if not demand["passed"]:
-                    mistakes.add(mistake(demand))
-            finding.mistakes.update(mistakes)
+            found.setdefault(task["task"], []).append(task)
     return found
 
 
@@ -72,8 +84,7 @@ def mistake(demand):
         wanted = first_number(demand.get("wanted", ""))
         counted = first_number(demand.get("counted", ""))
         ranks = first_number(demand.get("where", ""))
-        # A chunk, one part in N, would be enough; a ring that moves whole tensors sends N / 2 as
-        # much.
+        # A chunk, one part in N, would be enough. A ring all-reduce moves two of them a step.
         if wanted and counted and ranks and ranks > 2 and counted / wanted in (ranks, ranks / 2):
             return "move whole tensors"
         if wanted is not None and counted is not None and counted != wanted:
@@ -152,52 +163,41 @@ def summary_text(results):
     for words, count in histogram(results):
         bar = "#" * round(40 * count / len(results))
         lines.append(f"  {words:>11}  {bar}{' ' if count else ''}{count}")
-    for task, finding in findings(results).items():
-        lines += ["", f"{task}: {finding.in_words()}"]
-        for says, tally in finding.demands.items():
-            total = tally.total()
-            filled = round(16 * tally[True] / total)
-            bar = "#" * filled + "." * (16 - filled)
-            lines.append(f"  {bar} {tally[True]:>3} of {total:<3}  {says}")
-        for words, count in finding.mistakes.most_common():
-            lines.append(f"  {count} of {finding.states.total()} {words}")
-    for task, times in fastest(results).items():
-        lines += ["", f"{task}: the fastest"]
-        lines += [f"  {seconds * 1e6:>12,.0f} us  {who}" for seconds, who in times]
+    for section in sections(results):
+        lines += ["", section.title]
+        for says, count, total in section.bars:
+            bar = ("#" * round(16 * count / total)).ljust(16, ".")
+            lines.append(f"  {bar} {count:>3} of {total:<3}  {says}")
+        lines += [f"  {line}" for line in section.lines]
     return "\n".join(lines) + "\n"
 
 
 def summary_page(results):
     """The summary as a page."""
     title, *lines = head(results)
-    parts = [f"<h1>{escape(title)}</h1>"]
-    parts += [f"<p>{escape(line)}</p>" for line in lines]
-    rows = []
-    for words, count in histogram(results):
-        bar = html_bar(count, len(results), f"{count} submissions")
-        rows.append([words, bar, str(count)])
-    parts.append(_table(rows, "<caption>Points</caption>"))
-    for task, finding in findings(results).items():
-        parts.append(f"<h2>{escape(task)}: {escape(finding.in_words())}</h2>")
-        total = finding.states.total()
-        for words, count in finding.mistakes.most_common():
-            parts.append(f"<p><b>{count} of {total} {escape(words)}.</b></p>")
-        rows = []
-        for says, tally in finding.demands.items():
-            bar = html_bar(tally[True], tally.total(), f"{tally[True]} pass")
-            rows.append([escape(says), bar, f"{tally[True]} of {tally.total()} pass"])
-        if rows:
-            parts.append(_table(rows))
-    for task, times in fastest(results).items():
-        rows = [[f"{seconds * 1e6:,.0f} us", escape(who)] for seconds, who in times]
-        parts.append(f"<h2>{escape(task)}: the fastest</h2>{_table(rows)}")
+    bars = [(words, count, len(results)) for words, count in histogram(results)]
+    parts = [f"<h1>{escape(title)}</h1>", _list(lines), "<h2>Points</h2>", _table(bars)]
+    for section in sections(results):
+        parts += [
+            f"<h2>{escape(section.title)}</h2>",
+            _list(section.lines),
+            _table(section.bars, " pass"),
+        ]
     return html_page("Class summary", *parts)
 
 
-def _table(rows, caption=""):
-    """A table of cells that are HTML already."""
-    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return f"<table>{caption}{''.join(lines)}</table>"
+def _list(lines):
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return items and f"<ul>{items}</ul>"
+
+
+def _table(bars, verb=""):
+    rows = []
+    for words, count, total in bars:
+        verdict = f"{count} of {total}{verb}"
+        bar = html_bar(count, total, verdict)
+        rows.append(f"<tr><td>{escape(words)}</td><td>{bar}</td><td>{verdict}</td></tr>")
+    return rows and f"<table>{''.join(rows)}</table>"
 
 
 def write_summary(results, out):

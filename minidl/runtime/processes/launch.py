@@ -98,9 +98,8 @@ class ForkLauncher:
         ours, theirs = socket.socketpair()
         with theirs, self.lock:
             try:
-                # The descriptor needs the socket itself; the request follows it as a message.
-                socket.send_fds(self.control, [b"F"], [theirs.fileno()])
                 self.conn.send(("fork", (rank, world_size, folder, threads)))
+                socket.send_fds(self.control, [b"F"], [theirs.fileno()])
             except OSError:
                 raise RankDied(
                     "The process that starts the ranks was killed. Make a new World."
@@ -130,7 +129,6 @@ class ForkLauncher:
         """End this rank at once."""
         with self.lock:
             try:
-                self.control.sendall(b"K")
                 self.conn.send(("kill", pid))
             except OSError:
                 pass  # the zygote has ended, and its ranks with it

@@ -11,7 +11,6 @@ only by the time that cleaning up takes. launch.py starts it, as
 """
 
 import os
-import pickle
 import selectors
 import shutil
 import signal
@@ -56,22 +55,21 @@ def serve(control, folder):
 
 def _answer(conn, children):
     """Read one request, and fork or kill a rank."""
-    with socket.socket(fileno=os.dup(conn.fileno())) as control:
-        data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-    if not data:
-        raise EOFError
-    request, args = pickle.loads(conn.recv_bytes())
+    request, args = conn.recv()
     if request == "kill":
         if args in children:
             _kill(args)
         return
+    # The rank's end of its pipe follows, with one byte that carries it.
+    with socket.socket(fileno=os.dup(conn.fileno())) as control:
+        _, [descriptor], _, _ = socket.recv_fds(control, 1, 1)
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         conn.close()
-        _become_rank(descriptors[0], args)
-    os.close(descriptors[0])
+        _become_rank(descriptor, args)
+    os.close(descriptor)
     children.add(pid)
     conn.send(("forked", pid))
 
