@@ -40,8 +40,11 @@ def main(argv=None):
         importlib.import_module(f"{GRADER}.instructor").add_commands(commands)
     else:
         for name in ("release", "grade"):
-            command = commands.add_parser(name, help=f"needs the package {GRADER}")
-            command.add_argument("anything", nargs=argparse.REMAINDER)
+            # With this prefix character every word that follows is a positional argument.
+            command = commands.add_parser(
+                name, help=f"needs the package {GRADER}", prefix_chars="\0", add_help=False
+            )
+            command.add_argument("words", nargs="*")
             command.set_defaults(run=without_grader)
     options = parser.parse_args(argv)
     return options.run(options)

@@ -133,11 +133,7 @@ def test_memory_of_a_mac_is_read_from_vm_stat(monkeypatch):
 @pytest.mark.slow
 def test_this_machine_passes_with_two_real_ranks():
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from minidl.cli import main; sys.exit(main(['doctor']))",
-        ],
+        [sys.executable, "-m", "minidl", "doctor"],
         capture_output=True,
         text=True,
         timeout=generous(120),
@@ -174,3 +170,10 @@ def test_minidl_alone_says_what_it_can_do(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main([])
     assert ended.value.code == 2 and "COMMAND" in capsys.readouterr().err
+
+
+def test_without_the_grader_only_the_instructors_commands_are_missing(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "GRADER", "minidl_grader_that_is_not_installed")
+    assert cli.main(["grade", "inbox", "--points-only"]) == 2
+    assert "needs the package minidl_grader_that_is_not_installed" in capsys.readouterr().err
+    assert cli.main(["progress"]) == 0
