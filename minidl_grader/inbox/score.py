@@ -128,7 +128,7 @@ class Grading:
         """The result of a submission: the stored one if it is still valid, else a new one."""
         data = b"" if one.problem else one.data()
         path = self.out / "results" / f"{one.key}.json"
-        name = self.exercise(data)
+        name, problem = self.exercise(data)
         settings = self.settings
         mark = digest(
             data,
@@ -144,26 +144,30 @@ class Grading:
         known = stored(path)
         if known is not None and known["digest"] == mark:
             return known | {"place": one.place}
-        result = self.graded(one, data, name)
+        result = self.graded(data, name, one.problem or problem)
         result |= {"key": one.key, "place": one.place, "digest": mark}
         if result.pop("complete"):
             write_aside(path, json.dumps(result, indent=1))
         return result
 
     def exercise(self, data):
-        """The name of the exercise that a submission is graded as; "" if that is unknown."""
-        if self.settings.exercise:
-            return self.course.named(self.settings.exercise)
+        """(the exercise to grade a submission as, why it cannot be graded), each "" if none."""
+        problem = ""
+        name = ""
         try:
-            found = exercise_of(read(data), self.course.exercises)
-        except Unreadable:
-            found = ""
-        if not found and len(self.course.exercises) == 1:
-            return next(iter(self.course.exercises))
-        return found
+            name = exercise_of(read(data), self.course.exercises)
+        except Unreadable as reason:
+            problem = str(reason)
+        if self.settings.exercise:
+            name = self.course.named(self.settings.exercise)
+        elif not name and len(self.course.exercises) == 1:
+            [name] = self.course.exercises
+        if not name and not problem:
+            problem = "No exercise of this course was recognised in this notebook."
+        return name, problem
 
-    def graded(self, one, data, name):
-        """Grade a submission.
+    def graded(self, data, name, problem):
+        """Grade a submission as the exercise `name`, unless there is a problem.
 
         `complete` is False if the grader failed or was interrupted: such a result is not stored.
         """
@@ -174,21 +178,16 @@ class Grading:
             "isolation": [],
             "isolation_of_notebook": [],
             "notes": [],
-            "problem": one.problem,
+            "problem": problem,
             "notebook": "",
             "tasks": self.course.tasks(name) if name else [],
             "checks": {},
             "seconds": {},
             "complete": True,
         }
-        if one.problem:
+        if problem:
             return result
-        if not name:
-            return result | {"problem": self.unrecognised(data)}
-        try:
-            made = assemble(data, self.course.exercises[name], name, self.course.exercises)
-        except Unreadable as reason:
-            return result | {"problem": str(reason)}
+        made = assemble(data, self.course.exercises[name], name, self.course.exercises)
         if made.refusal:
             return result | {"problem": made.refusal}
         result |= {"learner": made.learner, "notes": made.notes}
@@ -200,14 +199,6 @@ class Grading:
             return self.ask_judge(made, name, folder, result)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def unrecognised(self, data):
-        """Why a submission belongs to no exercise."""
-        try:
-            read(data)
-        except Unreadable as reason:
-            return str(reason)
-        return "No exercise of this course was recognised in this notebook."
 
     def run_notebook(self, made, name, parent):
         """Run the kernel's copy in a folder of its own; returns what the result says of it."""
