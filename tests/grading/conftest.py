@@ -1,4 +1,4 @@
-"""An inbox in which submissions of the sample exercise are handed in, and a grader that asks the judge that only reads."""
+"""An inbox for submissions of the sample exercise, and a grader with a judge that only reads."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A course of one exercise with two tasks, small enough to be graded in a second: what the tests of grading hand in.
+"""A course of one exercise with two tasks, small enough to be graded in a second.
 
 solutions/90_sample.ipynb --release--> exercise --the tests do to it what students do--> submissions
 """
@@ -18,7 +18,11 @@ offset = me.choose("90 offset", [1, 2])"""
 SHIFT = '''def shift(x, comm):
     """Rank r returns the x of rank r - offset.   x: (n,) -> (n,)"""
     ### BEGIN SOLUTION
-    return comm.exchange(x, to=(comm.rank + offset) % comm.world_size, source=(comm.rank - offset) % comm.world_size)
+    return comm.exchange(
+        x,
+        to=(comm.rank + offset) % comm.world_size,
+        source=(comm.rank - offset) % comm.world_size,
+    )
     ### END SOLUTION'''
 
 TWICE = '''def twice(x, comm):
@@ -28,12 +32,18 @@ TWICE = '''def twice(x, comm):
     return 2 * x
     ### END SOLUTION'''
 
-CHECK_SHIFT = """(check(shift, "90-shift").equals(lambda inputs, rank, N: inputs[(rank - offset) % N]).over(world_sizes=[2, 3], lengths=[4])
+CHECK_SHIFT = """(check(shift, "90-shift")
+ .equals(lambda inputs, rank, N: inputs[(rank - offset) % N])
+ .over(world_sizes=[2, 3], lengths=[4])
  .sends_at_most(messages="1").worth(6))"""
-CHECK_TWICE = """check(twice, "90-twice").equals(lambda inputs, rank, N: 2 * inputs[rank]).over(world_sizes=[2], lengths=[3]).sends(messages="0").worth(4)"""
+CHECK_TWICE = """(check(twice, "90-twice")
+ .equals(lambda inputs, rank, N: 2 * inputs[rank])
+ .over(world_sizes=[2], lengths=[3])
+ .sends(messages="0").worth(4))"""
 HIDDEN = """again("90-shift", world_sizes=[5], lengths=[7])"""
 RIGHT = {
-    "90-shift": "return comm.exchange(x, to=(comm.rank + offset) % comm.world_size, source=(comm.rank - offset) % comm.world_size)",
+    "90-shift": "return comm.exchange(x, to=(comm.rank + offset) % comm.world_size, "
+    "source=(comm.rank - offset) % comm.world_size)",
     "90-twice": "return 2 * x",
 }
 WHOLE = """    parts = [x if r == comm.rank else None for r in range(comm.world_size)]
@@ -91,7 +101,7 @@ def write_answer(notebook, task, body):
 
 
 def submission(learner="Ada", **bodies):
-    """A filled-in exercise: submission("Ada", shift="return x"); an answer that is not named stays as it was handed out."""
+    """A filled-in exercise: submission("Ada", shift="return x"); other answers stay stubs."""
     notebook = exercise()
     find(notebook, "name").source = f"learner = {learner!r}"
     for name, body in bodies.items():

@@ -1,6 +1,6 @@
-"""A judge that only reads: it knows the right answers of the sample exercise by heart, and starts in no time.
+"""A judge that only reads: it knows the right answers of the sample exercise, and starts at once.
 
-python stand_in.py ASSEMBLED --result FILE     what the real judge is called with, and the form of its result
+python stand_in.py ASSEMBLED --result FILE     the real judge's arguments, and its form of result
 """
 
 import json
