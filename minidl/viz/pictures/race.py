@@ -10,9 +10,9 @@ All are virtual seconds, so they are the same on every machine.
 
 from minidl.viz.drawing.palette import FAINT, INK, RANKS
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Label, Path, Scene
+from minidl.viz.drawing.scene import Axis, Box, Label, Path, Scene
 from minidl.viz.drawing.units import number_text, seconds_text
-from minidl.viz.pictures.rows import Row, Timescale
+from minidl.viz.pictures.rows import Timescale
 
 BEST = ("your best", "your second best", "your third best")
 
@@ -25,10 +25,15 @@ def race(seconds, bound, rival_name, rival, earlier=()):
     times = {"lower bound": bound, rival_name: rival, "yours, now": seconds}
     times |= zip(BEST, sorted(set(earlier) - {seconds}))
     colors = [FAINT, RANKS[1], RANKS[0]] + [RANKS[4]] * len(BEST)
-    rows = [Row(y, color) for y, color in enumerate(colors)]
-    bars = {y: [(0, time)] for y, time in enumerate(times.values())}
-    bottom = len(times) - 0.5
     scale = Timescale(0, max(times.values()))
+    bars = []
+    texts = []
+    for y, (time, color) in enumerate(zip(times.values(), colors)):
+        text = seconds_text(time)
+        end = scale.at(time)
+        bars.append(Box(0, end, y, 0.6, color, text))
+        texts.append(Label(end + 0.01 * scale.at(scale.end), y + 0.03, text, INK))
+    bottom = len(times) - 0.5
     scene = Scene(
         _finding(seconds, bound, rival_name, rival),
         "Bars are virtual seconds on the network of the challenge. "
@@ -37,13 +42,9 @@ def race(seconds, bound, rival_name, rival, earlier=()):
         x=scale.axis(before=0, after=0.18),
         y=Axis("", bottom, -0.5, list(enumerate(times))),
     )
-    scene.add("seconds", scale.boxes(bars, rows, height=0.6))
+    scene.add("seconds", bars)
     x = scale.at(bound)
     scene.add("lower bound", [Path((x, x), (-0.5, bottom), INK, 1.5)], "dashed")
-    aside = 0.01 * scale.at(scale.end)
-    texts = []
-    for y, time in enumerate(times.values()):
-        texts.append(Label(scale.at(time) + aside, y + 0.03, seconds_text(time), INK))
     scene.add("texts", texts)
     return Picture("race", f"{len(times)} times", scene, Table(("who", "seconds"), times.items()))
 
