@@ -1,8 +1,10 @@
 """No grader without its impostors: every mutant loses what it should, every solution loses nothing."""
 
+import functools
 import importlib
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -35,11 +37,28 @@ EXERCISES = [pytest.param(number, marks=marks(number)) for number in NUMBERS]
 STUDENTS = ("Ada", "Grace", "Edsger")  # other seeds: other inputs, roots, offsets, directions
 
 
+class Judgement(NamedTuple):
+    """What the checks of one task said about its solution."""
+
+    passed: bool
+    demanded: frozenset  # the keys of all demands
+    words: str
+
+
+@functools.cache
+def judgement(number, task, learner):
+    """The judgement of a solution; two tests read it, and it is made once."""
+    reports = judged(NOTEBOOKS[number], task, learner=learner)
+    findings = [finding for report in reports for finding in report.findings]
+    passed = bool(reports) and all(report.passed for report in reports)
+    return Judgement(passed, frozenset(one.demand.key for one in findings), str(reports))
+
+
 @pytest.mark.parametrize("number, task", TASKS)
 def test_the_solution_earns_everything(number, task):
     for learner in STUDENTS:
-        reports = judged(NOTEBOOKS[number], task, learner=learner)
-        assert reports and all(report.passed for report in reports), f"{learner}: {reports}"
+        found = judgement(number, task, learner)
+        assert found.passed, f"{learner}: {found.words}"
 
 
 @pytest.mark.parametrize("number, mutant", ALL)
@@ -51,13 +70,11 @@ def test_a_mutant_loses_what_it_should(number, mutant):
 
 @pytest.mark.parametrize("number", EXERCISES)
 def test_every_task_has_four_mutants_and_every_demand_is_failed_by_one(number):
-    notebook, mutants = NOTEBOOKS[number], MUSEUM[number]
+    mutants = MUSEUM[number]
     count = Counter(mutant.task for mutant in mutants)
-    for task in tasks(notebook):
+    for task in tasks(NOTEBOOKS[number]):
         assert count[task] >= 4, f"{task} has {count[task]} mutants"
-        demanded = {
-            finding.demand.key for report in judged(notebook, task) for finding in report.findings
-        }
+        demanded = judgement(number, task, "Ada").demanded
         failed = {key for mutant in mutants if mutant.task == task for key in mutant.loses}
         assert demanded <= failed, f"{task}: nothing fails {demanded - failed}"
 
