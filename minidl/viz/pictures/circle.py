@@ -1,6 +1,6 @@
 """Where do ranks stand on a circle, and which way does a message take between two of them?
 
-         (3)    (0)       ranks stand clockwise, two ranks side by side; a point on a Way
+         (3)    (0)       ranks stand clockwise, two ranks side by side; a point on a Route
                           is so many pixels `along` it and `aside`, to its left
          (2)    (1)
 
@@ -43,7 +43,7 @@ def label_beside(place, text, away, lift, size):
     return Label(x - away, y, text, INK, "end", size)
 
 
-class Way(NamedTuple):
+class Route(NamedTuple):
     """The straight way from one place to another."""
 
     x: float  # where it begins
@@ -59,11 +59,11 @@ class Way(NamedTuple):
         return x, y
 
 
-def way(start, end):
-    """The Way between two places; it has length 1 if they are the same."""
+def route(start, end):
+    """The Route between two places; it has length 1 if they are the same."""
     (x0, y0), (x1, y1) = start, end
     length = math.hypot(x1 - x0, y1 - y0) or 1.0
-    return Way(x0, y0, (x1 - x0) / length, (y1 - y0) / length, length)
+    return Route(x0, y0, (x1 - x0) / length, (y1 - y0) / length, length)
 
 
 def circle_scene(title, caption, height):

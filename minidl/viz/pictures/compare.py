@@ -10,19 +10,20 @@ every run of the same code; seconds are so on a virtual clock only. Left out: wh
 where; see lamport.
 """
 
+from collections import defaultdict
 from typing import NamedTuple
 
-from minidl.viz.drawing.palette import INK, rank_color, rank_label
+from minidl.viz.drawing.palette import INK, rank_label
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Label, Path, Scene
 from minidl.viz.drawing.units import bytes_text, count_text, percent, plain, seconds_text
-from minidl.viz.pictures.rows import Row, Timescale, named_every, row_pixels
+from minidl.viz.pictures.rows import Timescale, named_every, rank_rows, row_pixels
 from minidl.viz.reading.findings import capitalized, left_out
 from minidl.viz.reading.intervals import (
     extent,
+    late_and_under_way,
     legible,
     main_lanes,
-    meetings,
     split_waits,
     total,
     union,
@@ -87,7 +88,7 @@ def compare(run_a, run_b, names=("a", "b")):
         boxes = []
         for side in sides:
             lanes, _ = legible(side.lanes[name], 0.0, longest, MOST // 2)
-            boxes += scale.boxes(lanes, side.rows, style.height, f"{name}: ", style.below)
+            boxes += scale.boxes(lanes, side.rows, name, style.height, style.below)
         scene.add(name, boxes, style.style, legend=True)
     ends = []
     heads = []
@@ -105,6 +106,8 @@ class _Side:
     """One of the two runs: its counts, its seconds, its rows, and what its ranks do.
 
     lanes   {name of a style: {rank: stretches}} in seconds from the first event on
+    spent   {name of a style: each rank's seconds}
+    waited  each rank's seconds of waiting for a late one
     top     where its first row begins, below its name; counted in rows, as `bottom`
     """
 
@@ -113,10 +116,7 @@ class _Side:
         self.n = trace.world_size
         self.top = top
         self.bottom = top + self.n
-        self.rows = {
-            rank: Row(top + 0.5 + rank, rank_color(rank, self.n), f"{name}, rank {rank}, ")
-            for rank in range(self.n)
-        }
+        self.rows = rank_rows(self.n, top + 0.5, f"{name}, ")
         start, end = extent(trace)
         self.seconds = end - start if len(trace) else 0.0
         self.left_out = left_out(trace)
@@ -126,10 +126,12 @@ class _Side:
         self.stuck = bool(trace.waits)
         self.messages = trace.sent("messages")
         self.nbytes = trace.sent("nbytes")
-        self.lanes = {
-            name: {rank: _shifted(found, start) for rank, found in lanes.items()}
-            for name, lanes in _main_activities(trace, end).items()
-        }
+        self.lanes = {}
+        self.spent = {}
+        for name, lanes in _activities(trace, end).items():
+            self.lanes[name] = {rank: _shifted(found, start) for rank, found in lanes.items()}
+            self.spent[name] = [total(lanes.get(rank, ())) for rank in range(self.n)]
+        self.waited = self.spent["waiting for another rank"]
 
     @property
     def subject(self):
@@ -138,19 +140,11 @@ class _Side:
             return f"run {self.name}"
         return f"the {self.name}" if self.name[0].islower() else self.name
 
-    def spent(self, name, rank):
-        """For how many seconds a rank did what the style of this name shows."""
-        return total(self.lanes[name].get(rank, ()))
-
-    def waited(self):
-        """How long each rank waited for a late one, in seconds."""
-        return [self.spent("waiting for another rank", rank) for rank in range(self.n)]
-
     def waiting_share(self):
         """The share of the ranks' time for which they waited for a late one."""
         if not self.seconds:
             return 0.0
-        return sum(self.waited()) / (self.n * self.seconds)
+        return sum(self.waited) / (self.n * self.seconds)
 
     def names(self):
         """The names of its rows, for an axis."""
@@ -179,18 +173,18 @@ def _shifted(stretches, start):
     return [(low - start, high - start) for low, high in stretches]
 
 
-def _main_activities(trace, end):
+def _activities(trace, end):
     """{name of a style: {rank: stretches}}: what the main threads do, and the others' messages."""
-    late, under_way = split_waits(trace, end)
-    beside = {rank: [] for rank in range(trace.world_size)}
-    for meeting in meetings(trace, end, main=False):
-        beside[meeting.event.rank].append((meeting.met, meeting.done))
+    late, under_way = late_and_under_way(trace, end)
+    beside = defaultdict(list)
+    for wait in split_waits(trace, end, main=False):
+        beside[wait.event.rank].append((wait.met, wait.done))
     return {
         "computing": main_lanes(trace, "computing", end),
         "message under way": under_way,
         "waiting for another rank": late,
         "message beside the computation": {
-            rank: union(found, split_touching=True) for rank, found in beside.items() if found
+            rank: union(found, split_touching=True) for rank, found in beside.items()
         },
     }
 
@@ -258,18 +252,18 @@ def _reading_help(a, b):
 
 def _waiting_words(a, b):
     """Which of the two waits more for late ranks, and which rank waits longest."""
-    if not any(a.waited() + b.waited()):
+    if not any(a.waited + b.waited):
         return "In neither run does a rank wait for a late one."
     more, less = a, b
     if a.waiting_share() < b.waiting_share():
         more, less = b, a
     if more.waiting_share() - less.waiting_share() < EVEN:
         return f"Both wait {percent(a.waiting_share(), 1)} of their ranks' time."
-    longest = max(more.waited())
+    longest = max(more.waited)
     words = (
         f"{more.subject} waits more: {percent(more.waiting_share(), 1)} of its ranks' time, "
         f"against {percent(less.waiting_share(), 1)}; "
-        f"its rank {more.waited().index(longest)} waits longest, {seconds_text(longest)}."
+        f"its rank {more.waited.index(longest)} waits longest, {seconds_text(longest)}."
     )
     return capitalized(words)
 
@@ -279,7 +273,7 @@ def _rank_table(sides):
     rows = []
     for side in sides:
         for rank in range(side.n):
-            spent = [side.spent(name, rank) for name in STYLES]
+            *main, beside = [side.spent[name][rank] for name in STYLES]
             counts = side.messages[rank], side.nbytes[rank]
-            rows.append((side.name, rank, *counts, *spent[:3], side.seconds, spent[3]))
+            rows.append((side.name, rank, *counts, *main, side.seconds, beside))
     return Table(COLUMNS, rows)

@@ -10,13 +10,13 @@ it the link is slow. Main threads only. Left out: what a computation beside a me
 
 from typing import NamedTuple
 
-from minidl.viz.drawing.palette import INK, rank_color
+from minidl.viz.drawing.palette import INK
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Box, Path, Scene
-from minidl.viz.drawing.units import count_text, percent, plain, seconds_text
-from minidl.viz.pictures.rows import Timescale, rank_axis, row_pixels
+from minidl.viz.drawing.scene import Path
+from minidl.viz.drawing.units import count_text, percent, plain
+from minidl.viz.pictures.rows import Timescale, rank_rows, rank_scene
 from minidl.viz.reading.findings import left_out
-from minidl.viz.reading.intervals import main_threads, split_waits, total
+from minidl.viz.reading.intervals import late_and_under_way, main_threads, total
 
 COLUMNS = (
     "rank",
@@ -49,22 +49,16 @@ def cost(trace):
     scale = Timescale(0.0, max(map(sum, parts), default=0.0) or 1e-6)
     computing = sum(part.computing for part in parts)
     talking = sum(part.under_way + part.waiting for part in parts)
-    scene = Scene(
-        _bound_finding(computing, talking),
-        _balance_caption(computing, talking) + left_out(trace),
-        rows=row_pixels(n) * n,
-        x=scale.axis(before=0.0, after=0.02),
-        y=rank_axis(n),
-    )
+    axis = scale.axis(before=0.0, after=0.02)
+    scene = rank_scene(_bound_finding(computing, talking), n, axis)
+    scene.caption = _balance_caption(computing, talking) + left_out(trace)
     for i, (name, style) in enumerate(LAYERS):
-        boxes = []
-        for rank, part in enumerate(parts):
-            if part[i] > 0:
-                x0 = scale.at(sum(part[:i]))
-                x1 = scale.at(sum(part[: i + 1]))
-                hover = f"rank {rank}, {name}: {seconds_text(part[i])}"
-                boxes.append(Box(x0, x1, rank, 0.5, rank_color(rank, n), hover))
-        scene.add(name, boxes, style, legend=True)
+        bars = {
+            rank: [(sum(part[:i]), sum(part[: i + 1]))]
+            for rank, part in enumerate(parts)
+            if part[i] > 0
+        }
+        scene.add(name, scale.boxes(bars, rank_rows(n), name, 0.5), style, legend=True)
     halves = []
     for rank, part in enumerate(parts):
         if sum(part):
@@ -90,7 +84,7 @@ def parts_of(trace):
             last = event.done or event.waited or event.posted
             begins[event.rank] = min(event.posted, begins.get(event.rank, event.posted))
             ends[event.rank] = max(last, ends.get(event.rank, 0.0))
-    late, under_way = split_waits(trace)
+    late, under_way = late_and_under_way(trace)
     parts = []
     for rank in range(trace.world_size):
         seconds = ends.get(rank, 0.0) - begins.get(rank, 0.0)

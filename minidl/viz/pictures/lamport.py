@@ -16,12 +16,12 @@ from statistics import median
 
 from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Arrow, Box, Label, Path, Scene
+from minidl.viz.drawing.scene import Arrow, Box, Label, Path
 from minidl.viz.drawing.units import bytes_text, count_text, seconds_text
-from minidl.viz.pictures.rows import Timescale, rank_axis, rank_rows, row_pixels
+from minidl.viz.pictures.rows import Timescale, rank_rows, rank_scene
 from minidl.viz.reading.findings import left_out, messages_finding
-from minidl.viz.reading.intervals import clip, extent, legible, main_lanes, window
-from minidl.viz.reading.matching import is_lost, messages_between
+from minidl.viz.reading.intervals import clip, legible, main_lanes, window
+from minidl.viz.reading.matching import is_lost, messages_between, pair_of
 
 MOST = 400  # arrows that a reader can tell apart, and half as many as hatched stretches
 HEAVIEST = 120  # bundles that are drawn if there are more than MOST
@@ -58,17 +58,11 @@ def lamport(trace, since=None, until=None):
     waiting, bins = _main_lanes_between(trace, "waiting", start, end)
     calls = _longest_collectives(trace, start, end)
 
-    scene = Scene(
-        messages_finding(trace, messages),
-        "",
-        rows=row_pixels(n) * n,
-        x=scale.axis(),
-        y=rank_axis(n),
-    )
+    scene = rank_scene(messages_finding(trace, messages), n, scale.axis())
     lines = [Path((scale.at(start), scale.at(end)), (rank, rank), FAINT) for rank in range(n)]
     scene.add("ranks", lines)
-    scene.add("computing", scale.boxes(computing, rows, 0.14), legend=True)
-    scene.add("waiting", scale.boxes(waiting, rows, 0.3), "hatched", legend=True)
+    scene.add("computing", scale.boxes(computing, rows, "computing", 0.14), legend=True)
+    scene.add("waiting", scale.boxes(waiting, rows, "waiting", 0.3), "hatched", legend=True)
     frames = [_collective_frame(event, scale, rows) for event in calls]
     scene.add("collective", frames, "outline", legend=True)
     if len(calls) <= NAMED:
@@ -92,32 +86,35 @@ def lamport(trace, since=None, until=None):
 
 def _main_lanes_between(trace, activity, start, end):
     """(lanes, bins) of the main threads between start and end, made coarse if there are many."""
-    lanes = main_lanes(trace, activity, extent(trace)[1])
+    lanes = main_lanes(trace, activity, end)
     clipped = {rank: clip(stretches, start, end) for rank, stretches in lanes.items()}
     return legible(clipped, start, end, 2 * MOST)
 
 
 def _longest_collectives(trace, start, end):
-    """The native collectives between start and end; the longest ones if there are many."""
+    """The native collectives between start and end; the longest ones if there are many.
+
+    A call that never ended is done at `end`.
+    """
     calls = [
-        event
+        event._replace(done=event.done or end)
         for event in trace
-        if event.is_collective and event.posted <= end and (event.done or end) >= start
+        if event.is_collective and event.posted <= end
     ]
-    return sorted(calls, key=lambda event: (event.done or end) - event.posted)[-MOST:]
+    seen = [event for event in calls if event.done >= start]
+    return sorted(seen, key=lambda event: event.done - event.posted)[-MOST:]
 
 
 def _collective_frame(event, scale, rows):
     """A frame around a native collective on its rank's row."""
     hover = f"{event.kind}\n{bytes_text(event.nbytes)}\n{event.line}"
-    done = event.done or scale.end
     row = rows[event.rank]
-    return Box(scale.at(event.posted), scale.at(done), row.y, 0.5, row.color, hover)
+    return Box(scale.at(event.posted), scale.at(event.done), row.y, 0.5, row.color, hover)
 
 
 def _collective_name(event, scale):
     """The name of a native collective, above its frame."""
-    middle = (event.posted + (event.done or scale.end)) / 2
+    middle = (event.posted + event.done) / 2
     return Label(scale.at(middle), event.rank - 0.37, event.kind, INK, "middle")
 
 
@@ -130,13 +127,11 @@ def _bundles(messages, start, end):
     received = [message for message in messages if not is_lost(message)]
     if len(messages) <= MOST:
         return [[message] for message in received], ""
-    pairs = {(message.send.rank, message.send.peer) for message in messages}
-    slices = max(1, MOST // len(pairs))
+    slices = max(1, MOST // len(set(map(pair_of, messages))))
     groups = defaultdict(list)
     for message in received:
-        send = message.send
-        at = int((send.posted - start) / (end - start) * slices)
-        groups[send.rank, send.peer, min(max(at, 0), slices - 1)].append(message)
+        at = int((message.send.posted - start) / (end - start) * slices)
+        groups[pair_of(message), min(max(at, 0), slices - 1)].append(message)
     bundles = sorted(groups.values(), key=_bundle_nbytes, reverse=True)
     words = f"{len(messages):,} messages, drawn as {len(groups):,} bundles"
     if len(bundles) > MOST:

@@ -14,13 +14,13 @@ from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Box, Dot, Label, Moment
 from minidl.viz.drawing.svg import svg
 from minidl.viz.drawing.units import count_text
-from minidl.viz.pictures.circle import WIDE, circle_radius, circle_scene, rank_places
+from minidl.viz.pictures.circle import WIDE, circle_radius, circle_scene
 from minidl.viz.pictures.film import Film
 from minidl.viz.pictures.stage import NAMED, Stage, heaviest
 from minidl.viz.pictures.strip import strip
 from minidl.viz.reading.findings import left_out, messages_finding
 from minidl.viz.reading.intervals import window
-from minidl.viz.reading.matching import messages_between
+from minidl.viz.reading.matching import messages_between, pair_of
 
 STATES = 64  # ranks whose boxes fit
 LABELLED = 10  # messages in a frame that have room for their values
@@ -56,28 +56,25 @@ def replay(trace, since=None, until=None):
         title += f", in {count_text(len(film.steps), 'step')}"
 
     height = _height(n)
-    wide = 1.6 if n <= NAMED else 1.25  # the oval is wider than high
-    if n == 1:
-        wide = 1.0
-    places = rank_places(n, circle_radius(n, height, room=62))
+    radius = circle_radius(n, height, room=62)
     stage = Stage(
-        places=[(wide * x, y) for x, y in places],
+        n,
+        middle=(0, 0),
+        radii=(radius * _stretch(n), radius),
         box=_box(n),
         values=trace.values,
-        pairs={(message.send.rank, message.send.peer) for message in messages},
+        pairs=set(map(pair_of, messages)),
     )
-    moments = [
-        Moment(_moving_shapes(film, stage, instant, height), instant.stop)
-        for instant in film.instants()
-    ]
-    first = next(moment.shapes for moment in moments if moment.stop)
-
     scene = circle_scene(title, _film_help(film) + missing, height)
+    for instant in film.instants():
+        shapes = _moving_shapes(film, stage, instant, height)
+        scene.moments.append(Moment(shapes, instant.stop))
+    first = next(moment.shapes for moment in scene.moments if moment.stop)
     scene.add("links", stage.links())
     if n <= STATES:
         for name, style in STYLES.items():
             scene.add(name, first[name], style, legend=True, empty=Box(0, 0, 0, 0, INK))
-    scene.add("ranks", stage.rank_dots())
+    scene.add("ranks", stage.rank_dots(size=7))
     scene.add("message", first["message"], legend=True, empty=Dot(0, 0, INK, 13))
     if film.lost:
         cross = Dot(0, 0, ALARM, 9, symbol="cross")
@@ -85,10 +82,6 @@ def replay(trace, since=None, until=None):
     scene.add("names", first["names"])
     scene.add("values", first["values"], empty=Label(0, 0, "", INK))
     scene.add("clock", first["clock"])
-    layers = {layer.name for layer in scene.layers}
-    for moment in moments:
-        shapes = {name: moment.shapes[name] for name in moment.shapes if name in layers}
-        scene.moments.append(Moment(shapes, moment.stop))
 
     still_caption = " ".join(_reductions(film)[:-1]) if film.steps else _film_help(film)
     still = strip(film, trace, title, still_caption + missing)
@@ -105,6 +98,13 @@ def _height(n):
     return 400 if n <= NAMED else 520
 
 
+def _stretch(n):
+    """How much wider than high the oval of ranks is."""
+    if n == 1:
+        return 1.0
+    return 1.6 if n <= NAMED else 1.25
+
+
 def _box(n):
     """Pixels of the box around a rank."""
     if n <= 8:
@@ -115,32 +115,25 @@ def _box(n):
 def _moving_shapes(film, stage, instant, height):
     """{layer name: its shapes} of all that moves, in one frame."""
     states = [film.states.at(rank, time) for rank, time in enumerate(instant.times)]
+    shapes = {}
+    if film.n <= STATES:
+        for name in STYLES:
+            ranks = [rank for rank, state in enumerate(states) if state.name == name]
+            shapes[name] = [stage.rank_box(rank) for rank in ranks]
     travelling = heaviest(instant.travelling, film.most)
-    shapes = {name: [] for name in STYLES}
-    for rank, state in enumerate(states):
-        if state.name in shapes:
-            shapes[state.name].append(stage.rank_box(rank))
     shapes["message"] = [stage.message_dot(message, share) for message, share in travelling]
-
-    values = []
+    lost = film.lost[: film.most] if instant.stop == "end" else []
+    if film.lost:
+        shapes["never received"] = [stage.cross(message, CROSS) for message in lost]
+    step = 1 if film.n <= 32 else film.n // 16
+    shapes["names"] = [stage.rank_name(rank, states[rank].words) for rank in range(0, film.n, step)]
+    shapes["values"] = []
     if stage.roomy and len(travelling) <= LABELLED:
-        values = [stage.value(message, share) for message, share in travelling]
-    crosses = []
-    if instant.stop == "end":
-        for message in film.lost[: film.most]:
-            x, y = stage.place_of(message, CROSS)
-            crosses.append(Dot(x, y, ALARM, 9, symbol="cross"))
-        if stage.roomy:
-            values += [stage.value(message, CROSS) for message in film.lost[:LABELLED]]
-    shapes["never received"] = crosses
-    shapes["names"] = [
-        stage.rank_name(rank, states[rank].words)
-        for rank in range(0, film.n, 1 if film.n <= 32 else film.n // 16)
-    ]
-    shapes["values"] = values
-    shapes["clock"] = [
-        Label(6 - WIDE // 2, 20 - round(height / 2), instant.words, INK, "start", 13)
-    ]
+        shapes["values"] += [stage.value(message, share) for message, share in travelling]
+    if stage.roomy:
+        shapes["values"] += [stage.value(message, CROSS) for message in lost[:LABELLED]]
+    place = 6 - WIDE // 2, 20 - round(height / 2)
+    shapes["clock"] = [Label(*place, instant.words, INK, "start", 13)]
     return shapes
 
 

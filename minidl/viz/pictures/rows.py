@@ -10,7 +10,7 @@ What lamport, timeline, compare and cost share. Left out: what a box means.
 from typing import NamedTuple
 
 from minidl.viz.drawing.palette import rank_color, rank_label
-from minidl.viz.drawing.scene import Axis, Box
+from minidl.viz.drawing.scene import Axis, Box, Scene
 from minidl.viz.drawing.units import axis_seconds, seconds_text
 
 
@@ -19,18 +19,19 @@ class Row(NamedTuple):
 
     y: float  # the middle of the row
     color: str
-    words: str = ""  # what its boxes say first when one hovers over them
+    name: str  # what hovering over one of its boxes says first
 
 
-def rank_rows(n):
-    """One row a rank, rank 0 on top: {rank: Row}."""
-    return {rank: Row(rank, rank_color(rank, n)) for rank in range(n)}
+def rank_rows(n, top=0.0, run=""):
+    """One row a rank, rank 0 on top, at `top`: a list of Rows. `run` precedes their names."""
+    return [Row(top + rank, rank_color(rank, n), f"{run}rank {rank}") for rank in range(n)]
 
 
-def rank_axis(n):
-    """The vertical axis of `rank_rows`, with the names of the ranks."""
+def rank_scene(title, n, time):
+    """A Scene without caption and layers: `time` is its x axis, and its rows are `rank_rows`."""
     names = [(rank, rank_label(rank, n)) for rank in range(0, n, named_every(n))]
-    return Axis("" if n <= 16 else "rank", n - 0.5, -0.5, names)
+    ranks = Axis("" if n <= 16 else "rank", n - 0.5, -0.5, names)
+    return Scene(title, "", rows=row_pixels(n) * n, x=time, y=ranks)
 
 
 def named_every(n, most=32):
@@ -69,16 +70,16 @@ class Timescale:
         high = self.at(self.end) + after * room
         return Axis(self.title, low, high)
 
-    def boxes(self, lanes, rows, height, words="", below=0.0):
+    def boxes(self, lanes, rows, activity, height, below=0.0):
         """A box for each stretch of {lane: stretches}, `below` the middle of the lane's row.
 
-        Hovering shows the row's words, `words`, and how long the stretch lasts.
+        Hovering says who does what for how long: "rank 0, computing: 2 ms".
         """
         boxes = []
         for lane, stretches in sorted(lanes.items()):
             row = rows[lane]
             for start, end in stretches:
-                hover = f"{row.words}{words}{seconds_text(end - start)}"
+                hover = f"{row.name}, {activity}: {seconds_text(end - start)}"
                 y = row.y + below
                 boxes.append(Box(self.at(start), self.at(end), y, height, row.color, hover))
         return boxes

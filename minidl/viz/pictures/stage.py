@@ -5,17 +5,18 @@
              |              v              where messages go round clockwise
      rank 2 [ ] <---------- [ ] rank 1
 
-Coordinates are pixels from the middle, rounded: a film repeats them many times.
+Coordinates are whole pixels: a film repeats them many times.
 Left out: which moment it is; see film.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 
-from minidl.viz.drawing.palette import FAINT, INK, arrow_color, rank_color, rank_label
+from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color, rank_color, rank_label
 from minidl.viz.drawing.scene import Box, Dot, Label, Path
 from minidl.viz.drawing.units import bytes_text, plain
-from minidl.viz.pictures.circle import label_beside, way
+from minidl.viz.pictures.circle import label_beside, rank_places, route
+from minidl.viz.reading.matching import pair_of
 
 NAMED = 16  # ranks that have room for their names and what they do
 LINKS = 128  # pairs of ranks whose link is drawn
@@ -23,23 +24,29 @@ LINKS = 128  # pairs of ranks whose link is drawn
 
 @dataclass
 class Stage:
-    """Where everything stands, in pixels from the middle.
+    """Where everything stands, in pixels.
 
-    places  (x, y) of each rank
+    n       how many ranks there are
+    middle  (x, y) of the oval's middle
+    radii   half of its width and half of its height
     box     the width of the box around a rank
     values  Trace.values: what small messages carry
     pairs   (source, to) of all messages
+    places  (x, y) of each rank
     """
 
-    places: list
+    n: int
+    middle: tuple
+    radii: tuple
     box: float
     values: dict
     pairs: set
+    places: list = field(init=False)
 
-    @property
-    def n(self):
-        """The number of ranks."""
-        return len(self.places)
+    def __post_init__(self):
+        x, y = self.middle
+        wide, high = self.radii
+        self.places = [(x + wide * a, y + high * b) for a, b in rank_places(self.n, 1.0)]
 
     @property
     def roomy(self):
@@ -50,18 +57,17 @@ class Stage:
         """A faint line for each pair that has messages, from box to box."""
         lines = []
         for a, b in sorted({tuple(sorted(pair)) for pair in self.pairs})[:LINKS]:
-            link = way(self.places[a], self.places[b])
+            link = route(self.places[a], self.places[b])
             edge = min(self.box / 2, 0.4 * link.length)
-            start = link.at(edge)
-            end = link.at(link.length - edge)
-            xs = round(start[0]), round(end[0])
-            ys = round(start[1]), round(end[1])
-            lines.append(Path(xs, ys, FAINT))
+            x0, y0 = map(round, link.at(edge))
+            x1, y1 = map(round, link.at(link.length - edge))
+            lines.append(Path((x0, x1), (y0, y1), FAINT))
         return lines
 
-    def rank_dots(self):
-        """A small dot for each rank; the box around it says what the rank does."""
-        size = 7 if self.roomy else 4
+    def rank_dots(self, size):
+        """A dot for each rank, of `size` pixels where there is room."""
+        if not self.roomy:
+            size = 4
         return [
             Dot(round(x), round(y), rank_color(rank, self.n), size)
             for rank, (x, y) in enumerate(self.places)
@@ -83,18 +89,18 @@ class Stage:
         label = label_beside(self.places[rank], text, self.box / 2 + 5, 12, size)
         return label._replace(x=round(label.x), y=round(label.y))
 
-    def way_of(self, message):
-        """The Way from the sender to the receiver."""
-        return way(self.places[message.send.rank], self.places[message.send.peer])
+    def route_of(self, message):
+        """The Route from the sender to the receiver."""
+        return route(self.places[message.send.rank], self.places[message.send.peer])
 
     def place_of(self, message, share):
         """(x, y) of a message that has gone this share of its way, between the boxes."""
-        message_way = self.way_of(message)
-        edge = min(0.4 * message_way.length, 0.75 * self.box)
-        along = edge + share * (message_way.length - 2 * edge)
+        message_route = self.route_of(message)
+        edge = min(0.4 * message_route.length, 0.75 * self.box)
+        along = edge + share * (message_route.length - 2 * edge)
         # Messages of opposite ways keep to different sides.
-        opposite = (message.send.peer, message.send.rank) in self.pairs
-        x, y = message_way.at(along, 7 if opposite else 0)
+        opposite = pair_of(message)[::-1] in self.pairs
+        x, y = message_route.at(along, 7 if opposite else 0)
         return round(x), round(y)
 
     def message_dot(self, message, share):
@@ -102,10 +108,15 @@ class Stage:
         x, y = self.place_of(message, share)
         return Dot(x, y, arrow_color(message.send.rank, self.n), 13 if self.roomy else 8)
 
+    def cross(self, message, share):
+        """A cross for a message that was never received."""
+        x, y = self.place_of(message, share)
+        return Dot(x, y, ALARM, 9, symbol="cross")
+
     def value(self, message, share, most=4):
         """What a message carries, to the left of its way; at most `most` numbers."""
         x, y = self.place_of(message, share)
-        _, _, dx, dy, _ = self.way_of(message)
+        _, _, dx, dy, _ = self.route_of(message)
         side = "middle"
         if dy > 0.4:
             side = "start"
@@ -135,9 +146,9 @@ def heaviest(travelling, most):
     """The (message, share) pairs, if there are too many one a pair of ranks, most bytes first."""
     if len(travelling) <= most:
         return travelling
-    heavy = {}  # (source, to) -> its pair of most bytes
+    heavy = {}  # (source, to) -> the (message, share) of most bytes
     for message, share in travelling:
-        key = message.send.rank, message.send.peer
-        if key not in heavy or heavy[key][0].send.nbytes < message.send.nbytes:
-            heavy[key] = message, share
+        pair = pair_of(message)
+        if pair not in heavy or heavy[pair][0].send.nbytes < message.send.nbytes:
+            heavy[pair] = message, share
     return sorted(heavy.values(), key=lambda pair: -pair[0].send.nbytes)[:most]

@@ -10,11 +10,11 @@ Messages that were never received stand in a last panel, broken. Left out: what 
 
 import math
 
-from minidl.viz.drawing.palette import ALARM, INK, arrow_color, rank_color
-from minidl.viz.drawing.scene import Arrow, Axis, Dot, Label, Scene
-from minidl.viz.pictures.circle import WIDE, rank_places
-from minidl.viz.pictures.stage import NAMED, Stage, heaviest
-from minidl.viz.reading.matching import is_lost
+from minidl.viz.drawing.palette import ALARM, INK, arrow_color
+from minidl.viz.drawing.scene import Arrow, Axis, Label, Scene
+from minidl.viz.pictures.circle import WIDE
+from minidl.viz.pictures.stage import Stage, heaviest
+from minidl.viz.reading.matching import is_lost, pair_of
 
 FEW = 4  # ranks up to which panels are large and show values
 NUMBERED = 8  # ranks that have room for their numbers
@@ -39,26 +39,22 @@ def strip(film, trace, title, caption):
 
     wide = (0.24 if n <= FEW else 0.42) * width
     high = height / 2 - 34
-    stage = Stage(
-        places=[(wide * x, high * y) for x, y in rank_places(n, 1.0)],
-        box=15,
-        values=trace.values,
-        pairs={(m.send.rank, m.send.peer) for _, messages in panels for m in messages},
-    )
+    pairs = {pair_of(message) for _, messages in panels for message in messages}
     arrows = []
     dots = []
     labels = []
     for i, (name, messages) in enumerate(panels):
         left = width * (i % columns + 0.5)
         top = height * (i // columns + 0.56)
-        drawn = [message for message, _ in heaviest([(m, 0.5) for m in messages], ARROWS)]
+        stage = Stage(n, (left, top), (wide, high), box=15, values=trace.values, pairs=pairs)
         labels.append(Label(left, top - height / 2 + 3, name, INK, "middle", 12))
-        dots += _rank_dots(stage, left, top)
+        dots += stage.rank_dots(size=9)
         if n <= NUMBERED:
-            labels += _rank_numbers(stage, left, top)
-        arrows += [_arrow(stage, message, left, top) for message in drawn]
-        if n <= FEW:
-            labels += [_value(stage, message, left, top) for message in drawn]
+            labels += _rank_numbers(stage)
+        for message, _ in heaviest([(message, 0.5) for message in messages], ARROWS):
+            arrows.append(_arrow(stage, message))
+            if n <= FEW:
+                labels.append(_value(stage, message))
     scene = Scene(
         title,
         _panels_help(film, len(shown), n) + caption,
@@ -73,43 +69,32 @@ def strip(film, trace, title, caption):
     return scene.add("words", [label for label in labels if label.text])
 
 
-# One panel; `left` and `top` are its middle in the picture.
-
-
-def _rank_dots(stage, left, top):
-    """A dot for each rank."""
-    size = 9 if stage.n <= NAMED else 4
-    return [
-        Dot(left + x, top + y, rank_color(rank, stage.n), size)
-        for rank, (x, y) in enumerate(stage.places)
-    ]
-
-
-def _rank_numbers(stage, left, top):
+def _rank_numbers(stage):
     """The number of each rank, outside of the oval; above a pair of ranks."""
+    middle_x, middle_y = stage.middle
     labels = []
     for rank, (x, y) in enumerate(stage.places):
-        lift = 16 if y > 0 else -16
+        lift = 16 if y > middle_y else -16
         if stage.n <= 2:
             lift = -14
-        labels.append(Label(left + 1.2 * x, top + y + lift, str(rank), INK, "middle", 10))
+        labels.append(Label(x + 0.2 * (x - middle_x), y + lift, str(rank), INK, "middle", 10))
     return labels
 
 
-def _arrow(stage, message, left, top):
+def _arrow(stage, message):
     """An arrow from the sender to the receiver; a broken one that ends on its way if it is lost."""
     lost = is_lost(message)
-    x0, y0 = stage.place_of(message, 0.0)
-    x1, y1 = stage.place_of(message, 0.6 if lost else 1.0)
+    start = stage.place_of(message, 0.0)
+    end = stage.place_of(message, 0.6 if lost else 1.0)
     color = ALARM if lost else arrow_color(message.send.rank, stage.n)
-    return Arrow(left + x0, top + y0, left + x1, top + y1, color, broken=lost)
+    return Arrow(*start, *end, color, broken=lost)
 
 
-def _value(stage, message, left, top):
+def _value(stage, message):
     """What a message carries, beside its arrow."""
     label = stage.value(message, 0.5, most=2)
-    lower = 15 * stage.way_of(message).dx  # nearer to the arrow than in a film
-    return label._replace(x=left + label.x, y=top + label.y + lower, size=10)
+    lower = 15 * stage.route_of(message).dx  # nearer to the arrow than in a film
+    return label._replace(y=label.y + lower, size=10)
 
 
 def _panels_help(film, shown, n):

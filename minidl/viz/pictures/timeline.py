@@ -22,6 +22,7 @@ from minidl.viz.reading.intervals import (
     legible,
     main_threads,
     stretches,
+    threads_of,
     total,
     without,
 )
@@ -74,15 +75,14 @@ def timeline(trace):
         " ".join(words) + left_out(trace),
         rows=layout.height,
         x=scale.axis(),
-        y=Axis("" if layout.roomy else "rank", layout.height, 0, layout.names),
+        y=Axis("" if layout.roomy else "rank", layout.height, 0, layout.labels),
     )
     thick = layout.thick
     scene.add("span", _span_frames(frames, layout, scale), "outline", legend=True)
-    computing = scale.boxes(drawn["computing"], layout.rows, thick, "computing ")
-    scene.add("computing", computing, legend=True)
-    waiting = scale.boxes(drawn["waiting"], layout.rows, thick, "waiting ")
-    scene.add("waiting", waiting, "hatched", legend=True)
-    under_way = scale.boxes(drawn["under way"], layout.rows, thick / 5, below=0.7 * thick)
+    for activity, style in (("computing", "solid"), ("waiting", "hatched")):
+        boxes = scale.boxes(drawn[activity], layout.rows, activity, thick)
+        scene.add(activity, boxes, style, legend=True)
+    under_way = scale.boxes(drawn["under way"], layout.rows, "", thick / 5, 0.7 * thick)
     lines = [Path((box.x0, box.x1), (box.y, box.y), box.color, box.height) for box in under_way]
     scene.add("message under way", lines, legend=True)
     summary = f"{count_text(trace.world_size, 'rank')}, {count_text(len(trace), 'event')}"
@@ -110,14 +110,16 @@ class _Layout:
     """One row a thread, from top to bottom, in pixels; its spans stand above the row's middle.
 
     rows    {(rank, thread): Row}
-    names   (y, name) of the rows; of many rows, every other or fewer
+    labels  (y, label) of the rows that are named, for an axis
+    levels  {(rank, thread): how deep its spans are nested}
     height  of all rows
     thick   height of a box
     roomy   whether the lanes are so few that spans and their names fit
     """
 
     rows: dict
-    names: list
+    labels: list
+    levels: Counter
     height: float
     thick: int
     roomy: bool
@@ -127,27 +129,25 @@ def _lay_out(trace, spans):
     """The _Layout of all threads with events; a rank without events has an empty row."""
     n = trace.world_size
     main = main_threads(trace)
-    lanes = {(rank, main.get(rank, 0)) for rank in range(n)}
-    lanes.update(zip(trace.columns["rank"], trace.columns["thread"]))
-    levels = Counter()  # how deep the spans of a lane are nested
+    lanes = {(rank, main.get(rank, 0)) for rank in range(n)}.union(threads_of(trace))
+    roomy = len(lanes) <= FEW
+    levels = Counter()
     for event in spans:
         lane = event.rank, event.thread
         levels[lane] = max(levels[lane], _depth(event) + 1)
-    roomy = len(lanes) <= FEW
     rows = {}
-    names = []
+    labels = []
     y = 4.0
     for rank, thread in sorted(lanes):
-        name = rank_label(rank, n)
-        if thread != main.get(rank, thread):
-            name += f", thread {thread}"
+        background = "" if thread == main.get(rank, thread) else f", thread {thread}"
         if roomy:
             y += 19 * levels[rank, thread]
-        row = Row(y + (9 if roomy else 4), rank_color(rank, n))
+        row = Row(y + (9 if roomy else 4), rank_color(rank, n), f"rank {rank}{background}")
         rows[rank, thread] = row
-        names.append((row.y, name))
+        labels.append((row.y, rank_label(rank, n) + background))
         y += 34 if roomy else max(4, min(11, 720 / len(lanes)))
-    return _Layout(rows, names[:: named_every(len(lanes))], y, 16 if roomy else 7, roomy)
+    thick = 16 if roomy else 7
+    return _Layout(rows, labels[:: named_every(len(lanes))], levels, y, thick, roomy)
 
 
 def _depth(event):
@@ -162,16 +162,12 @@ def _longest(spans):
 
 def _span_frames(spans, layout, scale):
     """A frame for each span, the outermost on top, with its name inside."""
-    deepest = Counter()
-    for event in spans:
-        lane = event.rank, event.thread
-        deepest[lane] = max(deepest[lane], _depth(event))
     frames = []
     for event in sorted(spans, key=lambda event: (event.rank, event.posted)):
         lane = event.rank, event.thread
         row = layout.rows[lane]
         done = scale.end if event.done is None else event.done
-        y = row.y - 18 - 19 * (deepest[lane] - _depth(event))
+        y = row.y - 18 - 19 * (layout.levels[lane] - 1 - _depth(event))
         hover = f"{event.span}, {seconds_text(done - event.posted)}\n{event.line}"
         name = event.span.rpartition("/")[2]
         frames.append(Box(scale.at(event.posted), scale.at(done), y, 17, row.color, hover, name))
@@ -180,11 +176,9 @@ def _span_frames(spans, layout, scale):
 
 def _seconds_table(trace, lanes, seconds):
     """One row a thread: for how long it did what."""
-    sent = Counter()
-    for event in trace:
-        sent[event.rank, event.thread] += event.kind == "send"
+    sent = Counter((event.rank, event.thread) for event in trace if event.kind == "send")
     rows = []
-    for lane in sorted(sent):
+    for lane in threads_of(trace):
         spent = [total(lanes[activity].get(lane, ())) for activity in ACTIVITIES]
         rows.append((*lane, *spent, spent[1] / seconds, sent[lane]))
     return Table(COLUMNS, rows)

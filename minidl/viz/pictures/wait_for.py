@@ -21,7 +21,7 @@ from minidl.viz.pictures.circle import (
     circle_scene,
     label_beside,
     rank_places,
-    way,
+    route,
 )
 from minidl.viz.reading.findings import deadlock_finding, wait_circle
 
@@ -84,10 +84,10 @@ def _gap(n):
 def _arrow(wait, places, aside, width):
     """An arrow between two dots, `aside` pixels to the left: two opposite arrows stand apart."""
     n = len(places)
-    arrow_way = way(places[wait.rank], places[wait.peer])
+    line = route(places[wait.rank], places[wait.peer])
     gap = _gap(n) + 4
-    x0, y0 = arrow_way.at(gap, aside)
-    x1, y1 = arrow_way.at(arrow_way.length - gap, aside)
+    x0, y0 = line.at(gap, aside)
+    x1, y1 = line.at(line.length - gap, aside)
     hover = f"rank {wait.rank} {_wait_words(wait)}\n{wait.line}"
     return Arrow(x0, y0, x1, y1, rank_color(wait.rank, n), hover, width)
 

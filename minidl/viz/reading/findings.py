@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 
 from minidl.viz.drawing.units import count_text, percent
 from minidl.viz.reading.intervals import extent, waited
-from minidl.viz.reading.matching import is_lost, unmatched_receives
+from minidl.viz.reading.matching import is_lost, pair_of, unmatched_receives
 
 NEGLIGIBLE = 0.005  # a share of the time that is called none
 ALIKE = 0.05  # shares that differ by less are called equal
@@ -33,8 +33,9 @@ def messages_finding(trace, messages):
         others = f", and {len(unmatched) - 1} more" if len(unmatched) > 1 else ""
         return f"Rank {first.rank}'s receive from rank {first.peer} was never met{others}"
     if messages:
-        pairs = {(message.send.rank, message.send.peer) for message in messages}
-        return pattern(pairs, trace.world_size) or _busiest(messages, trace.world_size)
+        return pattern(set(map(pair_of, messages)), trace.world_size) or _busiest(
+            messages, trace.world_size
+        )
     calls = sorted(trace.collectives().items())
     if calls:
         counts = ", ".join(f"{name} {count}" for name, count in calls)

@@ -23,8 +23,8 @@ def extent(trace):
         return 0.0, 1.0
     columns = trace.columns
     start = min(columns["posted"])
-    times = columns["posted"] + columns["waited"] + columns["done"]
-    end = max(time for time in times if time is not None)
+    # filter() drops None, for what did not happen.
+    end = max(filter(None, columns["posted"] + columns["waited"] + columns["done"]), default=start)
     if None in columns["done"]:
         end += 0.1 * (end - start) or 1e-3
     if end == start:
@@ -50,12 +50,14 @@ def window(trace, since, until):
 # What a thread does.
 
 
+def threads_of(trace):
+    """The (rank, thread) pairs that have events, in order."""
+    return sorted(set(zip(trace.columns["rank"], trace.columns["thread"])))
+
+
 def main_threads(trace):
     """{rank: the thread that ran the function}: the one with the lowest number."""
-    threads = {}
-    for rank, thread in zip(trace.columns["rank"], trace.columns["thread"]):
-        threads[rank] = min(thread, threads.get(rank, thread))
-    return threads
+    return dict(reversed(threads_of(trace)))  # the lowest one is the last that is set
 
 
 def stretches(trace, activity, end):
@@ -101,7 +103,7 @@ def waited(trace):
     return [total(waiting.get(rank, ())) for rank in range(trace.world_size)]
 
 
-class Meeting(NamedTuple):
+class SplitWait(NamedTuple):
     """A thread's wait for the other sides of a message or a collective, in seconds."""
 
     event: Event
@@ -110,27 +112,28 @@ class Meeting(NamedTuple):
     done: float  # the wait ends
 
 
-def meetings(trace, end, main=True):
-    """The Meetings of the main threads, or those of the others; a wait without end lasts to `end`.
+def split_waits(trace, end, main=True):
+    """The waits of the main threads, or those of the others; a wait without end lasts to `end`.
 
     `met` is `end`, too, if the wait never ended.
     """
     threads = main_threads(trace)
     posted = all_posted(trace)
-    found = []
+    waits = []
     for event in trace:
         on_main = event.thread == threads[event.rank]
         if event.is_marker or event.waited is None or on_main != main:
             continue
-        done, met = end, end
+        done = end
+        met = end
         if event.done is not None:
             done = event.done
             met = min(max(event.waited, posted[matching_key(event)]), done)
-        found.append(Meeting(event, event.waited, met, done))
-    return found
+        waits.append(SplitWait(event, event.waited, met, done))
+    return waits
 
 
-def split_waits(trace, end=None):
+def late_and_under_way(trace, end=None):
     """(late, under way): {rank: stretches} of the main threads, each wait split where it was met.
 
     late: a side has not posted; under way: all have. A wait that never ended is late up to `end`,
@@ -138,14 +141,15 @@ def split_waits(trace, end=None):
     """
     late = defaultdict(list)
     under_way = defaultdict(list)
-    for meeting in meetings(trace, end):
-        if meeting.done is not None:
-            late[meeting.event.rank].append((meeting.waited, meeting.met))
-            under_way[meeting.event.rank].append((meeting.met, meeting.done))
-    moving = {rank: union(found, split_touching=True) for rank, found in under_way.items()}
-    # While one message moves, the rank does not wait for a late one.
-    waiting = {rank: without(union(found), moving[rank]) for rank, found in late.items()}
-    return waiting, moving
+    for wait in split_waits(trace, end):
+        if wait.done is not None:
+            late[wait.event.rank].append((wait.waited, wait.met))
+            under_way[wait.event.rank].append((wait.met, wait.done))
+    for rank in late:
+        under_way[rank] = union(under_way[rank], split_touching=True)
+        # While one message moves, the rank does not wait for a late one.
+        late[rank] = without(union(late[rank]), under_way[rank])
+    return late, under_way
 
 
 # Arithmetic: stretches in, stretches out.
@@ -168,7 +172,7 @@ def union(stretches, split_touching=False):
 
 def total(stretches):
     """How many seconds the stretches last."""
-    return sum(end - start for start, end in stretches)
+    return sum((end - start for start, end in stretches), 0.0)
 
 
 def clip(stretches, start, end):

@@ -33,6 +33,11 @@ def is_lost(message):
     return message.recv is None or message.recv.done is None
 
 
+def pair_of(message):
+    """(source, to): the ranks between which a message goes."""
+    return message.send.rank, message.send.peer
+
+
 def messages_between(trace, start, end):
     """Every message that was under way between two moments; a lost one stays under way forever."""
     return [

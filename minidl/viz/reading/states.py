@@ -9,9 +9,10 @@ Reads the events of main threads only: a background thread never keeps a rank fr
 
 import math
 from bisect import bisect_right
+from operator import attrgetter
 from typing import NamedTuple
 
-from minidl.viz.reading.intervals import main_threads, meetings
+from minidl.viz.reading.intervals import main_threads, split_waits
 
 VERBS = {"send": "sends", "recv": "receives"}
 OVERLAPPING = 64  # waits of one rank at the same time
@@ -30,7 +31,7 @@ class RankStates:
     def __init__(self, trace):
         self.ended = [-math.inf] * trace.world_size  # when each rank's last event was done
         self.computations = []
-        self.meetings = [[] for _ in range(trace.world_size)]
+        self.waits = [[] for _ in range(trace.world_size)]
         threads = main_threads(trace)
         for event in trace:
             if event.thread == threads[event.rank]:
@@ -38,10 +39,8 @@ class RankStates:
                 self.ended[event.rank] = max(self.ended[event.rank], done)
                 if event.kind == "compute":
                     self.computations.append((event.posted, done))
-        for meeting in meetings(trace, end=math.inf):
-            self.meetings[meeting.event.rank].append(meeting)
-        for own in self.meetings:
-            own.sort(key=lambda meeting: (meeting.waited, meeting.done))
+        for wait in sorted(split_waits(trace, end=math.inf), key=attrgetter("waited", "done")):
+            self.waits[wait.event.rank].append(wait)
 
     def computes(self, low, high):
         """Whether any rank computes for more than half of the time between low and high."""
@@ -52,24 +51,22 @@ class RankStates:
 
     def at(self, rank, time):
         """The RankState of a rank at this second."""
-        current = self._meetings_at(rank, time)
+        current = self._waits_at(rank, time)
         if not current:
             if time >= self.ended[rank]:
                 return RankState("done", "done")
             return RankState("computing", "computes")
-        moving = [meeting.event.kind for meeting in current if time >= meeting.met]
+        moving = [wait.event.kind for wait in current if time >= wait.met]
         if moving:
             verbs = [verb for kind, verb in VERBS.items() if kind in moving]
             return RankState("message under way", " and ".join(verbs) or f"in {moving[0]}")
-        peers = {meeting.event.peer for meeting in current if meeting.event.peer >= 0}
-        if len(peers) == 1:
-            return RankState("waiting", f"waits for {peers.pop()}")
-        return RankState("waiting", "waits")
+        peers = {wait.event.peer for wait in current} - {-1}
+        peer = f" for {peers.pop()}" if len(peers) == 1 else ""
+        return RankState("waiting", f"waits{peer}")
 
-    def _meetings_at(self, rank, time):
-        """The Meetings in which the rank is at this second."""
-        own = self.meetings[rank]
-        begun = bisect_right(own, time, key=lambda meeting: meeting.waited)
-        return [
-            meeting for meeting in own[max(0, begun - OVERLAPPING) : begun] if time < meeting.done
-        ]
+    def _waits_at(self, rank, time):
+        """The waits in which the rank is at this second."""
+        waits = self.waits[rank]
+        begun = bisect_right(waits, time, key=attrgetter("waited"))
+        recent = waits[max(0, begun - OVERLAPPING) : begun]
+        return [wait for wait in recent if time < wait.done]
