@@ -96,7 +96,7 @@ def test_nccl_is_used_where_each_rank_has_a_gpu(names, nccl, expected):
 def test_exit_code_and_last_line_say_whether_the_course_will_work(monkeypatch, failing, code, last):
     findings = [doctor.Finding("a", True, "fine", "never shown")]
     findings += [doctor.Finding("b", False, "too small", "make it larger")] * failing
-    monkeypatch.setattr(doctor, "examine", lambda: iter(findings))
+    monkeypatch.setattr(doctor, "examine_machine", lambda: iter(findings))
     out = io.StringIO()
     assert doctor.main(out) == code
     lines = out.getvalue().splitlines()
@@ -111,7 +111,7 @@ def test_a_containers_limits_count(monkeypatch):
         "/sys/fs/cgroup/memory.current": "500000000",
         "/sys/fs/cgroup/cpu.max": "150000 100000",
     }
-    monkeypatch.setattr(doctor, "read", files.get)
+    monkeypatch.setattr(doctor, "_read", files.get)
     assert doctor.free_memory() == 1_500_000_000
     assert doctor.usable_cores() == 1
     files.update({"/sys/fs/cgroup/memory.max": "max"})

@@ -41,7 +41,7 @@ class Finding:
     remedy: str = ""  # what to do if it does not
 
 
-def examine():
+def examine_machine():
     """Yield a Finding for each thing that the course needs.
 
     Takes a few seconds, most of them for importing torch.
@@ -60,7 +60,7 @@ def examine():
 def main(out=None):
     """Print the report. Returns 0 if the course will work here, else 1."""
     failed = 0
-    for finding in examine():
+    for finding in examine_machine():
         mark = "ok" if finding.works else "NO"
         print(f"{mark:<4}{finding.name:<15}{finding.text}", file=out, flush=True)
         if not finding.works:
@@ -220,7 +220,7 @@ def usable_cores():
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    quota, _, period = (read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
     if quota.isdigit() and period:
         cores = min(cores, int(quota) // int(period))
     return max(1, cores)
@@ -242,11 +242,11 @@ def gpus():
 
 def free_memory():
     """Bytes that new processes can have, or None if unknown. A container's limit counts."""
-    fields = dict(line.split(":", 1) for line in (read("/proc/meminfo") or "").splitlines())
+    fields = dict(line.split(":", 1) for line in (_read("/proc/meminfo") or "").splitlines())
     if "MemAvailable" in fields:
         free = int(fields["MemAvailable"].split()[0]) * 1024
-        limit = read("/sys/fs/cgroup/memory.max") or "max"
-        used = read("/sys/fs/cgroup/memory.current") or "0"
+        limit = _read("/sys/fs/cgroup/memory.max") or "max"
+        used = _read("/sys/fs/cgroup/memory.current") or "0"
         return min(free, int(limit) - int(used)) if limit.isdigit() else free
     if platform.system() == "Darwin":
         return free_memory_macos()
@@ -302,7 +302,7 @@ def exchange_between_ranks():
         from minidl import World
 
         with World(2) as world:
-            run = world.run(share, timeout=EXCHANGE_SECONDS)
+            run = world.run(_share, timeout=EXCHANGE_SECONDS)
         received = [int(rank) for rank in run.results]
         if received != [1, 0]:
             trouble = f"they received {received} in place of [1, 0]"
@@ -312,14 +312,14 @@ def exchange_between_ranks():
     return time.perf_counter() - began, trouble
 
 
-def share(comm):
+def _share(comm):
     """Every rank returns its left neighbour's rank."""
     import torch
 
     return comm.exchange(torch.tensor([comm.rank]), to=comm.right, source=comm.left)
 
 
-def read(path):
+def _read(path):
     """The text of a small system file without its line end, or None."""
     try:
         return Path(path).read_text().strip()

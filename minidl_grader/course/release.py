@@ -255,7 +255,7 @@ def squeezed(source):
 # --- Files ----------------------------------------------------------------------------------------
 
 
-def released(path):
+def release_files(path):
     """{path below exercises/: bytes} of what the solutions at `path` give."""
     master = read_master(path)
     try:
@@ -285,7 +285,7 @@ def release_all(numbers=(), solutions=SOLUTIONS, exercises=EXERCISES, check=Fals
     """Write, or only compare, the exercises; prints a line for each and returns the exit code."""
     code = 0
     for path in masters(numbers, solutions):
-        behind = differing(released(path), exercises)
+        behind = differing(release_files(path), exercises)
         if not behind:
             print(f"{path.name}: up to date")
         elif check:

@@ -19,7 +19,7 @@ from typing import Any
 
 from minidl_grader.course.cells import TRUSTED, answers, bound_names, role, task, tree_of
 from minidl_grader.course.release import as_notebook, handed_out, id_of, metadata_of, stub_of
-from minidl_grader.inbox.submission import name_in, read
+from minidl_grader.inbox.submission import name_in, submitted_cells
 
 LONGEST = 100_000  # characters of one answer
 # Comments that steer nbval.
@@ -52,7 +52,7 @@ def assemble(data, master, name, course=None):
     course: {exercise: its master} of the other exercises, to recognise a notebook of one of them.
     Raises Unreadable.
     """
-    parts = read(data)
+    parts = submitted_cells(data)
     other = exercise_of(parts, {**(course or {}), name: master})
     if other and other != name:
         return Assembled(

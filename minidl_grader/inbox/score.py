@@ -36,7 +36,7 @@ from minidl_grader.course.cells import (
 )
 from minidl_grader.course.release import TELLING
 from minidl_grader.inbox.assemble import assemble, exercise_of
-from minidl_grader.inbox.submission import Unreadable, read
+from minidl_grader.inbox.submission import Unreadable, submitted_cells
 from minidl_grader.judge import in_kernel
 from minidl_grader.judge.confine import Keepers, Limits, clean_environment
 
@@ -155,7 +155,7 @@ class Grading:
         problem = ""
         name = ""
         try:
-            name = exercise_of(read(data), self.course.exercises)
+            name = exercise_of(submitted_cells(data), self.course.exercises)
         except Unreadable as reason:
             problem = str(reason)
         if self.settings.exercise:

@@ -1,6 +1,6 @@
 """What does a file that was handed in hold? Bytes become parts, or a sentence that says why not.
 
-    bytes --UTF-8 or UTF-16--> JSON --nbformat 2 to 4.x--> [Part(source, role, task, id, code), ...]
+    bytes --UTF-8 or UTF-16--> JSON --nbformat 2 to 4.x--> [SubmittedCell, ...]
 
 Nothing of it is executed, unpickled or believed: what is not text, or not in the place where a
 notebook has it, is left out.
@@ -21,7 +21,7 @@ class Unreadable(Exception):
     """The file is not a notebook; the message tells its author why."""
 
 
-class Part(NamedTuple):
+class SubmittedCell(NamedTuple):
     """A cell of a submission."""
 
     number: int  # its place in the file, from 0
@@ -34,8 +34,8 @@ class Part(NamedTuple):
     tagged: bool  # has tags, which a student or an editor has set
 
 
-def read(data):
-    """The parts of a notebook, given its bytes. Raises Unreadable."""
+def submitted_cells(data):
+    """The cells of a notebook, given its bytes. Raises Unreadable."""
     if len(data) > LARGEST:
         raise Unreadable(
             f"The file has {len(data) / 1e6:.0f} MB; at most {LARGEST / 1e6:.0f} are read."
@@ -80,13 +80,13 @@ def cells_of(notebook):
 
 
 def part_of(number, cell):
-    """A cell as a Part; what is not text counts as empty."""
+    """A cell as a SubmittedCell; what is not text counts as empty."""
     metadata = _dict(cell.get("metadata"))
     given = _dict(metadata.get("minidl"))
     source = cell.get("source", cell.get("input", ""))
     if isinstance(source, list):
         source = "".join(map(_text, source))
-    return Part(
+    return SubmittedCell(
         number,
         clean(_text(source)),
         _text(given.get("role")),

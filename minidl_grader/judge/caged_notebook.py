@@ -138,7 +138,7 @@ def be_zygote(folder, descriptors):
     control, log = descriptors
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
-    zygote.serve(socket.socket(fileno=control), folder)
+    zygote.fork_ranks(socket.socket(fileno=control), folder)
 
 
 def run_pytest(arguments):

@@ -17,7 +17,7 @@ from tests.grading import sample
     "path", sorted(cells.SOLUTIONS.glob("*.ipynb")), ids=lambda path: path.stem
 )
 def test_the_exercises_are_what_the_solutions_give(path):
-    assert not list(releases.differing(releases.released(path))), "call: minidl release"
+    assert not list(releases.differing(releases.release_files(path))), "call: minidl release"
 
 
 def test_every_exercise_has_a_solution():
@@ -179,7 +179,7 @@ def test_a_master_that_is_no_exercise_is_refused(spoil, sentence):
 def test_a_file_that_is_no_notebook_is_named(tmp_path):
     (tmp_path / "91_broken.ipynb").write_text("not JSON")
     with pytest.raises(Unfit, match="91_broken.ipynb cannot be read"):
-        releases.released(tmp_path / "91_broken.ipynb")
+        releases.release_files(tmp_path / "91_broken.ipynb")
     with pytest.raises(Unfit, match="begins with 17"):
         cells.masters(["17"], tmp_path)
 

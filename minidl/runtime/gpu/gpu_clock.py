@@ -14,7 +14,7 @@ import torch
 
 
 @dataclass(slots=True)
-class Moment:
+class GpuMoment:
     """A point on the GPU's time; if the GPU never got there, the time when the program asked."""
 
     event: object
@@ -51,14 +51,14 @@ class Gpu:
         self.cuda.synchronize(self.device)
 
     def mark(self):
-        """The Moment when the GPU has done all that this thread's stream was given so far."""
+        """The GpuMoment when the GPU has done all that this thread's stream was given so far."""
         event = self.cuda.Event(enable_timing=True)
         event.record(self.stream())
-        return Moment(event, self.now())
+        return GpuMoment(event, self.now())
 
     def seconds(self, moment):
-        """A Moment as seconds since the run began; anything else as it is."""
-        if type(moment) is not Moment:
+        """A GpuMoment as seconds since the run began; anything else as it is."""
+        if type(moment) is not GpuMoment:
             return moment
         try:
             passed = moment.over()
@@ -74,7 +74,7 @@ class Gpu:
         return self.cuda.stream(self.cuda.Stream(self.device))
 
     def after(self, moment):
-        """What this thread's stream is given from now on begins after the Moment."""
+        """What this thread's stream is given from now on begins after the GpuMoment."""
         self.stream().wait_event(moment.event)
 
     def stream(self):

@@ -195,7 +195,7 @@ class Reading(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        out = shapes.call(func, args, kwargs)
+        out = shapes.remembered_call(func, args, kwargs)
         flops = 0
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:

@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     specs: list  # (shape, strides, dtype) of each result; None for a result that is None
 
 
-def call(func, args, kwargs):
+def remembered_call(func, args, kwargs):
     """func(*args, **kwargs); for meta tensors the answer is remembered."""
     key = _key(func, args, kwargs) if gives_new_tensors(func) else None
     if key is None:

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from minidl.runtime.processes import worker  # loads torch, before the first fork
 
 
-def serve(control, folder):
+def fork_ranks(control, folder):
     """Fork ranks at the kernel's request and report how each ended; return when the kernel ends."""
     conn = Connection(control.detach())
     children = set()  # pids of the ranks that run
@@ -108,4 +108,4 @@ def _kill(pid):
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    fork_ranks(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -100,7 +100,7 @@ class OneSlowLink:
 
 
 @dataclass(slots=True, eq=False)
-class Way:
+class OneWay:
     """One direction between two ranks on one communicator."""
 
     comm: str
@@ -132,7 +132,7 @@ class Ticket:
     """One side of a message; it ends at `done`, which is None until it has met the other side."""
 
     sends: bool
-    way: Way
+    way: OneWay
     posting: Posting
     nbytes: int
     signature: tuple  # (shape, dtype), the same on both sides
@@ -171,19 +171,19 @@ class Fabric:
         self.network = network
         self.buffered = buffered
         self.delays = delays or {}
-        self.ways = {}  # (comm, source, to) -> Way
+        self.ways = {}  # (comm, source, to) -> OneWay
         # When is each port, and each shared link, free again?
         self.out_free = [0.0] * size
         self.in_free = [0.0] * size
         self.shared_free = {}
 
     def way(self, comm, source, to):
-        """The Way from `source` to `to` on the communicator called `comm`."""
+        """The OneWay from `source` to `to` on the communicator called `comm`."""
         way = self.ways.get((comm, source, to))
         if way is None:
             link, shared = self.network.between(source, to)
             alpha = link.alpha + self.delays.get((source, to), 0)
-            way = self.ways[comm, source, to] = Way(comm, source, to, alpha, link.beta, shared)
+            way = self.ways[comm, source, to] = OneWay(comm, source, to, alpha, link.beta, shared)
         return way
 
     def post(self, ticket):
