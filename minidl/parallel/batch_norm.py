@@ -62,6 +62,7 @@ class Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, eps, comm, all_reduce):
+        """x: (B, C, ...) -> y like x; mean and variance of each channel, (C,); rows."""
         ctx.dtype = x.dtype
         ctx.comm = comm
         ctx.all_reduce = all_reduce
@@ -95,12 +96,15 @@ class Normalised(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy, *_):
+        """dy: like y -> the gradient of x. The other results have none."""
         y, scale = ctx.saved_tensors
         sums = torch.cat([dy.sum(ctx.dims), (dy * y).sum(ctx.dims)])  # (2 C,)
         means = ctx.all_reduce(sums, ctx.comm) / ctx.rows
         # dx = (dy - mean(dy) - y mean(dy y)) / sqrt(variance + eps), channel by channel
-        mean_dy, mean_dy_y, scale = (c.view(ctx.shape) for c in (*means.chunk(2), scale))
-        dx = (dy - mean_dy - y * mean_dy_y) * scale
+        mean_dy, mean_dy_y = means.chunk(2)
+        through_mean = mean_dy.view(ctx.shape)
+        through_variance = y * mean_dy_y.view(ctx.shape)
+        dx = (dy - through_mean - through_variance) * scale.view(ctx.shape)
         return dx.to(ctx.dtype), None, None, None
 
 

@@ -179,6 +179,7 @@ class BucketedDataParallel(NaiveDataParallel):
                 self.buckets.append([own[i] for i in indices])
 
     def sum_over_ranks(self, flat, comm):
+        """The same, added in wire_dtype if there is one."""
         if self.wire_dtype is None:
             return self.all_reduce(flat, comm)
         # A mean fits where a sum may not: float16 ends at 65,504.
@@ -231,6 +232,7 @@ class DataParallel(BucketedDataParallel):
         self.in_flight.append(self.comm.background(self.sum_over_ranks, flat))
 
     def synchronise(self):
+        """Wait until every gradient is the mean over ranks. Does nothing within no_sync()."""
         if not self.synchronising:
             return
         # Buckets with a parameter that got no gradient are still here.

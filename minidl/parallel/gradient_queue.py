@@ -20,6 +20,10 @@ MOST_IN_FLIGHT = 3
 class GradientQueue:
     """Reduces the gradients of each unit as soon as it has all of them, and frees them.
 
+        queue = GradientQueue(units, comm, ring.reduce_scatter)
+        loss.backward()                                  # units leave one by one
+        queue.finish()                                   # every shard has its mean gradient
+
     when_complete(unit) is called when the unit has all gradients of this backward pass.
     """
 

@@ -29,7 +29,12 @@ def scaled_rate(step, base, ranks, warmup_steps):
 
 
 class NoiseScale(NamedTuple):
-    """|G|^2, and the trace of G's covariance for one example; noise / signal is B_noise."""
+    """|G|^2, and the trace of G's covariance for one example.
+
+    estimates = [noise_scale(own, mean, batch, comm) for own, mean in gradients_of_steps]
+    signal = sum(e.signal for e in estimates)
+    B_noise = sum(e.noise for e in estimates) / signal
+    """
 
     signal: float
     noise: float

@@ -26,7 +26,12 @@ class State(Enum):
 
 
 class Lifecycle:
-    """Owns the state of every unit; each public method is something that happens to one of them."""
+    """Owns the state of every unit; each method is something that happens to one of them.
+
+    life = Lifecycle(units, comm, ring.all_gather, prefetch=True)
+    life.forward_begins(unit)                        # its parameters are whole: compute
+    life.forward_ends(unit)                          # and freed
+    """
 
     def __init__(self, units, comm, all_gather, prefetch):
         self.comm = comm

@@ -27,6 +27,10 @@ BY_SHAPE = tuple(
 class Sharded(ParallelModel):
     """The base of Zero1, Zero2 and Zero3: a model whose optimizer works on this rank's shards.
 
+        zero = Zero2(model, comm, torch.optim.AdamW, compute_dtype=torch.bfloat16)
+        loss_of(zero(x), y).backward()
+        zero.step(max_norm=1.0)
+
     model          any module; every rank gets rank 0's weights
     make_optimizer list of parameters -> a torch optimizer that treats each element by itself, as
                    SGD and Adam do; others raise ValueError

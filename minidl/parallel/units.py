@@ -19,6 +19,10 @@ from minidl.plans.shards import shard_bounds, shard_length, split_points
 class Flat:
     """Some parameters of one kind as one vector that splits over the ranks.
 
+        flat = Flat(list(model.parameters()), comm)
+        flat.gather(ring.all_gather, comm)                              # flat.parts have values
+        flat.scatter(flat.take_gradient(), ring.reduce_scatter, comm)   # flat.shard.grad has
+
     whole   (N * m,) of the compute dtype; its parts are the parameters
     shard   (m,) of the parameters' own dtype, a Parameter; its grad is a shard of the mean gradient
     """
@@ -88,6 +92,10 @@ class Slot(NamedTuple):
 
 class Unit:
     """A module whose own parameters are sharded, gathered and freed together: a Flat for each kind.
+
+        for unit in units_of(model, comm, every_child):
+            unit.free()                                  # between its passes only shards are held
+            unit.gather(ring.all_gather, comm)           # before each pass
 
     slots: parameter -> its Slots in the model, more than one if it is tied.
     """

@@ -24,6 +24,7 @@ class ShardedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, shard, comm):
+        """x: (rows, n), shard: (n * m / N,) -> (rows, m)"""
         weight = ring.all_gather(shard, comm).view(x.shape[-1], -1)  # (n, m); freed on return
         ctx.save_for_backward(x, shard)
         ctx.comm = comm
@@ -31,6 +32,7 @@ class ShardedLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
+        """dy: (rows, m) -> the gradients of x and of the shard, which is the mean over ranks."""
         x, shard = ctx.saved_tensors
         weight = ring.all_gather(shard, ctx.comm).view(x.shape[-1], -1)
         dweight = x.T @ dy  # (n, m), of this rank's rows

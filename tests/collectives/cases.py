@@ -1,6 +1,7 @@
 """What each collective must return, computed in one process, and how to call them all alike.
 
-    Case(ring.all_reduce, "all_reduce", (10,))   -> call(case, xs, comm) on a rank, expected(case, xs) beside it
+    Case(ring.all_reduce, "all_reduce", (10,))   -> call(case, xs, comm) on a rank,
+                                                    expected(case, xs) beside it
 
 The oracle knows torch and the meaning of the nine names. It knows no message.
 """
@@ -26,7 +27,10 @@ REDUCING = ("reduce", "all_reduce", "reduce_scatter")
 
 
 class Case(NamedTuple):
-    """A function of the package, and which collective it is. shape: of a chunk for SPLIT, else of x."""
+    """A function of the package, and which collective it is.
+
+    shape: of a chunk for SPLIT, else of x.
+    """
 
     fn: Any
     collective: str
@@ -52,7 +56,9 @@ def inputs(case, n, seed=0):
 
 
 def call(case, xs, comm):
-    """This rank's part in the case; fails if the input changed, or if the result is a view of more than itself."""
+    """This rank's part in the case; fails if the input changed,
+    or if the result is a view of more than itself.
+    """
     mine = xs[comm.rank]
     before, keywords, meta = mine.clone(), {}, mine.is_meta
     if case.collective in ROOTED:
@@ -141,7 +147,9 @@ def same(got, want, words):
 
 
 def variations(fn, collective, n):
-    """The cases that each function must pass on n ranks: shapes, empty ones among them, dtypes, roots and ops."""
+    """The cases that each function must pass on n ranks:
+    shapes, empty ones among them, dtypes, roots and ops.
+    """
     if collective == "barrier":
         return [Case(fn, collective)]
     shapes = [(3,), (0,), (2, 3), (1, 2, 2)] + (
@@ -166,7 +174,9 @@ def bits(x):
 
 
 def adversarial(rank, count=64, seed=0):
-    """float32 numbers of very different sizes, so that every other order of adding gives other bits."""
+    """float32 numbers of very different sizes, so that every other order of adding gives other
+    bits.
+    """
     generator = torch.Generator().manual_seed(1000 * seed + rank)
     return torch.randn(count, generator=generator) * 10 ** (
         8 * torch.rand(count, generator=generator) - 4
@@ -180,7 +190,9 @@ def whole_nbytes(case, n):
 
 
 def check_cost(case, n, cost):
-    """The recorded messages, bytes and virtual seconds of the case are the formula's: cost(alpha, beta) -> costs.Cost."""
+    """The recorded messages, bytes and virtual seconds of the case are the formula's:
+    cost(alpha, beta) -> costs.Cost.
+    """
     alpha, beta = 2e-6, 3e-9
     run, wanted = VirtualWorld(n, network=Uniform(alpha, beta)).run(play, [case]), cost(alpha, beta)
     messages, nbytes, words = run.trace.sent(), run.trace.sent("nbytes"), f"{case} on {n} ranks"
@@ -281,7 +293,9 @@ def check_meta(n, fn, collective):
 
 
 def bits_of_all(n, fn, xs=None, **keywords):
-    """The bits that each of n ranks gets from an all-reduce of adversarial floats, or of xs[rank]."""
+    """The bits that each of n ranks gets from an all-reduce of adversarial floats,
+    or of xs[rank].
+    """
 
     def part(comm):
         return fn(adversarial(comm.rank) if xs is None else xs[comm.rank], comm, **keywords)

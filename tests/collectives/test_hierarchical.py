@@ -65,13 +65,8 @@ def test_it_costs_the_formula(islands):
     for count in (0, 5, 12):
         case = Case(on(islands), "all_reduce", (count,))
         if len(depths) == 1:
-            check_cost(
-                case,
-                n,
-                lambda alpha, beta: costs.hierarchical_all_reduce(
-                    sizes, 4 * count, alpha, beta, itemsize=4
-                ),
-            )
+            formula = partial(costs.hierarchical_all_reduce, sizes, 4 * count, itemsize=4)
+            check_cost(case, n, formula)
         else:
             run = VirtualWorld(n, network=Uniform(1e-6, 1e-9)).run(case.fn, torch.ones(count))
             bound = costs.hierarchical_all_reduce(sizes, 4 * count, 1e-6, 1e-9, itemsize=4)

@@ -1,4 +1,6 @@
-"""The yardstick, and every algorithm held against it on random shapes, dtypes, roots, ops and groups."""
+"""The yardstick, and every algorithm held against it on random shapes, dtypes, roots,
+ops and groups.
+"""
 
 import pytest
 import torch

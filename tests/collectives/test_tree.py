@@ -1,5 +1,7 @@
 """The binomial tree: right, as cheap as the formula says, for every root."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -68,13 +70,8 @@ def test_it_costs_the_formula_whatever_the_root(n):
     for name in WITH_DATA:
         for root in {0, n // 2, n - 1} if name != "all_reduce" else {0}:
             case = Case(ALL[name], name, (5,), root=root)
-            check_cost(
-                case,
-                n,
-                lambda alpha, beta: getattr(costs, f"tree_{name}")(
-                    n, whole_nbytes(case, n), alpha, beta
-                ),
-            )
+            formula = partial(getattr(costs, f"tree_{name}"), n, whole_nbytes(case, n))
+            check_cost(case, n, formula)
     check_cost(Case(tree.barrier, "barrier"), n, lambda alpha, beta: costs.tree_barrier(n, alpha))
 
 

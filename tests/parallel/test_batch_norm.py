@@ -55,7 +55,9 @@ def test_one_collective_in_each_pass():
 
 
 def far_away(comm):
-    """This rank's part of rows around 3000, and what is remembered of all: no rows on the last rank."""
+    """This rank's part of rows around 3000, and what is remembered of all:
+    no rows on the last rank.
+    """
     norm, x = SyncBatchNorm(torch.nn.BatchNorm2d(3, momentum=1.0), comm), whole() + 3000
     y = norm(x.tensor_split([5, 12])[comm.rank])
     return y.detach(), norm.norm.running_mean, norm.norm.running_var

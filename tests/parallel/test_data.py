@@ -1,4 +1,6 @@
-"""N ranks end with the model that one process would have, by each of the three ways, at the cost that theory says."""
+"""N ranks end with the model that one process would have, by each of the three ways,
+at the cost that theory says.
+"""
 
 import pytest
 import torch
@@ -13,7 +15,9 @@ NEAR = dict(rtol=1e-5, atol=1e-6)  # float32 sums in another order
 
 
 class Net(torch.nn.Module):
-    """Three layers; the second is used twice, the first has a frozen bias, and one more is never used."""
+    """Three layers; the second is used twice, the first has a frozen bias,
+    and one more is never used.
+    """
 
     def __init__(self):
         super().__init__()
@@ -41,7 +45,9 @@ def loss_of(model, x, y):
 
 
 def alone(steps=3, rows=12):
-    """What one process does with the whole batch: the weights after some steps of SGD with momentum."""
+    """What one process does with the whole batch:
+    the weights after some steps of SGD with momentum.
+    """
     model, (x, y) = Net(), batch(rows)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for _ in range(steps):
@@ -56,7 +62,9 @@ def state(model):
 
 
 def train(way, comm, steps=3, rows=12, all_reduce=ring.all_reduce, **kwargs):
-    """The same on N ranks, each with its part of the batch; rank 0 has other weights than the rest at first."""
+    """The same on N ranks, each with its part of the batch;
+    rank 0 has other weights than the rest at first.
+    """
     model, (x, y) = Net(), batch(rows)
     if comm.rank > 0:
         with torch.no_grad():
@@ -244,10 +252,8 @@ def test_a_parameter_without_a_gradient_is_an_error_that_names_it():
         loss_of(parallel, x, y).backward()
         parallel.synchronise()
 
-    with pytest.raises(
-        RankError,
-        match=r"never.bias got no gradient on rank 0: if a parameter may be unused, say unused=True",
-    ):
+    words = r"never.bias got no gradient on rank 0: if a parameter may be unused, say unused=True"
+    with pytest.raises(RankError, match=words):
         VirtualWorld(2).run(forgotten)
 
 

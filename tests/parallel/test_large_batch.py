@@ -1,4 +1,6 @@
-"""The rate follows the batch; the noise scale is what the formula says of gradients whose noise is known."""
+"""The rate follows the batch; the noise scale is what the formula says of gradients whose noise
+is known.
+"""
 
 import pytest
 import torch
@@ -17,7 +19,9 @@ def test_the_rate_grows_in_equal_parts_and_stays():
 
 
 def estimate(batch, comm):
-    """Signal and noise of a gradient (1, 1, ..., 1) + noise of variance 9 an example, over 400 steps."""
+    """Signal and noise of a gradient (1, 1, ..., 1) + noise of variance 9 an example,
+    over 400 steps.
+    """
     generator = torch.Generator().manual_seed(comm.rank)
     found = []
     for _ in range(400):

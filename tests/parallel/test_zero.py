@@ -1,4 +1,6 @@
-"""Three ways to shard, one result: that of one process; and each at the price that theory says, in bytes and in memory."""
+"""Three ways to shard, one result: that of one process;
+and each at the price that theory says, in bytes and in memory.
+"""
 
 import pytest
 import torch
@@ -24,7 +26,9 @@ class Block(torch.nn.Module):
 
 
 class Net(torch.nn.Module):
-    """An embedding that is tied to the head, three blocks of which one has a frozen bias, and a buffer."""
+    """An embedding that is tied to the head, three blocks of which one has a frozen bias,
+    and a buffer.
+    """
 
     def __init__(self):
         super().__init__()
@@ -129,7 +133,9 @@ def test_any_policy_of_units_will_do(is_unit):
 
 
 def recomputed(way, comm, early_stop, k):
-    """Three steps of a GPT that computes k of its blocks twice; how often a rank gathered a unit, and the weights."""
+    """Three steps of a GPT that computes k of its blocks twice;
+    how often a rank gathered a unit, and the weights.
+    """
     from torch.utils.checkpoint import set_checkpoint_early_stop
 
     model, rows = GPT(20, 8, 16, 4, layers=3, recompute=k), torch.arange(64).reshape(8, 8) % 20
@@ -162,7 +168,9 @@ def test_clipping_takes_the_norm_over_all_shards(way):
 
 
 def clipped_by_sgd(way, comm):
-    """One step of SGD with a rate of 1, which takes the gradient as it is; the norm that step() says."""
+    """One step of SGD with a rate of 1, which takes the gradient as it is;
+    the norm that step() says.
+    """
     zero, (x, y) = way(Net(), comm, lambda ps: torch.optim.SGD(ps, lr=1.0)), tokens()
     own = torch.arange(12).chunk(comm.world_size)[comm.rank]
     loss_of(zero, x[own], y[own]).backward()
@@ -225,7 +233,9 @@ def test_the_padded_parameters_are_little_more_than_the_parameters():
 
 
 def held(way, comm):
-    """Bytes that this rank holds between two steps: parameters, gradients before the step, optimizer state; and at most, of parameters."""
+    """Bytes that this rank holds between two steps:
+    parameters, gradients before the step, optimizer state; and at most, of parameters.
+    """
     model, (x, y) = Net(), tokens()
     zero = way(model, comm, adam)
     most = [0]
@@ -283,7 +293,9 @@ def eight_layers(way, comm):
 
 @pytest.mark.parametrize("way", [Zero2, Zero3])
 def test_a_slow_network_does_not_make_a_rank_hold_all_gradients(way):
-    """Three units of eight on their way and what a ring has in hand, beside the shards; all eight would be more than 1."""
+    """Three units of eight on their way and what a ring has in hand, beside the shards;
+    all eight would be more than 1.
+    """
     trace = VirtualWorld(4, network=Uniform(1e-3, 1e-6)).run(eight_layers, way, meter=True).trace
     kinds = trace.memory_kinds(0, "second")
     assert kinds["activations"] < 0.75 * 8 * 4 * (64 * 64 + 64)
@@ -331,7 +343,9 @@ def test_a_tied_parameter_belongs_to_the_root_and_stays_one():
 
 
 class Chosen(torch.nn.Module):
-    """Two units; which of their parameters get a gradient differs from one backward pass to the next."""
+    """Two units; which of their parameters get a gradient differs from one backward pass to the
+    next.
+    """
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,6 @@
-"""All ranks together see what one process sees, in every step; a sampler goes on where it stopped."""
+"""All ranks together see what one process sees, in every step;
+a sampler goes on where it stopped.
+"""
 
 import itertools
 
@@ -14,7 +16,7 @@ def epoch(*args, **kwargs):
     return [part.tolist() for part in Sampler(*args, **kwargs)]
 
 
-# --- Sampler -----------------------------------------------------------------------------------------------------
+# --- Sampler -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("N", WORLDS)
@@ -129,7 +131,7 @@ def test_a_state_that_does_not_fit_is_refused(change, words):
     assert sampler.state()["step"] == 0
 
 
-# --- Digits and text ---------------------------------------------------------------------------------------------
+# --- Digits and text -----------------------------------------------------------------------------
 
 
 def test_digits_are_split_and_scaled():

@@ -1,4 +1,6 @@
-"""Weights do not depend on who holds which part, the models equal torch's own modules, and a GPT learns."""
+"""Weights do not depend on who holds which part, the models equal torch's own modules,
+and a GPT learns.
+"""
 
 import math
 
@@ -39,7 +41,7 @@ def equal(one, other):
     return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
 
 
-# --- Initial weights ---------------------------------------------------------------------------------------------
+# --- Initial weights -----------------------------------------------------------------------------
 
 
 def test_a_stage_has_the_weights_of_the_whole_model():
@@ -118,11 +120,13 @@ def test_values_are_drawn_where_the_layout_says_nothing_about_the_device():
     )
 
 
-# --- Counting ----------------------------------------------------------------------------------------------------
+# --- Counting ------------------------------------------------------------------------------------
 
 
 def formula(V, T, C, L):
-    """Embeddings and head, L blocks of four C x C and two C x 4C matrices with biases and two norms, and a norm."""
+    """Embeddings and head, L blocks of four C x C and two C x 4C matrices with biases and two
+    norms, and a norm.
+    """
     return 2 * V * C + T * C + L * (12 * C * C + 13 * C) + 2 * C
 
 
@@ -181,7 +185,7 @@ def test_names_are_plain():
     ]
 
 
-# --- Against torch's own modules ---------------------------------------------------------------------------------
+# --- Against torch's own modules -----------------------------------------------------------------
 
 
 def test_attention_equals_torchs():
@@ -275,7 +279,7 @@ def test_a_tied_head_is_the_embedding():
     assert torch.equal(model.tokens.weight, small().tokens.weight)
 
 
-# --- Loss --------------------------------------------------------------------------------------------------------
+# --- Loss ----------------------------------------------------------------------------------------
 
 
 def test_the_first_loss_is_that_of_guessing():
@@ -314,7 +318,7 @@ def test_a_gpt_learns_more_than_which_tokens_are_frequent(one_thread):
         assert next_token_loss(model, windows(text.held_out, 32)).item() < entropy - 0.2
 
 
-# --- Recomputation -----------------------------------------------------------------------------------------------
+# --- Recomputation -------------------------------------------------------------------------------
 
 
 def metered_step(recompute):
@@ -336,7 +340,7 @@ def metered_step(recompute):
 @pytest.mark.slow
 def test_recomputed_blocks_give_the_same_bits_for_less_memory_and_more_flops():
     plain, *others = [metered_step(k) for k in range(5)]
-    for k, (loss, gradients, flops, activations) in enumerate(others, start=1):
+    for k, (loss, gradients, flops, _) in enumerate(others, start=1):
         assert loss == plain[0] and all(map(torch.equal, gradients, plain[1]))
         assert (
             0 < flops - plain[2] <= k * 4 * 23 * (2 * 12 * 32 * 32 + 4 * 23 * 32)
@@ -355,7 +359,7 @@ def test_nothing_is_recomputed_where_no_gradient_is_wanted():
         )
 
 
-# --- In words ----------------------------------------------------------------------------------------------------
+# --- In words ------------------------------------------------------------------------------------
 
 
 def test_what_does_not_fit_is_said_in_words():

@@ -1,4 +1,6 @@
-"""Another process, which hashes strings otherwise, draws the same numbers and learns the same words."""
+"""Another process, which hashes strings otherwise,
+draws the same numbers and learns the same words.
+"""
 
 import os
 import subprocess
@@ -17,13 +19,17 @@ PROGRAM = """
 from minidl.zoo.data import Sampler, paragraphs
 from minidl.zoo.models import initial
 from minidl.zoo.tokens import learn
-print(initial("a.weight", (3, 4), 7).tolist(), next(iter(Sampler(100, 10, seed=7))).tolist(), learn(paragraphs()[5] * 3, 264).merges)
+weights = initial("a.weight", (3, 4), 7).tolist()
+indices = next(iter(Sampler(100, 10, seed=7))).tolist()
+print(weights, indices, learn(paragraphs()[5] * 3, 264).merges)
 """
 
 
 @pytest.mark.slow
 def test_another_process_draws_the_same():
-    here = f"{initial('a.weight', (3, 4), 7).tolist()} {next(iter(Sampler(100, 10, seed=7))).tolist()} {learn(paragraphs()[5] * 3, 264).merges}"
+    weights = initial("a.weight", (3, 4), 7).tolist()
+    indices = next(iter(Sampler(100, 10, seed=7))).tolist()
+    here = f"{weights} {indices} {learn(paragraphs()[5] * 3, 264).merges}"
     for hash_seed in ("1", "2"):
         ran = subprocess.run(
             [sys.executable, "-c", PROGRAM],
