@@ -1,10 +1,11 @@
-"""What does the backend do when it is asked for the whole collective? The yardstick for all the others.
+"""What does the backend do when it is asked for a whole collective? The yardstick for all others.
 
     ring.all_reduce(x, comm)      messages that you see, one by one
     native.all_reduce(x, comm)    one call of torch.distributed; gloo or NCCL sends what it likes
 
-The same signatures and meanings. The record shows the call, not the messages inside. Gloo reduces float16,
-bfloat16, float32, float64, int8, uint8, int32 and int64, and refuses other dtypes in its own words.
+The same signatures and meanings. The record shows the call, not the messages inside. Gloo reduces
+float16, bfloat16, float32, float64, int8, uint8, int32 and int64, and refuses other dtypes in its
+own words.
 """
 
 import torch
@@ -29,7 +30,7 @@ def broadcast(x, comm, root=0):
 
 
 def reduce(x, comm, root=0, op="sum"):
-    """The root returns the reduction of all x; the others return None.   x: any shape -> the same"""
+    """The root returns the reduction of all x; the others None.   x: any shape -> the same"""
     _, finish = reduction(op, x, comm.world_size)
     y = fresh(x)
     call(comm, "reduce", y, root=root, op=OPS[op])
@@ -37,7 +38,10 @@ def reduce(x, comm, root=0, op="sum"):
 
 
 def all_reduce(x, comm, op="sum"):
-    """Every rank returns the reduction of all x; on gloo with the same bits on every rank.   x: any shape -> the same"""
+    """Every rank returns the reduction of all x.   x: any shape -> the same
+
+    On gloo with the same bits on every rank.
+    """
     _, finish = reduction(op, x, comm.world_size)
     y = fresh(x)
     call(comm, "all_reduce", y, op=OPS[op])
@@ -45,7 +49,7 @@ def all_reduce(x, comm, op="sum"):
 
 
 def gather(x, comm, root=0):
-    """The root returns the chunks of all ranks, joined in rank order; the others None.   x: (m, ...) -> (N * m, ...)"""
+    """The root returns all chunks, in rank order; the others None.   x: (m, ...) -> (N * m, ...)"""
     parts = call(comm, "gather", torch.atleast_1d(fresh(x)), root=root)
     return torch.cat(parts) if comm.rank == root else None
 
@@ -53,8 +57,8 @@ def gather(x, comm, root=0):
 def scatter(x, comm, root=0, like=None):
     """Rank r returns chunk r of the root's x.
 
-    x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape and dtype.
-    Raises ValueError if x does not split over the ranks.
+    x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape
+    and dtype. Raises ValueError if x does not split over the ranks.
     """
     chunks = equal(x, comm.world_size) if comm.rank == root else None
     like = chunks[root] if chunks else known(like, comm)

@@ -56,6 +56,7 @@ def naive_broadcast(N, n, alpha=0.0, beta=0.0):
 
 def naive_reduce(N, n, alpha=0.0, beta=0.0):
     """N - 1 messages of n bytes, all to the root."""
+    # The same chain. But no rank sends more than one of them.
     return naive_broadcast(N, n, alpha, beta)._replace(messages=int(N > 1), nbytes=n * (N > 1))
 
 
@@ -91,6 +92,7 @@ def naive_all_to_all(N, n, alpha=0.0, beta=0.0):
 
 def naive_barrier(N, alpha=0.0):
     """An all-reduce of nothing."""
+    # Empty messages cost alpha alone, so there is no beta.
     return naive_all_reduce(N, 0, alpha)
 
 
@@ -104,7 +106,7 @@ def ring_reduce_scatter(N, n, alpha=0.0, beta=0.0):
 
 def ring_all_gather(N, n, alpha=0.0, beta=0.0):
     """(N - 1) (alpha + beta n / N). [TRG] sec. 4.1; [CPH] bucket."""
-    sent = (N - 1) * _share(n, N)
+    sent = (N - 1) * _share(n, N)  # every chunk but the one that the right neighbour owns
     return _cost(
         alpha,
         beta,
@@ -167,7 +169,7 @@ def tree_all_reduce(N, n, alpha=0.0, beta=0.0):
 def tree_scatter(N, n, alpha=0.0, beta=0.0):
     """ceil(log2 N) alpha + beta n (N - 1) / N. A message carries a whole branch. [CPH]."""
     chunk = _share(n, N)
-    depth = _log2_up(N)
+    depth = _log2_up(N)  # as many messages from the root, each with half of the chunks left
     return _cost(
         alpha,
         beta,
@@ -288,7 +290,7 @@ def hierarchical_all_reduce(sizes, n, alpha=0.0, beta=0.0, between=None, itemsiz
     sizes: how many ranks each island has. between: (alpha, beta) of the links between islands, else
     as inside. Seconds are exact if the islands are equally deep; otherwise no run takes longer.
     """
-    L = len(sizes)
+    L = len(sizes)  # islands, and so leaders
     N = sum(sizes)
     depths = [_log2_up(size) for size in sizes]
     deepest = max(depths)
@@ -312,6 +314,7 @@ def lower_bound(collective, N, n, alpha=0.0, beta=0.0):
     1) / N out and as much back in. Raises ValueError for a collective without a bound.
     """
     part = (N - 1) / N
+    # Times n bytes: what a rank must send or receive at least.
     least = {
         "broadcast": 1,
         "reduce": 1,
@@ -335,7 +338,7 @@ def _cost(alpha, beta, *, steps, chain, **counts):
 
 def _one_after_the_other(to_root, from_root):
     """Of both parts. A rank that sends in both sends no more than the busiest rank of one part."""
-    sums = Cost(*(a + b for a, b in zip(to_root, from_root)))
+    sums = Cost(*(a + b for a, b in zip(to_root, from_root)))  # field by field
     return sums._replace(
         messages=max(to_root.messages, from_root.messages),
         nbytes=max(to_root.nbytes, from_root.nbytes),
@@ -353,6 +356,7 @@ def _near_equal(n, N, itemsize, k):
     """Bytes of the first k of N chunks that differ by one element at most, larger ones first."""
     if n % itemsize:
         raise ValueError(f"{n} bytes is not a multiple of the element size, {itemsize} bytes")
+    # `larger` chunks of size + 1 elements, then chunks of `size`.
     size, larger = divmod(n // itemsize, N)
     return (k * size + min(k, larger)) * itemsize
 

@@ -64,6 +64,7 @@ def english(vocabulary=1024, held_out=0.1):
     """
     check_share(held_out)
     text = paragraphs()
+    # Whole paragraphs, so that no sentence is in both parts.
     border = len(text) - round(held_out * len(text))
     train = "\n\n".join(text[:border])
     rest = "\n\n".join(text[border:])
@@ -103,6 +104,7 @@ def windows(tokens, context):
     """
     if len(tokens) < context + 1:
         raise ValueError(f"{len(tokens)} tokens give no window of {context} + 1")
+    # Windows of context + 1 tokens, each `context` tokens after the last one.
     return tokens.unfold(0, context + 1, context)
 
 
@@ -145,6 +147,7 @@ class Sampler:
         return rows.tensor_split(self.world_size)[self.rank]
 
     def __iter__(self):
+        # From where the last loop stopped, to the end of that epoch.
         epoch = self.epoch
         batches = self.order(epoch).split(self.batch)
         while self.epoch == epoch:
@@ -187,7 +190,7 @@ class Sampler:
 def whole(name, value, at_least):
     """The value as an int. Raises TypeError or ValueError, in words, if it does not fit."""
     try:
-        number = index(value)
+        number = index(value)  # refuses 2.0, takes numpy's integers
     except TypeError:
         raise TypeError(f"{name} is a whole number, not {value!r}") from None
     if number < at_least:

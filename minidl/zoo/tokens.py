@@ -29,6 +29,7 @@ class BytePairs:
     def __init__(self, merges=()):
         self.merges = [tuple(pair) for pair in merges]
         self.number = {pair: token for token, pair in enumerate(self.merges, start=BYTES)}
+        # The bytes of each token: those of its two halves.
         self.pieces = [bytes([byte]) for byte in range(BYTES)]
         for left, right in self.merges:
             self.pieces.append(self.pieces[left] + self.pieces[right])
@@ -56,11 +57,11 @@ class BytePairs:
         def turn(pair):
             return self.number.get(pair, len(self))
 
-        tokens = list(word.encode())
+        tokens = list(word.encode())  # of bytes, at first
         while len(tokens) > 1:
             pair = min(zip(tokens, tokens[1:]), key=turn)
             if pair not in self.number:
-                break
+                break  # no pair of neighbours was ever merged
             tokens = merged(tokens, pair, self.number[pair])
         return tokens
 
@@ -117,7 +118,7 @@ def learn(text, vocabulary=1024):
                 f"the text gives {token} tokens, not {vocabulary}: "
                 "take a longer text or a smaller vocabulary"
             )
-        pair = min(pair for pair, number in counts.items() if number == most)
+        pair = min(pair for pair, number in counts.items() if number == most)  # whatever the order
         # Their pairs are counted anew, because the neighbours of the new token changed.
         for word in words_with.pop(pair):
             count(word, -1)
