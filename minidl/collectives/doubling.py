@@ -111,7 +111,8 @@ def reduce_scatter(x, comm, op="sum"):
     team = team_of(comm.world_size)
     m = equal_length(x, comm.world_size)
     y = fresh(fold(x, comm, team, combine))
-    halve(meetings_of(comm.rank, team, y, chunk_starts(team, m)), comm, combine)
+    meetings = meetings_of(comm.rank, team, y, chunk_starts(team, m))
+    halve(meetings, comm, combine)
     # A rank beside a resting one has both chunks now.
     give = chunk_of(y, comm.left, m)
     own = chunk_of(y, comm.rank, m)
@@ -137,7 +138,8 @@ def all_gather(chunk, comm, into=None):
     elif comm.left not in team:
         theirs = chunk_of(y, comm.left, m)
         comm.start([Recv(theirs, comm.left, into=theirs)]).wait()
-    double(meetings_of(comm.rank, team, y, chunk_starts(team, m)), comm)
+    meetings = meetings_of(comm.rank, team, y, chunk_starts(team, m))
+    double(meetings, comm)
     whole = unfold(y, y, comm, team)
     # A resting rank received it as a message, not in y.
     return y if whole is y else y.copy_(whole)
@@ -223,10 +225,13 @@ def halve(meetings, comm, combine):
     # The farthest partner first: its block is half of y, the next one a quarter.
     for partner, mine, theirs in reversed(meetings):
         part = comm.exchange(theirs, to=partner, source=partner, like=mine)
+        # The sum takes the place of this rank's part.
         in_rank_order(combine, comm.rank, mine, partner, part, out=mine)
 
 
 def double(meetings, comm):
     """Every rank has all of y, where it had its own part: each distance joins two blocks."""
     for partner, mine, theirs in meetings:
-        comm.start([Recv(theirs, partner, into=theirs), Send(mine, partner)]).wait()
+        # Into its place in y at once.
+        recv = Recv(theirs, partner, into=theirs)
+        comm.start([recv, Send(mine, partner)]).wait()

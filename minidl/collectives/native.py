@@ -86,7 +86,8 @@ def reduce_scatter(x, comm, op="sum"):
     x: (N * m, ...) -> (m, ...). Raises ValueError if x does not split over the ranks.
     """
     _, finish = reduction(op, x, comm.world_size)
-    chunk = fresh(equal(x, comm.world_size)[comm.rank])
+    chunks = equal(x, comm.world_size)
+    chunk = fresh(chunks[comm.rank])
     call(comm, "reduce_scatter", fresh(x), output=chunk, op=OPS[op])
     return finish(chunk)
 

@@ -96,7 +96,8 @@ def reduce_scatter(x, comm, op="sum", into=None):
     parts = from_the_left(comm.rank - 2, comm)
     # The last part to arrive is this rank's own. The others are let go once they were sent on.
     memory = (result if number == comm.rank else torch.empty_like(result) for number in parts)
-    reduce_around(mine, parts, receive_ahead(memory, comm), comm, combine, result)
+    arrivals = receive_ahead(memory, comm)
+    reduce_around(mine, parts, arrivals, comm, combine, result)
     return finish(result)
 
 

@@ -46,7 +46,8 @@ def textbook_overlapped_backward(loss, buckets, comm, all_reduce=ring.all_reduce
         # Buckets leave in one order on every rank. Otherwise one rank's bucket 1 would be added to
         # another rank's bucket 0.
         while len(in_flight) < len(buckets) and missing[len(in_flight)] == 0:
-            flat = torch.cat([p.grad.flatten() for p in buckets[len(in_flight)]])
+            next_bucket = buckets[len(in_flight)]
+            flat = torch.cat([p.grad.flatten() for p in next_bucket])
             in_flight.append(comm.background(all_reduce, flat))
 
     hooks = []
@@ -136,11 +137,14 @@ class NaiveDataParallel(ParallelModel):
         """Give each parameter of the bucket its part of the sum, divided by the number of ranks."""
         # In place: fresh memory costs more than the division.
         mean = total.div_(self.comm.world_size)
-        used = mean[-len(bucket) :].tolist() if self.unused else [True] * len(bucket)
+        used = [True] * len(bucket)
+        if self.unused:
+            used = mean[-len(bucket) :].tolist()  # 0.0: got no gradient on any rank
         start = 0
         for parameter, is_used in zip(bucket, used):
             stop = start + parameter.numel()
-            parameter.grad = mean[start:stop].view_as(parameter) if is_used else None
+            part = mean[start:stop].view_as(parameter)
+            parameter.grad = part if is_used else None
             start = stop
 
 
@@ -253,7 +257,8 @@ def share_state(model, comm, root=0):
             # One message of everything, and from it each tensor's part.
             flat = torch.cat([tensor.reshape(-1) for tensor in own])
             flat = tree.broadcast(flat, comm, root=root)
-            for tensor, part in zip(own, flat.split([tensor.numel() for tensor in own])):
+            parts = flat.split([tensor.numel() for tensor in own])
+            for tensor, part in zip(own, parts):
                 tensor.copy_(part.view_as(tensor))
 
 

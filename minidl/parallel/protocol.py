@@ -25,8 +25,11 @@ class ParallelModel(torch.nn.Module):
         loss_of(parallel(x), y).backward()
         parallel.step(max_norm=1.0)
 
-    make_optimizer: list of parameters -> a torch optimizer; without it step() cannot be called.
+    make_optimizer: list of parameters -> a torch optimizer; without it step() raises ValueError.
     trained: the parameters that this rank's optimizer works on; here all that require a gradient.
+
+    A subclass overrides those of these that it does otherwise than one process: forward, no_sync,
+    synchronise, share_parameters, squared_norm, full_state_dict.
     """
 
     def __init__(self, model, make_optimizer=None, trained=None):
@@ -35,7 +38,9 @@ class ParallelModel(torch.nn.Module):
             trained = [p for p in model.parameters() if p.requires_grad]
         self.model = model
         self.trained = trained
-        self.optimizer = make_optimizer and make_optimizer(trained)
+        self.optimizer = None
+        if make_optimizer is not None:
+            self.optimizer = make_optimizer(trained)
 
     def forward(self, *args, **kwargs):
         """The model's own forward pass."""
@@ -76,6 +81,11 @@ class ParallelModel(torch.nn.Module):
         max_norm: the gradient is clipped to this norm. Returns its norm before that, otherwise
         None.
         """
+        if self.optimizer is None:
+            raise ValueError(
+                f"{type(self).__name__} has no optimizer for step(): give it make_optimizer=, "
+                "or call synchronise() and then an optimizer of your own"
+            )
         self.synchronise()
         # After the sum over ranks: the norm of a sum is not the sum of norms.
         norm = None if max_norm is None else self.clip(max_norm)

@@ -30,18 +30,20 @@ class Flat:
     def __init__(self, parameters, comm, compute_dtype=None):
         self.N = comm.world_size
         sizes = [parameter.numel() for parameter in parameters]
+        count = sum(sizes)
         self.points = split_points(sizes)
         first = parameters[0]  # all are of one dtype, and all are trained or frozen
 
         # The end is padding, so that all shards have one length m.
-        m = shard_length(sum(sizes), self.N)
+        m = shard_length(count, self.N)
         vector = first.new_zeros(self.N * m, requires_grad=False)
         for view, parameter in zip(self.split(vector), parameters):
             view[:] = parameter.detach().reshape(-1)
 
         # The shard is a copy in full precision, what modules compute with may be of another dtype.
-        start, stop = shard_bounds(sum(sizes), self.N, comm.rank)
-        self.shard = torch.nn.Parameter(vector[start:stop].clone(), first.requires_grad)
+        start, stop = shard_bounds(count, self.N, comm.rank)
+        shard = vector[start:stop].clone()
+        self.shard = torch.nn.Parameter(shard, first.requires_grad)
         self.whole = vector.to(compute_dtype or vector.dtype)
         self.full_nbytes = self.whole.untyped_storage().nbytes()
         self.parts = []

@@ -221,5 +221,6 @@ def next_token_loss(model, windows):
     """
     logits = model(windows[:, :-1])  # (B, T, vocabulary)
     targets = windows[:, 1:]  # (B, T)
-    total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+    scores = logits.flatten(0, 1)  # (B * T, vocabulary)
+    total = F.cross_entropy(scores, targets.flatten(), reduction="sum")
     return total / max(1, targets.numel())

@@ -32,7 +32,8 @@ class BytePairs:
         # The bytes of each token: those of its two halves.
         self.pieces = [bytes([byte]) for byte in range(BYTES)]
         for left, right in self.merges:
-            self.pieces.append(self.pieces[left] + self.pieces[right])
+            piece = self.pieces[left] + self.pieces[right]
+            self.pieces.append(piece)
 
     def __len__(self):
         """How many tokens there are."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minidl import VirtualWorld
+from minidl import RankError, VirtualWorld
 from minidl.parallel.data import BucketedDataParallel, DataParallel, NaiveDataParallel
 from minidl.parallel.protocol import OneProcess, ParallelModel
 from minidl.parallel.zero import Zero1, Zero2, Zero3
@@ -42,3 +42,11 @@ def test_one_loop_trains_by_every_way_what_one_process_trains(way, max_norm):
 
 def test_one_process_sends_nothing():
     assert sum(VirtualWorld(3).run(train, OneProcess).trace.sent()) == 0
+
+
+def test_a_step_without_an_optimizer_is_refused_in_words():
+    def forgotten(comm):
+        DataParallel(torch.nn.Linear(2, 2), comm).step()
+
+    with pytest.raises(RankError, match="DataParallel has no optimizer for step.*make_optimizer"):
+        VirtualWorld(2).run(forgotten)
