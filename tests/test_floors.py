@@ -12,6 +12,9 @@ import minidl_grader
 
 PACKAGES = [Path(package.__file__).parent for package in (minidl, minidl_grader)]
 
+# Learners import both: minidl.parallel.data trains, minidl.zoo.data is what is trained on.
+SHARED_FILES = {"data", "__init__", "__main__"}
+
 # A room or a file of `minidl`, and the floor on which it lies. What stands on floor 4 may use everything.
 FLOORS = {
     "trace": 0,
@@ -43,7 +46,8 @@ INSIDE = {
 TORCH_DISTRIBUTED = ("minidl.runtime.processes.", "minidl.collectives.native")
 OUTSIDE = ("torch.distributed", "multiprocessing", "socket", "plotly")
 
-# The same operation has the same name in every algorithm, and the same command in every program.
+# The same operation has the same name in every algorithm, and so has its textbook version and its
+# cost. The same command has the same name in every program.
 SHARED_NAMES = {
     "all_gather",
     "all_reduce",
@@ -54,6 +58,10 @@ SHARED_NAMES = {
     "reduce",
     "reduce_scatter",
     "scatter",
+    "textbook_all_gather",
+    "textbook_all_reduce",
+    "textbook_reduce_scatter",
+    "halving_doubling_all_reduce",
     "main",
     "add_commands",
 }
@@ -183,7 +191,7 @@ def test_one_name_stands_for_one_thing():
 def test_no_two_files_have_one_name():
     names = defaultdict(list)
     for module, path in MODULES.items():
-        if path.stem not in ("__init__", "__main__"):
+        if path.stem not in SHARED_FILES:
             names[path.stem].append(module)
     assert not {name: where for name, where in names.items() if len(where) > 1}
 

@@ -93,9 +93,9 @@ def halving_doubling_all_reduce(x, comm, op="sum"):
     team = team_of(comm.world_size)
     y = fresh(fold(x, comm, team, combine)).reshape(-1)
     # Both halves have the same partners and blocks, in opposite orders.
-    meetings = meetings_of(comm.rank, team, y, bounds(len(y), len(team)))
-    halve(meetings, comm, combine)
-    double(meetings, comm)
+    exchanges = exchanges_of(comm.rank, team, y, bounds(len(y), len(team)))
+    halve(exchanges, comm, combine)
+    double(exchanges, comm)
     return finish(unfold(y, y, comm, team)).reshape(x.shape)
 
 
@@ -111,8 +111,8 @@ def reduce_scatter(x, comm, op="sum"):
     team = team_of(comm.world_size)
     m = equal_length(x, comm.world_size)
     y = fresh(fold(x, comm, team, combine))
-    meetings = meetings_of(comm.rank, team, y, chunk_starts(team, m))
-    halve(meetings, comm, combine)
+    exchanges = exchanges_of(comm.rank, team, y, chunk_starts(team, m))
+    halve(exchanges, comm, combine)
     # A rank beside a resting one has both chunks now.
     give = chunk_of(y, comm.left, m)
     own = chunk_of(y, comm.rank, m)
@@ -138,8 +138,8 @@ def all_gather(chunk, comm, into=None):
     elif comm.left not in team:
         theirs = chunk_of(y, comm.left, m)
         comm.start([Recv(theirs, comm.left, into=theirs)]).wait()
-    meetings = meetings_of(comm.rank, team, y, chunk_starts(team, m))
-    double(meetings, comm)
+    exchanges = exchanges_of(comm.rank, team, y, chunk_starts(team, m))
+    double(exchanges, comm)
     whole = unfold(y, y, comm, team)
     # A resting rank received it as a message, not in y.
     return y if whole is y else y.copy_(whole)
@@ -193,7 +193,7 @@ def chunk_starts(team, m):
     return [0, *(m * (rank + 1) for rank in team)]
 
 
-class Meeting(NamedTuple):
+class Exchange(NamedTuple):
     """At one distance: the partner, this rank's block and the partner's."""
 
     partner: int
@@ -201,8 +201,8 @@ class Meeting(NamedTuple):
     theirs: torch.Tensor
 
 
-def meetings_of(rank, team, y, starts):
-    """A Meeting for each of the distances 1, 2, 4, ...
+def exchanges_of(rank, team, y, starts):
+    """An Exchange for each of the distances 1, 2, 4, ...
 
     Rank team[i] owns y[starts[i] : starts[i + 1]]. At distance 2 the blocks are
     pairs of owners:  0 1 | 2 3 | 4 5 | 6 7
@@ -212,26 +212,26 @@ def meetings_of(rank, team, y, starts):
         first = i // distance * distance  # of the `distance` owners around i
         return y[starts[first] : starts[first + distance]]
 
-    meetings = []
+    exchanges = []
     for distance in distances(rank, team):
         i = team.index(rank)
         partner = i ^ distance
-        meetings.append(Meeting(team[partner], block(i, distance), block(partner, distance)))
-    return meetings
+        exchanges.append(Exchange(team[partner], block(i, distance), block(partner, distance)))
+    return exchanges
 
 
-def halve(meetings, comm, combine):
+def halve(exchanges, comm, combine):
     """This rank's part of y is reduced: at each distance it sends the partner's block away."""
     # The farthest partner first: its block is half of y, the next one a quarter.
-    for partner, mine, theirs in reversed(meetings):
+    for partner, mine, theirs in reversed(exchanges):
         part = comm.exchange(theirs, to=partner, source=partner, like=mine)
         # The sum takes the place of this rank's part.
         in_rank_order(combine, comm.rank, mine, partner, part, out=mine)
 
 
-def double(meetings, comm):
+def double(exchanges, comm):
     """Every rank has all of y, where it had its own part: each distance joins two blocks."""
-    for partner, mine, theirs in meetings:
+    for partner, mine, theirs in exchanges:
         # Into its place in y at once.
         recv = Recv(theirs, partner, into=theirs)
         comm.start([recv, Send(mine, partner)]).wait()

@@ -72,7 +72,7 @@ class Child(NamedTuple):
     stop: int
 
 
-class Node:
+class TreeNode:
     """A rank's place in the tree: is_root, parent (a rank), size of its branch, children.
 
     Raises ValueError if the root is not a rank.
@@ -100,7 +100,7 @@ def broadcast(x, comm, root=0):
     ceil(log2 N) steps; the root sends as many messages of n bytes, all ranks together N - 1.
     Raises MismatchError if shapes differ. Thakur, Rabenseifner & Gropp 2005, "Broadcast".
     """
-    node = Node(comm, root)
+    node = TreeNode(comm, root)
     x = fresh(x) if node.is_root else comm.recv(x, source=node.parent)
     # The largest branch first: it has the most steps before it.
     for child in node.children:
@@ -117,7 +117,7 @@ def reduce(x, comm, root=0, op="sum"):
     another root, other bits. Thakur, Rabenseifner & Gropp 2005, "Reduce and Allreduce".
     """
     combine, finish = reduction(op, x, comm.world_size)
-    node = Node(comm, root)
+    node = TreeNode(comm, root)
     total = fresh(x)
     # Small branches are complete first.
     for child in reversed(node.children):
@@ -146,7 +146,7 @@ def scatter(x, comm, root=0, like=None):
     - 1) n / N bytes. Raises ValueError if x does not split over the ranks. Chan et al. 2007
     (minimum spanning tree scatter).
     """
-    node = Node(comm, root)
+    node = TreeNode(comm, root)
     if node.is_root:
         chunks = equal(x, comm.world_size)
         # From ranks to positions: the root's own chunk comes first.
@@ -168,7 +168,7 @@ def gather(x, comm, root=0):
     carries the chunks of a whole branch, the root receives (N - 1) n / N bytes. Raises
     MismatchError if shapes differ. Chan et al. 2007 (minimum spanning tree gather).
     """
-    node = Node(comm, root)
+    node = TreeNode(comm, root)
     branch = x.new_empty((node.size, *x.shape), requires_grad=False)  # its own chunk comes first
     branch[0].copy_(x.detach())
     for child in reversed(node.children):

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from minidl.collectives import ring
 from minidl.parallel.data import share_state
 from minidl.parallel.protocol import ParallelModel
-from minidl.parallel.units import every_child, units_of
+from minidl.parallel.sharded_units import every_child, units_of
 
 # These look at a parameter's shape, and a shard is a piece of a vector. Some torch lacks Muon.
 BY_SHAPE = tuple(

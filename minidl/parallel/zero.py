@@ -14,7 +14,7 @@ parameter models", sec. 5 and 7. Left out: optimizers that look at a parameter's
 vector), or that skip one without a gradient (here it is zero, and weights decay).
 """
 
-from minidl.parallel.units import every_child
+from minidl.parallel.sharded_units import every_child
 from minidl.parallel.zero1 import Zero1
 from minidl.parallel.zero2 import Zero2
 from minidl.parallel.zero3 import Zero3

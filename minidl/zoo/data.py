@@ -119,11 +119,11 @@ class Sampler:
     """
 
     def __init__(self, n, batch, rank=0, world_size=1, seed=0):
-        self.n = whole("n", n, at_least=1)
-        self.batch = whole("batch", batch, at_least=1)
-        self.rank = whole("rank", rank, at_least=0)
-        self.world_size = whole("world_size", world_size, at_least=1)
-        self.seed = whole("seed", seed, at_least=0)
+        self.n = whole_number("n", n, at_least=1)
+        self.batch = whole_number("batch", batch, at_least=1)
+        self.rank = whole_number("rank", rank, at_least=0)
+        self.world_size = whole_number("world_size", world_size, at_least=1)
+        self.seed = whole_number("seed", seed, at_least=0)
         if self.rank >= self.world_size:
             raise ValueError(f"there is no rank {rank} among {world_size} ranks; they count from 0")
         # Of the next batch.
@@ -179,15 +179,15 @@ class Sampler:
                     f"the saved state has {name} = {state[name]}"
                 )
         # Both are checked before anything changes.
-        epoch = whole("epoch", state["epoch"], at_least=0)
-        step = whole("step", state["step"], at_least=0)
+        epoch = whole_number("epoch", state["epoch"], at_least=0)
+        step = whole_number("step", state["step"], at_least=0)
         if step >= len(self):
             raise ValueError(f"an epoch has steps 0 to {len(self) - 1}, not {step}")
         self.epoch = epoch
         self.step = step
 
 
-def whole(name, value, at_least):
+def whole_number(name, value, at_least):
     """The value as an int. Raises TypeError or ValueError, in words, if it does not fit."""
     try:
         number = index(value)  # refuses 2.0, takes numpy's integers

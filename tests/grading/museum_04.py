@@ -463,7 +463,7 @@ def clipped_step(shard, gradient, max_norm, comm):      # Zero1's: shards in blo
     return shard - rate * mine * (max_norm / (norm + 1e-6)).clamp(max=1.0).to(mine.dtype), norm
 """,
         """
-from minidl.parallel.units import Flat
+from minidl.parallel.sharded_units import Flat
 
 def clipped_step(shard, gradient, max_norm, comm):
     flat = Flat([nn.Parameter(gradient.clone())], comm)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minidl import Crash, Op, RankDied, RankError, Uniform, VirtualWorld
-from minidl.parallel.units import units_of
+from minidl.parallel.sharded_units import units_of
 from minidl.parallel.zero import Zero1, Zero2, Zero3, every_child
 from minidl.zoo.models import GPT, next_token_loss
 

@@ -92,7 +92,7 @@ class Slot(NamedTuple):
     attribute: str
 
 
-class Unit:
+class ShardedUnit:
     """A module whose own parameters are sharded, gathered and freed together: a Flat for each kind.
 
         for unit in units_of(model, comm, every_child):
@@ -173,7 +173,7 @@ def units_of(model, comm, is_unit, compute_dtype=None):
         home = homes.pop() if len(homes) == 1 else ""
         slots_in[home][parameter] = slots_of[parameter]
     return [
-        Unit(name, modules[name], slots, comm, compute_dtype)
+        ShardedUnit(name, modules[name], slots, comm, compute_dtype)
         for name, slots in slots_in.items()
         if slots
     ]
