@@ -1,8 +1,8 @@
 """How do N ranks add large tensors so that no link carries more than it must?
 
-    chunk 2 of 4:   rank 3 ----> rank 0 ----> rank 1 ----> rank 2     reduce-scatter: the sum grows
-                    x3           + x0         + x1         + x2  done on its way to its owner
-                    rank 2 ----> rank 3 ----> rank 0 ----> rank 1     all-gather: the sum travels on
+    chunk 2 of 4:   rank 3 ---> rank 0 ---> rank 1 ---> rank 2        reduce-scatter: the sum grows
+                    x3          + x0        + x1        + x2 = sum    on its way to its owner
+                    rank 2 ---> rank 3 ---> rank 0 ---> rank 1        all-gather: it travels on
 
 Every rank does this at once, each with another chunk, so all links are busy all the time: 2 (N - 1)
 n / N bytes a rank, the least possible, in 2 (N - 1) steps, which is slow where alpha counts.

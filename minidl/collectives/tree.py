@@ -1,8 +1,8 @@
 """How does one tensor reach N ranks in log2 N steps? Each rank that has it passes it on.
 
-    step 1   0 --------------> 4                 the binomial tree of 8 ranks: the parent of a rank
-    step 2   0 ------> 2       4 ------> 6       is that rank without its lowest bit
-    step 3   0 --> 1   2 --> 3 4 --> 5   6 --> 7 (6 = 110 -> 100 = 4); the branch of 4 is 4 to 7
+    step 1   0 --------------> 4                     the binomial tree of 8 ranks: the parent is
+    step 2   0 ------> 2       4 ------> 6           the rank without its lowest bit, as in
+    step 3   0 --> 1   2 --> 3 4 --> 5   6 --> 7     6 = 110 -> 100 = 4; the branch of 4 is 4 to 7
 
 Positions in the tree are counted from the root. Few steps, so it is fast where alpha counts; but
 the root moves n bytes log2 N times, so the ring wins on large tensors. Reduce and gather are

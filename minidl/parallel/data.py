@@ -1,16 +1,17 @@
 """How do N ranks train one model on N parts of a batch, and end with the model of one process?
 
-    rank 0   forward, backward on part 0 ---.                      all have the same weights at
-    rank 1   forward, backward on part 1 ----> mean of gradients   first and use the same gradient:
+    rank 0   forward, backward on part 0 ---.                      the same weights at first,
+    rank 1   forward, backward on part 1 ----> mean of gradients   the same gradient in each step:
     rank 2   forward, backward on part 2 ---'                      the same weights after each step
 
-The textbook versions come first. Three classes compute the same mean, each waiting less than the
-last:
+The textbook versions come first. Three classes compute the same mean, each waits less than the
+one before:
 
     NaiveDataParallel     one all-reduce a parameter, after the backward pass | backward |w|b|w|b|
     BucketedDataParallel  one all-reduce a bucket, after the backward pass    | backward |w b|w b|
     DataParallel          a bucket leaves as soon as its gradients are there  | backward    |
                                                                                 |w b|w b|
+
 Li et al. 2020, "PyTorch Distributed: experiences on accelerating data parallel training", sec. 3.2.
 Left out: uneven batches (weighted() below scales the loss for them), and large batches.
 """

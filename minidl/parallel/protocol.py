@@ -9,8 +9,8 @@
                                             share_parameters()  the model has the new parameters
     parallel.full_state_dict()            what one process would have, on every rank
 
-A way overrides only what it does otherwise than one process. A learner may also call the parts:
-data parallel training is often synchronise() and an optimizer of one's own.
+A way overrides only what it does otherwise than one process. The parts can be called, too: with
+data parallel training, call synchronise() and then an optimizer of your own.
 """
 
 from contextlib import nullcontext

@@ -1,10 +1,9 @@
 """ZeRO stage 1: each rank runs the optimizer for 1 / N of the parameters, its shard.
 
-    gradients   [ g g g | g g g | g g g ]  whole on every rank
-                    reduce-scatter             rank 1 gets the mean of the middle third,
-    shard               [ w w w ]              its optimizer changes the middle third,
-                    all-gather                 and everyone gets the thirds of all
-    parameters  [ w w w | w w w | w w w ]  whole on every rank
+    gradients        [ g g g | g g g | g g g ]    whole on every rank
+    reduce-scatter           [ g g g ]            rank 1 has the mean of the middle third,
+    optimizer                [ w w w ]            and changes the middle third of the parameters
+    all-gather       [ w w w | w w w | w w w ]    every rank has all new parameters
 
 The bytes are those of an all-reduce of the gradients, which is a reduce-scatter and an all-gather.
 Rajbhandari et al. 2020, "ZeRO: memory optimizations toward training trillion parameter models",
@@ -20,13 +19,13 @@ from minidl.parallel.sharded import Sharded
 def textbook_zero1_step(model, shard, optimizer, comm):
     """Every rank has the new parameters, 1 / N of which its own optimizer computed.
 
-    shard: this rank's part of the parameters in one vector, (P / N,); `optimizer` knows nothing
-    else.
+    shard: this rank's part of the parameters in one vector, (P / N,), all that `optimizer` knows.
     """
     gradient = parameters_to_vector([p.grad for p in model.parameters()])  # (P,)
     shard.grad = ring.reduce_scatter(gradient, comm) / comm.world_size  # (P / N,)
     optimizer.step()
-    vector_to_parameters(ring.all_gather(shard, comm), model.parameters())  # (P,)
+    parameters = ring.all_gather(shard, comm)  # (P,)
+    vector_to_parameters(parameters, model.parameters())
 
 
 class Zero1(Sharded):
