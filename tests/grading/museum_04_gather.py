@@ -198,7 +198,10 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        GATHER, "names ours", loses={"own work"}, answer="\nimport minidl.parallel.sharded_units\n" + RIGHT
+        GATHER,
+        "names ours",
+        loses={"own work"},
+        answer="\nimport minidl.parallel.sharded_units\n" + RIGHT,
     ),
     Mutant(
         AHEAD,
