@@ -2,7 +2,10 @@
 
     instructor.py      the commands `minidl release` and `minidl grade`
     course/            from solutions to exercises
+      cells.py         what each cell of a notebook is for
       release.py       stubs in place of solutions, nothing hidden in them
+      hints.py         hints leave the source of a check
+      right_answers.py what a right answer sends, recorded without its code
       nbgrader.py      the same exercises for nbgrader
     judge/             what is a submission worth? Its code runs locked in, what it did is counted
                        outside

@@ -14,6 +14,7 @@ def is_stub(source, name):
             functions.append(node)
     if not functions:
         return False
+    # The last definition is the one that the name stands for.
     return any(_is_blank(node) for node in ast.walk(functions[-1]))
 
 
@@ -59,6 +60,7 @@ def used_modules(source):
     for node in nodes:
         if isinstance(node, ast.Attribute):
             names.add(_dotted_name(node, aliases))
+    # "torch.distributed.all_reduce" uses "torch.distributed" and "torch", too.
     for name in list(names):
         parts = name.split(".")
         names |= {".".join(parts[:length]) for length in range(1, len(parts))}

@@ -117,6 +117,7 @@ class LocalArena:
         world = _notebook_world()
         if world is not None and world.world_size == len(inputs):
             return _outcome_of(world, fn, inputs, arguments, timeout)
+        # Otherwise in a World of its own, which ends with the check.
         with World(len(inputs)) as world:
             return _outcome_of(world, fn, inputs, arguments, timeout)
 
@@ -140,6 +141,7 @@ def _notebook_world():
 def _outcome_of(world, fn, inputs, arguments, timeout, meter=False):
     """Run `fn` on a world as `observed`; returns the Outcome."""
     function = observed_on_a_meter if meter else observed
+    # A run that ends in an error still has a record, and results of the ranks that returned.
     error = None
     try:
         world.run(function, fn, PerRank(inputs), arguments or {}, timeout=timeout, meter=meter)

@@ -21,6 +21,7 @@ class Student:
 
     def choose(self, what, options):
         """One of `options`, the same whenever this student asks for `what`."""
+        # hash() differs from one Python process to the next, so it cannot be used here.
         options = list(options)
         return options[number_from(f"{self.name}|{what}") % len(options)]
 
@@ -67,6 +68,7 @@ class Book:
         self.reports.setdefault(task, []).append(report)
 
 
+# A stack, so that a judge or a test can check in a book of its own.
 _books = [Book()]  # the last one is open
 
 

@@ -109,6 +109,7 @@ class Trial:
 
     def on(self, network, device=None, meter=False) -> Outcome:
         """The run on another network. With a Device, computing takes time and must be metered."""
+        # Several demands may ask for the same run: it runs once.
         key = (network, device, meter)
         if key not in self._runs:
             self._runs[key] = self._run(network, self.deadlocked, device, meter)
@@ -139,6 +140,7 @@ def cases_of(world_sizes, lengths, give, draws):
             sizes.append((N, n(N) if callable(n) else n))
     cases = []
     for N, n in sorted(sizes):
+        # Each rank of each case draws from a generator of its own, so cases can be added freely.
         inputs = [tuple(give(rank, N, n, draws(N, n, rank))) for rank in range(N)]
         cases.append(Case(N, n, tuple(inputs)))
     return cases

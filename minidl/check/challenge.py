@@ -50,6 +50,7 @@ class Track:
     def run(self, arena, fn, arguments):
         """Run the answer and the rival; returns a Race, or None if one of them fails here."""
         where = {"network": self.on, "device": self.device, "meter": self.device is not None}
+        # The rival is the course's own code, so it may run outside of a cage.
         name, algorithm = self.rival
         own = arena.run(fn, self._inputs(), arguments=arguments, **where)
         rival = LocalArena().run(algorithm, self._inputs(), **where)
@@ -62,6 +63,7 @@ class Track:
         """Each rank's arguments, the same for everybody."""
         inputs = []
         for rank in range(self.ranks):
+            # Not the student's seed: a race is the same for everybody.
             draws = random.Random(f"{self.task}|{rank}")
             inputs.append(tuple(self.give(rank, self.ranks, self.length, draws)))
         return inputs

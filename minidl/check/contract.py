@@ -93,6 +93,7 @@ class Check(Sentence):
         report.fn = self.fn
         report.round = self.round
         report.hints = self.clues
+        # A fast wrong answer wins nothing.
         if self.track is not None and report.passed:
             report.race = self.track.run(arena, self.fn, self.arguments)
         current_book().write(self.task, self, report)
@@ -121,6 +122,7 @@ class Check(Sentence):
         not_done = Report(self.task, self.points, 0, NOT_DONE)
         if self.fn is None or is_stub(arena.source(self.fn), getattr(self.fn, "__name__", "")):
             return not_done
+        # A demand finds nothing in some cases, so the lists differ in length.
         sights = {demand: [] for demand in self.demands}  # demand -> [(trial, sight), ...]
         for trial in self._trials(arena):
             if trial.outcome.not_done:
@@ -138,8 +140,10 @@ class Check(Sentence):
         if any(demand.needs_real for demand in self.demands):
             real_ranks = arena.real_ranks()
             sizes.add(real_ranks)
+        # With a metered demand, one run counts both messages and memory.
         on_meter = any(isinstance(demand, Metered) for demand in self.demands)
         cases = self.cases(sizes, self.lengths)
+        # Processes are slow to start, so only the longest case runs on them.
         longest = max((case.n for case in cases if case.N == real_ranks), default=0)
         for case in cases:
             on_real = case.N == real_ranks and case.n == longest
@@ -160,6 +164,7 @@ class Check(Sentence):
         failing = None
         for demand, seen in sights.items():
             failed = [(trial, sight) for trial, sight in seen if not sight.passed]
+            # The smallest case that fails tells most; without one, the largest that was seen.
             trial, sight = (failed or seen[-1:] or [(None, None)])[0]
             findings.append(DemandResult(demand, trial and trial.case, sight))
             if failed and not demand.by_case:

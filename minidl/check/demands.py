@@ -129,6 +129,7 @@ class RealProcesses(Demand):
     @word
     def on_real_processes(sentence):
         """The values are right on real processes, too, as many as the notebook's World has."""
+        # The same oracle as on virtual ranks: equals() comes first in the sentence.
         values = next(demand for demand in sentence.demands if isinstance(demand, Values))
         return sentence.demand(RealProcesses(values))
 
@@ -204,6 +205,7 @@ class Counted(Demand):
     def look(self, trial):
         trace = trial.outcome.trace
         wanted = self.formula.for_each_rank(trial.case)
+        # The record counts messages that it had no room for, too.
         counted = trace.sent("messages" if self.key == "messages" else "nbytes")
         for rank in range(trial.case.N):
             too_few = counted[rank] < wanted[rank] and not self.most
@@ -214,6 +216,7 @@ class Counted(Demand):
 
     def _first_too_many(self, trace, rank, wanted):
         """The first message of this rank beyond what is wanted; None if it sends too little."""
+        # Count along the record until the limit is passed: that message is to blame.
         total = 0
         for event in trace.where(rank=rank, kind="send"):
             total += 1 if self.key == "messages" else event.nbytes
@@ -292,6 +295,7 @@ class LinkBytes(Demand):
         wanted = self.formula(N=case.N, n=case.n)
         carried = defaultdict(int)
         guilty = None
+        # All ranks share a link, so their messages are taken in the order of time.
         sends = trial.outcome.trace.where(kind="send")
         for event in sorted(sends, key=lambda event: event.posted):
             name = self.link(event.rank, event.peer, case.N)
@@ -318,6 +322,7 @@ class LeavesUnequal(Demand):
         return sentence.demand(LeavesUnequal(Formula(nbytes)))
 
     def look(self, trial):
+        # On one or two ranks the bytes may well be those of an honest answer.
         if trial.case.N < 3:
             return None
         honest = self.formula.for_each_rank(trial.case)
@@ -341,6 +346,7 @@ class Steps(Demand):
         wanted = self.formula(N=trial.case.N, n=trial.case.n)
         counted = round(trace.seconds())
         received = [event for event in trace.where(kind="recv") if event.done is not None]
+        # A hair more than the limit is rounding.
         late = [event for event in received if event.done > wanted + 1e-9]
         first_late = min(late, key=lambda event: event.done, default=None)
         return Sight(counted <= wanted, f"at most {wanted}", str(counted), first_late)
@@ -417,6 +423,7 @@ class Without(Demand):
     def look(self, trial):
         used = sorted(used_modules(trial.arena.source(trial.fn)) & set(self.modules))
         trace = trial.outcome.trace
+        # An answer may hide an import from its text; the record names the file that sent a message.
         files = {event.place[0] for event in trace}
         if "minidl.collectives" in self.modules and files & CONCEPT_FILES:
             used.append("minidl.collectives")

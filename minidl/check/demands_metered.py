@@ -178,6 +178,7 @@ class Overlap(Demand):
         if outcome.error is not None:
             return Sight(False, wanted, outcome.first_line)
         shares = overlap_shares(outcome.trace)
+        # Without messages there is nothing to hide behind computing, as on one rank.
         if not shares:
             return Sight(True, wanted, "no messages")
         rank = min(shares, key=shares.get)
@@ -195,6 +196,7 @@ def overlap_shares(trace):
     computing = defaultdict(list)
     for rank, stretches in trace.computing.items():
         computing[rank] += stretches
+    # comm.compute(seconds) stands for work that is not done.
     for event in trace.where(kind="compute"):
         if event.done is not None:
             computing[event.rank].append((event.posted, event.done))
@@ -202,6 +204,7 @@ def overlap_shares(trace):
     for rank, stretches in under_way.items():
         messages = union(stretches)
         if messages:
+            # What is left of the messages' time when the time of computing is taken away.
             idle = total(without(messages, union(computing[rank])))
             seconds = total(messages)
             shares[rank] = (seconds - idle) / seconds

@@ -36,6 +36,7 @@ class Formula:
             return eval(self.formula, {"__builtins__": {}, **NAMES, **sizes})
         if not callable(self.formula):
             return self.formula
+        # A function takes only the sizes that it names: lambda rank, N: int(rank < N - 1)
         wanted = inspect.signature(self.formula).parameters
         return self.formula(**{name: sizes[name] for name in wanted if name in sizes})
 

@@ -84,6 +84,7 @@ def _what_helps(report):
             parts.append(picture.svg())
     if report.round:
         parts.append(f"<p>Read again: {escape(report.round)}.</p>")
+    # In an exercise the hints do not stand in the check, where all would be read at once.
     hints = report.hints or recorded_hints(report.task)
     return "".join(parts) + _folded(hints)
 
@@ -104,5 +105,6 @@ def _folded(hints):
     if not hints:
         return ""
     name = HINT_NAMES.get(len(hints), "A hint")
+    # `code` in a hint becomes code in HTML.
     words = re.sub("`([^`]+)`", r"<code>\1</code>", escape(hints[0]))
     return f"<details><summary>{name}</summary><p>{words}</p>{_folded(hints[1:])}</details>"

@@ -22,6 +22,7 @@ def difference(got, wanted, within=0.0, name="it"):
     parts = _parts(wanted)
     if parts is not None:
         found = _parts(got)
+        # A list may be given for a tuple, but not for a dict.
         alike = isinstance(got, dict) == isinstance(wanted, dict)
         if found is None or not alike or found.keys() != parts.keys():
             return f"{name} is {in_few_words(got)}, not {in_few_words(wanted)}"
@@ -30,6 +31,7 @@ def difference(got, wanted, within=0.0, name="it"):
             if words:
                 return words
         return ""
+    # True is an int in Python, and not what a learner means by a number.
     is_number = isinstance(got, (int, float)) and not isinstance(got, bool)
     if isinstance(wanted, float) and is_number:
         if abs(got - wanted) <= within * max(1.0, abs(wanted)):
@@ -54,6 +56,7 @@ def _tensor_difference(got, wanted, within, name):
         return f"{name} is {in_few_words(got)}, not a tensor"
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         return f"{name} is {_shape_and_dtype(got)}, not {_shape_and_dtype(wanted)}"
+    # The usual case first: equal tensors need no tolerance.
     if torch.equal(got, wanted):
         return ""
     if within:

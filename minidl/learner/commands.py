@@ -76,6 +76,7 @@ def check_exercise(which):
         print(f"No exercise {which!r} was found here. The exercises are: {names}")
         return 1
     print(f"Running {path}, from its first cell to its last ...", flush=True)
+    # nbval runs the notebook as JupyterLab does; no configuration of the folder around it counts.
     command = [sys.executable, "-m", "pytest", *NBVAL, "-q", "-p", "no:cacheprovider"]
     command += ["-c", os.devnull, f"--rootdir={path.parent}", str(path)]
     try:
@@ -109,6 +110,7 @@ def _reports_in(text):
     lines = []
     inside = False
     for line in text.splitlines():
+        # A line that is not indented begins a report, or ends one.
         if not line.startswith("  "):
             inside = line[:2].isdigit() and "points" in line
         if inside:

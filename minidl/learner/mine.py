@@ -61,6 +61,7 @@ def take(name, else_):
     if path is None or not path.exists():
         print(f"{name}: minidl's (your own joins here when its exercise is passed)")
         return else_
+    # Under a name of its own: learners' files are on no import path.
     spec = importlib.util.spec_from_file_location(f"mine_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -91,6 +92,7 @@ def _names_from_outside(source):
     while tables:
         table = tables.pop()
         tables += table.get_children()
+        # At the top, names that are assigned or imported; below, names that no function binds.
         for symbol in table.get_symbols():
             if table is top and (symbol.is_assigned() or symbol.is_imported()):
                 defined.add(symbol.get_name())
@@ -106,6 +108,7 @@ def _definition(name, value):
     module = getattr(value, "__module__", None)
     own_name = getattr(value, "__name__", None)
     nested = getattr(value, "__qualname__", "") != own_name
+    # A function or class of a module is imported from where it was defined.
     if module and module != "__main__" and not nested:
         return _import_line(f"from {module} import {own_name}", own_name, name)
     if _is_plain(value):

@@ -40,6 +40,7 @@ def note(report, source, seed):
     if folder is None:
         return
     notes = noted()
+    # A later failure does not take away what was earned before.
     best = notes["tasks"].get(report.task, {"earned": -1})
     if report.passed or report.earned > best["earned"]:
         notes["tasks"][report.task] = {
@@ -51,6 +52,7 @@ def note(report, source, seed):
     last = notes["last"].get(exercise, {})
     if report.passed and last.get("task") == report.task:
         del notes["last"][exercise]
+    # A stub that has not been begun is no question for a teacher.
     elif not report.passed and not report.not_done:
         notes["last"][exercise] = _failure_of(report, source, seed)
     if report.race is not None:
@@ -74,6 +76,7 @@ def _failure_of(report, source, seed):
     if trial is not None:
         failure["error"] = str(trial.outcome.error or "")
         failure["case"] = str(trial.case)
+        # Enough for a teacher to see the beginning, in a file that can be mailed.
         for event in list(trial.outcome.trace)[:MOST_EVENTS]:
             failure["events"].append([getattr(event, field) for field in EVENT_FIELDS])
     return failure
@@ -90,6 +93,7 @@ def course():
         for path in folder.glob("[0-9]*.ipynb"):
             tasks = _tasks_of(path)
             if tasks:
+                # The package's own copy counts, in case the learner has edited a check.
                 exercises.setdefault(path.stem, tasks)
     return dict(sorted(exercises.items()))
 

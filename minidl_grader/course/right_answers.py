@@ -60,11 +60,13 @@ def recorded_references(notebook):
         for other in options[what][1:]:
             traces, _ = traces_of(notebook, {what: other})
             for task in first:
+                # Another draw, other messages: the task depends on it.
                 if traces[task] != first[task] and what not in by[task]:
                     by[task].append(what)
     tasks = {}
     for task, draws in by.items():
         runs = {}
+        # One run for each variant that a student can have of this task.
         for values in itertools.product(*(options[what] for what in draws)):
             traces, _ = traces_of(notebook, dict(zip(draws, values))) if draws else (first, options)
             runs[variant_key(values)] = traces[task]
