@@ -44,11 +44,11 @@ class RecordedCheck(Check):
     def worth(self, points):
         """Record the task's runs under its name."""
         sizes = [N for N in self.world_sizes if 2 <= N <= LARGEST]
-        runs = self.traces.setdefault(self.task, {})
         for case in self.cases(sizes, self.lengths[:1]):
             outcome = LocalArena().run(
                 self.fn, case.fresh(), network=STEPS, arguments=self.arguments
             )
+            runs = self.traces.setdefault(self.task, {})
             runs[f"{case.N},{case.n}"] = rows_of(outcome.trace)
 
 
