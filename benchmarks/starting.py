@@ -15,9 +15,9 @@ from rounds import publish, ratios, rounds, spread
 
 SECOND = """
 import time, torch
-from minidl import Native, World
+from minidl import World
 def first(comm):
-    comm.start([Native("all_reduce", torch.ones(1))]).wait()
+    comm.native("all_reduce", torch.ones(1)).wait()
 times = []
 for _ in range(2):
     began = time.perf_counter()

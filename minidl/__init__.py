@@ -5,7 +5,7 @@ run = world.run(my_function)           # a function from a cell, on every rank
 run.trace.lamport()                    # every message, drawn
 """
 
-from minidl.comm import Comm, Native, Recv, Send, Work
+from minidl.comm import Comm, Recv, Send, Work
 from minidl.errors import (
     DeadlockError,
     LeftoverError,
@@ -21,10 +21,11 @@ from minidl.runtime.comms.imagined import Imagined
 from minidl.runtime.magics import register
 from minidl.runtime.metering.device import Device
 from minidl.runtime.processes.parcel import PerRank
+from minidl.runtime.run import Run
 from minidl.runtime.torchrun import init
 from minidl.runtime.virtual.network import Islands, Link, OneSlowLink, Uniform
 from minidl.runtime.virtual_world import VirtualWorld
-from minidl.runtime.world import Run, World
+from minidl.runtime.world import World
 from minidl.trace import Event, Trace
 
 __version__ = "0.1.0"
@@ -69,7 +70,6 @@ __all__ = [
     "Link",
     "MinidlError",
     "MismatchError",
-    "Native",
     "NotInCell",
     "OneSlowLink",
     "Op",

@@ -1,56 +1,57 @@
 """The contract that every concept is written against, and nothing else.
 
-    rank 0          rank 1          rank 2          A Comm is one rank's view of a group of ranks:
-      |  Send(x, 1)   |               |             ordered, matched, reliable messages. The k-th send
+    rank 0          rank 1          rank 2          A Comm is one rank's view of a group:
+      |  Send(x, 1)   |               |             ordered, matched, reliable. The k-th send
       |-------------->|  Recv(x, 0)   |             from 0 to 1 meets the k-th receive from 0 on 1.
       |               |-------------->|
 
-One primitive, `start`, posts any number of sends and receives at once. A backend implements it; all
-other operations are derived from it here, so a wrapper that overrides `start` sees every message.
+One primitive, `start`, posts any number of sends and receives at once. A world implements it; all
+other operations are derived from it here, so what is done in `start` concerns every message.
 Left out: which process or thread a rank is, how bytes travel, what a clock is. See runtime/.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 
 @dataclass(slots=True)
 class Send:
-    """Send `tensor` to rank `to`. Do not change the tensor before the wait is over."""
+    """Send `tensor` to rank `to`. Do not change the tensor before the wait has ended."""
 
     tensor: torch.Tensor
     to: int
 
+    kind = "send"  # the kind of event that it is in the record
+    sends = True
+
+    @property
+    def peer(self):
+        """The rank on the other side."""
+        return self.to
+
 
 @dataclass(slots=True)
 class Recv:
-    """Receive from rank `source` a tensor of `like`'s shape and dtype, into `into` if it is given."""
+    """Receive from rank `source` a tensor of `like`'s shape and dtype, into `into` if given."""
 
     like: torch.Tensor
     source: int
     into: torch.Tensor | None = None
 
+    kind = "recv"
+    sends = False
 
-@dataclass(slots=True)
-class Native:
-    """A collective that the backend brings along, such as gloo's own all_reduce.
+    @property
+    def peer(self):
+        """The rank on the other side."""
+        return self.source
 
-    name    "all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter", "gather", "scatter",
-            "all_to_all" or "barrier"
-    tensor  what this rank puts in; None for the ranks that put nothing in
-    output  where the result goes; in place (`tensor`) for all_reduce, reduce and broadcast
-    root    for reduce, broadcast, gather and scatter
-    op      "sum", "product", "min" or "max"
-    """
-
-    name: str
-    tensor: torch.Tensor | None = None
-    output: Any = None
-    root: int | None = None
-    op: str = "sum"
+    @property
+    def tensor(self):
+        """A tensor of the message's shape and dtype."""
+        return self.like
 
 
 class Work(ABC):
@@ -58,13 +59,13 @@ class Work(ABC):
 
     @abstractmethod
     def wait(self):
-        """Block until it is over. Returns the received tensors as a tuple, in the order of the Recvs."""
+        """Block until it has ended; return what was received, a tuple in the order of the Recvs."""
 
 
 class Comm(ABC):
     """One rank's view of a group of `world_size` ranks. `rank` counts from 0 within the group.
 
-    device: where this rank computes, x.to(comm.device): its own GPU where each rank has one, else the CPU.
+    device: where this rank computes: its own GPU if each rank has one, else the CPU.
     """
 
     rank: int
@@ -73,25 +74,26 @@ class Comm(ABC):
 
     @abstractmethod
     def start(self, ops) -> Work:
-        """Post all of `ops` (Send, Recv, Native) at once and return before they are over.
+        """Post all of `ops` (Send and Recv) at once and return before they have ended.
 
-        Raises ValueError for a rank outside the group, MismatchError when the peer has posted
+        Raises ValueError for a rank outside the group, MismatchError if the peer has posted
         another shape or dtype. The run ends with LeftoverError if a Send is never received.
         """
 
     @abstractmethod
     def group(self, ranks) -> "Comm":
-        """The Comm of these ranks only, numbered 0, 1, ... in the order given. Local: sends nothing.
+        """The Comm of these ranks only, numbered 0, 1, ... in the order given. Sends nothing.
 
         ranks: distinct ranks of this Comm, this rank among them, the same list on every member.
         """
 
     @abstractmethod
     def background(self, fn, *args) -> Work:
-        """Run `fn(*args)` beside the computation, one after the other, and return at once.
+        """Run `fn(*args)` beside the computation, after earlier background work; return at once.
 
-        `fn` gets a Comm of the same ranks whose messages never mix with this one's: as its parameter
-        `comm`, and in place of this Comm wherever `args` name it. wait() returns what `fn` returned.
+        `fn` gets a twin of this Comm as its parameter `comm`: the same ranks, with messages that
+        never meet this Comm's. This Comm among `args` stands for the twin, too. wait() returns what
+        `fn` returned. Raises RuntimeError in `fn` if it posts on any other Comm.
         """
 
     @abstractmethod
@@ -100,7 +102,7 @@ class Comm(ABC):
 
     @abstractmethod
     def progress(self, i, n):
-        """Tell whoever watches that step i of n is done."""
+        """Report that step i of n is done."""
 
     @abstractmethod
     def span(self, name):
@@ -130,10 +132,10 @@ class Comm(ABC):
         return received
 
     def exchange(self, x, to, source, like=None):
-        """Send `x` to rank `to` while receiving from rank `source`; return what came.
+        """Send `x` to rank `to` while receiving from rank `source`; return what was received.
 
-        What comes has the shape and dtype of `like`, or of `x`. Cannot deadlock in a ring, because
-        the receive does not wait for the send.
+        It has the shape and dtype of `like`, or of `x`. Cannot deadlock in a ring, because the
+        receive does not wait for the send.
         """
         if to == source == self.rank:
             return x.clone()
@@ -141,16 +143,14 @@ class Comm(ABC):
         return received
 
     def barrier(self):
-        """Return when every rank has entered. Dissemination, ceil(log2(world_size)) empty messages a rank.
+        """Return when every rank has entered. Costs ceil(log2(world_size)) empty messages a rank.
 
-        Hensgen, Finkel & Manber 1988, "Two algorithms for barrier synchronization".
+        Dissemination: Hensgen, Finkel & Manber 1988, "Two algorithms for barrier synchronization".
         """
         distance = 1
         while distance < self.world_size:
-            ahead, behind = (
-                (self.rank + distance) % self.world_size,
-                (self.rank - distance) % self.world_size,
-            )
+            ahead = (self.rank + distance) % self.world_size
+            behind = (self.rank - distance) % self.world_size
             self.exchange(torch.empty(0), to=ahead, source=behind)
             distance *= 2
 
@@ -160,10 +160,10 @@ class Comm(ABC):
         Two integers of every rank travel once around the ring: world_size - 1 messages of 16 bytes
         a rank. MPI standard 4.0, sec. 7.4.2, MPI_Comm_split.
         """
-        mine = torch.tensor([color, key])
-        pairs = {self.rank: mine}
+        pair = torch.tensor([color, key])
+        pairs = {self.rank: pair}
         for step in range(1, self.world_size):
-            mine = self.exchange(mine, to=self.right, source=self.left)
-            pairs[(self.rank - step) % self.world_size] = mine
-        alike = [r for r, pair in pairs.items() if int(pair[0]) == int(color)]
-        return self.group(sorted(alike, key=lambda r: (int(pairs[r][1]), r)))
+            pair = self.exchange(pair, to=self.right, source=self.left)
+            pairs[(self.rank - step) % self.world_size] = pair
+        chosen = [rank for rank, pair in pairs.items() if int(pair[0]) == int(color)]
+        return self.group(sorted(chosen, key=lambda rank: (int(pairs[rank][1]), rank)))

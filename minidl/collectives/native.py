@@ -12,14 +12,13 @@ import torch
 
 from minidl.collectives.chunks import equal, fresh, joined, known
 from minidl.collectives.reducing import reduction
-from minidl.comm import Native
 
 OPS = {"sum": "sum", "mean": "sum", "max": "max", "min": "min", "prod": "product"}
 
 
 def call(comm, name, *args, **kwargs):
     """Run the backend's collective `name` to its end; returns what it returns."""
-    return comm.start([Native(name, *args, **kwargs)]).wait()
+    return comm.native(name, *args, **kwargs).wait()
 
 
 def broadcast(x, comm, root=0):

@@ -7,26 +7,21 @@ alone decides what happens on a mismatch. Everything else is as in a World.
 """
 
 import atexit
-import os
-import time
-from datetime import timedelta
 
-import torch.distributed as dist
-
-from minidl.errors import MinidlError
-from minidl.runtime.comms.record import Recorder, TracedComm
-from minidl.runtime.processes.gloo import DistributedComm, Node
+from minidl.runtime.comms.record import event_rows
+from minidl.runtime.processes import joining
+from minidl.runtime.processes.gloo import DistributedComm
 from minidl.runtime.words.sources import trace_of
 
 
-class ScriptComm(TracedComm):
-    """A TracedComm that can show what this rank has done so far."""
+class ScriptComm(DistributedComm):
+    """A Comm that can show what this rank has done so far."""
 
     @property
     def trace(self):
         """The Trace of this rank's own events."""
-        record = (self.recorder.rows, self.recorder.values, None)  # not metered
-        return trace_of(self.world_size, {self.rank: record})
+        node = self.node
+        return trace_of(node.world_size, {node.rank: (*event_rows(node.record), None)})
 
 
 def init(timeout=300):
@@ -34,32 +29,9 @@ def init(timeout=300):
 
     timeout: seconds after which a wait gives up. Raises MinidlError outside of torchrun.
     """
-    if not dist.is_initialized():
-        if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
-            raise MinidlError(
-                "minidl.init() is for scripts that torchrun starts: torchrun --nproc-per-node 4 "
-                "your_script.py. In a notebook, use World(4)"
-            )
-        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
-    rank = dist.get_rank()
-    world_size = dist.get_world_size()
-    store = dist.PrefixStore("minidl", dist.distributed_c10d._get_default_store())
-    report = _print_progress if rank == 0 else None
-    node = Node(rank, world_size, store, report_progress=report)
-    node.begin(0, time.perf_counter())
-    atexit.register(_leave, node)
-    return ScriptComm(DistributedComm(node, range(world_size)), Recorder(rank))
-
-
-def _leave(node):
-    """End all threads: one that runs while Python ends may crash the process."""
-    for lane in node.lanes.values():
-        lane.close()
-    for lane in node.lanes.values():
-        lane.thread.join(timeout=5)
-    node.groups.clear()
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    node = joining.join_script(timeout, _print_progress)
+    atexit.register(joining.leave_script, node)
+    return ScriptComm(node, range(node.world_size))
 
 
 def _print_progress(i, n):

@@ -4,9 +4,9 @@
     run = world.run(my_all_reduce, torch.arange(8.))     # comm is passed by its parameter's name
     run.results, run.output, run.trace
 
-A World starts ranks (launch.py), gives them a board and a run to do (attend.py), turns what comes
-back into a Run or an error in words (report.py), and repairs itself after a failure: ranks that were
-stopped keep their names, ranks that died are replaced.
+A World starts ranks (launch.py), gives them a board and a run to do (attend.py), turns what they
+report into a Run or an error in words (report.py), and repairs itself after a failure: ranks that
+were stopped keep their names, ranks that died are replaced.
 """
 
 import os
@@ -19,38 +19,17 @@ import weakref
 from multiprocessing.connection import wait
 
 from minidl.errors import MinidlError, RankDied
-from minidl.runtime.comms.faults import check_faults
 from minidl.runtime.processes import parcel, worker
 from minidl.runtime.processes.attend import Attendance
 from minidl.runtime.processes.backend import choose, look
 from minidl.runtime.processes.board import Board
 from minidl.runtime.processes.interrupts import Interrupts
 from minidl.runtime.processes.launch import launcher
-from minidl.runtime.words.echo import Echo, sorted_lines
+from minidl.runtime.processes.on_death import ON_DEATH
+from minidl.runtime.run import Run, check_options, check_size, count_of_ranks
+from minidl.runtime.words.echo import Echo
 from minidl.runtime.words.report import explain, waits
 from minidl.runtime.words.sources import cell_sources, in_notebook, learn_sources, trace_of
-
-
-class Run:
-    """What one run returned, printed and did.
-
-    results  what the function returned, by rank; None for a rank that did not return
-    output   what the ranks printed, "rank| line", sorted by rank
-    trace    every event (see trace.Trace)
-    """
-
-    def __init__(self, ranks, results, lines, trace):
-        self.ranks, self.results, self.trace = tuple(ranks), results, trace
-        self.output = "\n".join(sorted_lines(lines))
-
-    def __repr__(self):
-        sent, nbytes = self.trace.sent("messages"), self.trace.sent("nbytes")
-        low, high = min(nbytes[r] for r in self.ranks), max(nbytes[r] for r in self.ranks)
-        each = (
-            f"{high:,} B sent per rank" if low == high else f"{low:,} to {high:,} B sent per rank"
-        )
-        n, m = len(self.ranks), sum(sent)
-        return f"Run({n} rank{'s' * (n != 1)}, {m:,} message{'s' * (m != 1)}, {each})"
 
 
 class World:
@@ -58,40 +37,42 @@ class World:
 
     threads  torch threads of each rank
     start    "fork" (from a process that has torch loaded) or "spawn"; chosen by the system
-    backend  "nccl" where every rank can have a GPU of its own, else "gloo"; chosen by the machine, or name one
+    backend  "nccl" or "gloo"; None for "nccl" if every rank can have a GPU of its own, else "gloo"
 
-    What run() is given arrives in each rank's memory, whatever the backend. `comm.device` is where the rank computes:
-    its GPU under nccl, else the CPU. So write x.to(comm.device) and model.to(comm.device), which does nothing where
-    there is no GPU. Tensors on GPUs then travel by NCCL from GPU to GPU, those in memory by gloo. Results come back
-    in memory. Spans, and messages between GPUs, are timed by the GPU itself.
+    The arguments of run() arrive in each rank's memory, whatever the backend. `comm.device` is
+    where the rank computes: its GPU under nccl, else the CPU. So write x.to(comm.device) and
+    model.to(comm.device), which does nothing without a GPU. Tensors on GPUs then travel by NCCL
+    from GPU to GPU, those in memory by gloo. Results come back in memory. Spans, and messages
+    between GPUs, are timed by the GPU itself.
 
     In a notebook a new World closes those that the notebook made before. Use it as a context manager,
-    or close() it, where that matters. Raises ValueError for fewer than 1 rank or more than 256,
-    and for backend="nccl" without a GPU for each.
+    or close() it, if that matters. Raises ValueError for fewer than 1 rank or more than 256, and for
+    backend="nccl" without a GPU for each.
     """
 
     _open = weakref.WeakSet()
     current = None
 
     def __init__(self, world_size, *, threads=1, start=None, backend=None):
-        if (
-            isinstance(world_size, bool)
-            or not isinstance(world_size, int)
-            or not 1 <= world_size <= 256
-        ):
-            raise ValueError(f"a World has 1 to 256 ranks, not {world_size!r}")
+        check_size("World", world_size, 256)
         if not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads!r}")
         self.backend = choose(world_size, look(), backend)
         if in_notebook():
             for earlier in list(World._open):
                 earlier.close()
-        self.world_size, self.threads, self.last = world_size, threads, None
+        self.world_size = world_size
+        self.threads = threads
+        self.last = None
         self._launcher = launcher(start or ("fork" if hasattr(os, "fork") else "spawn"))
         self._folder = tempfile.mkdtemp(prefix="world-", dir=self._launcher.folder)
         self._board = Board(os.path.join(self._folder, "board"), world_size, create=True)
-        self._epoch, self._generation, self._sent_sources, self._owner = 0, 0, set(), os.getpid()
-        self._busy, self.closed = False, False
+        self._epoch = 0  # number of the run
+        self._generation = 0  # of the connections between ranks
+        self._sent_sources = set()  # cells whose source lines the ranks know
+        self._owner = os.getpid()
+        self._busy = False
+        self.closed = False
         World._open.add(self)
         World.current = self
         try:
@@ -113,44 +94,28 @@ class World:
         seed      torch, numpy and random are seeded with (seed, rank)
         faults    Delay, Slow and Crash objects
         on_death  "raise": when a rank dies, the run ends with RankDied
-        meter     count FLOPs and what each rank holds: run.trace.flops, run.trace.memory(); a step takes longer
+        meter     count FLOPs and what each rank holds: run.trace.flops, run.trace.memory()
 
         Raises RankError, DeadlockError, RankDied, MismatchError, LeftoverError or RankTimeout;
         the ranks can be used again afterwards. `world.last` is the Run, however it ended.
         """
-        if on_death != "raise":
-            raise ValueError(f'on_death must be "raise", not {on_death!r}')
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout is a positive number of seconds or None, not {timeout!r}")
         faults = tuple(faults)
-        check_faults(faults, self.world_size)
-        return self._run(
-            fn,
-            args,
-            kwargs,
-            range(self.world_size),
-            timeout=timeout,
-            seed=seed,
-            faults=faults,
-            meter=bool(meter),
-        )
+        check_options(self.world_size, timeout, faults, on_death)
+        header = {"seed": seed, "faults": faults, "meter": bool(meter)}
+        return self._run(fn, args, kwargs, self._some(None), timeout, header, on_death)
 
     def push(self, ranks=None, timeout=30, **names):
         """Give values to names of %%ranks cells, on all ranks or on `ranks`."""
-        self._run(
-            worker.set_names, (names,), {}, self._some(ranks), timeout=timeout, remember=False
-        )
+        self._quietly(worker.set_names, names, ranks, timeout)
 
     def pull(self, name, ranks=None, timeout=30):
-        """The values that a name has on the ranks: a list in rank order. Objects of cell classes too."""
-        return self._run(
-            worker.get_name, (name,), {}, self._some(ranks), timeout=timeout, remember=False
-        ).results
+        """The values that a name has on the ranks: a list in rank order."""
+        return self._quietly(worker.get_name, name, ranks, timeout).results
 
     def cell(self, source, ranks=None, timeout=30, file="In [cell]"):
         """Run source code among the names of the ranks, as %%ranks does; returns a Run."""
         learn_sources({file: source.splitlines(keepends=True)})
-        return self._run(worker.run_cell, (source, file), {}, self._some(ranks), timeout=timeout)
+        return self._run(worker.run_cell, (source, file), {}, self._some(ranks), timeout)
 
     def close(self):
         """End the ranks and remove their folder. A closed World cannot run anything."""
@@ -184,12 +149,13 @@ class World:
 
     def __repr__(self):
         state = "closed" if self.closed else self.backend
-        return f"World({self.world_size} rank{'s' * (self.world_size != 1)}, {state})"
+        return f"World({count_of_ranks(self.world_size)}, {state})"
 
     def __reduce__(self):
         raise TypeError(
-            "a World cannot travel to its ranks. A function that runs on ranks talks through its parameter "
-            "`comm` (comm.rank, comm.world_size, comm.send ...): use `comm` there, not the world"
+            "a World cannot travel to its ranks. A function that runs on ranks talks through its "
+            "parameter `comm` (comm.rank, comm.world_size, comm.send ...): use `comm` there, not "
+            "the world"
         )
 
     def _some(self, ranks):
@@ -200,7 +166,16 @@ class World:
             )
         return ranks
 
-    def _run(self, fn, args, kwargs, ranks, timeout, seed=0, faults=(), remember=True, meter=False):
+    def _quietly(self, fn, arg, ranks, timeout):
+        """Run a function of minidl's own: `last` remains the learner's run."""
+        last = self.last
+        try:
+            return self._run(fn, (arg,), {}, self._some(ranks), timeout)
+        finally:
+            self.last = last
+
+    def _run(self, fn, args, kwargs, ranks, timeout, header=None, on_death="raise"):
+        """Run `fn` on some ranks. header: seed, faults and meter, as the ranks read them."""
         self._usable()
         payloads = parcel.pack(fn, args, kwargs, ranks, self.world_size)
         sources = cell_sources(self._sent_sources)
@@ -209,42 +184,44 @@ class World:
         try:
             with Interrupts() as interrupts:
                 self._board.reset()
-                facts = Attendance(
-                    {r: self._ranks[r] for r in ranks},
+                attendance = Attendance(
+                    {rank: self._ranks[rank] for rank in ranks},
                     self._board,
                     self._launcher,
                     timeout,
                     Echo(len(ranks)),
                     self._folder,
+                    ON_DEATH[on_death](),
                 )
-                header = dict(
-                    epoch=self._epoch,
-                    began=facts.began,
-                    seed=seed,
-                    faults=faults,
-                    meter=meter,
-                    cwd=os.getcwd(),
-                    path=list(sys.path),
-                    active=tuple(ranks) if len(ranks) < self.world_size else None,
-                    sources=sources,
-                )
+                header = {
+                    "epoch": self._epoch,
+                    "began": attendance.began,
+                    "cwd": os.getcwd(),
+                    "path": list(sys.path),
+                    "active": tuple(ranks) if len(ranks) < self.world_size else None,
+                    "sources": sources,
+                    **(header or {"seed": 0, "faults": (), "meter": False}),
+                }
                 for rank in ranks:
                     self._ranks[rank].send("run", header, payloads[rank])
-                facts.attend(interrupts)
+                attendance.attend(interrupts)
+                facts = attendance.facts
                 if not facts.well:
                     self._repair(facts)
-                run = self._gather(facts)
-                self.last = run if remember else self.last
+                self.last = run = self._gather(attendance)
         finally:
             self._busy = False
         if not facts.well:
             raise explain(facts, run)
         return run
 
-    def _gather(self, facts):
-        trace = trace_of(self.world_size, facts.records, waits(facts) if not facts.well else ())
+    def _gather(self, attendance):
+        facts = attendance.facts
+        unmet = () if facts.well else waits(facts)
+        trace = trace_of(self.world_size, attendance.records, unmet)
         results = [
-            pickle.loads(facts.results[r]) if r in facts.results else None for r in facts.ranks
+            pickle.loads(facts.results[rank]) if rank in facts.results else None
+            for rank in facts.ranks
         ]
         return Run(facts.ranks, results, facts.lines, trace)
 
@@ -264,7 +241,8 @@ class World:
         if not self._launcher.alive():
             self.close()
             raise RankDied(
-                "The process that starts the ranks was killed, and all ranks with it. Make a new World."
+                "The process that starts the ranks was killed, and all ranks with it. Make a new "
+                "World."
             )
         for rank, process in self._ranks.items():
             if rank in facts.killed or process.ended() is not None:
@@ -277,12 +255,14 @@ class World:
         self._generation += 1
         for rank in self._ranks.values():
             rank.send("connect", self._generation, self.backend)
-        missing, deadline = set(self._ranks), time.monotonic() + seconds
+        missing = set(self._ranks)
+        deadline = time.monotonic() + seconds
         while missing:
             if time.monotonic() > deadline:
                 self.close()
                 raise MinidlError(
-                    f"ranks {sorted(missing)} did not join within {seconds} seconds. Make a new World."
+                    f"ranks {sorted(missing)} did not join within {seconds} seconds. Make a new "
+                    "World."
                 )
             conns = {self._ranks[r].conn: r for r in missing}
             for conn in wait(list(conns), 0.1):
@@ -292,18 +272,22 @@ class World:
                     self._dead_on_arrival(conns[conn])
                 if kind == "failed":
                     self.close()
-                    gloo = f', or do without GPUs: World({self.world_size}, backend="gloo")' * (
-                        self.backend == "nccl"
-                    )
+                    remedy = "Make a new World"
+                    if self.backend == "nccl":
+                        remedy += f', or use no GPUs: World({self.world_size}, backend="gloo")'
+                    failure = args[0]
                     raise MinidlError(
-                        f"rank {conns[conn]} could not join: {args[0]['message']}. Make a new World{gloo}."
+                        f"rank {conns[conn]} could not join: {failure.message}. {remedy}."
                     )
                 if kind == "connected":
                     missing.discard(conns[conn])
 
     def _dead_on_arrival(self, rank):
         path = os.path.join(self._folder, f"rank{rank}.out")
-        words = open(path, errors="replace").read()[-1000:] if os.path.exists(path) else ""
+        words = ""
+        if os.path.exists(path):
+            with open(path, errors="replace") as file:
+                words = file.read()[-1000:]
         raise RankDied(
-            f"rank {rank} ended while it started: {words or 'it left no word'}", ranks=[rank]
+            f"rank {rank} ended while it started: {words or 'it left no output'}", ranks=[rank]
         )

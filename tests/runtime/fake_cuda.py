@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch.distributed as dist
 
 from minidl.runtime.gpu.gpu_clock import Gpu
-from minidl.runtime.gpu.nccl import Wires
+from minidl.runtime.processes.nccl import Wires
 from minidl.runtime.processes.process_group import FOREVER
 
 
@@ -78,13 +78,9 @@ class GlooWires(Wires):
 
 
 def with_fake_gpu(comm):
-    """Give this rank a fake GPU until its World connects it again; returns the FakeCuda. For a TracedComm of a World."""
-    inner = comm.inner
-    while not hasattr(inner, "node"):  # faults are wrapped around it
-        inner = inner.inner
-    node = inner.node
+    """Give this rank a fake GPU until its World connects it again; returns the FakeCuda. For the Comm of a World."""
+    node = comm.node
     if node.gpu is None:
         node.gpu = Gpu(comm.rank, node.now, FakeCuda())
         node.wires = GlooWires(node.gpu, node.guard, node.store)
-    comm.recorder.gpu = node.gpu
     return node.gpu.cuda

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from minidl import LeftoverError, Native, PerRank, RankError, Recv, Send
+from minidl import LeftoverError, PerRank, RankError, Recv, Send
 
 SIZES = [1, 2, 3, 4, 7]
 
@@ -162,7 +162,7 @@ def test_wrong_groups_are_refused(either, wrong, words):
         (Send(torch.ones(1), 0), "cannot send to itself"),
         (Recv(torch.ones(1), 5), "0 to 1"),
         (Send(torch.ones(1), -1), "0 to 1"),
-        ("hello", "takes Send, Recv and Native"),
+        ("hello", "takes Send and Recv"),
         (Recv(torch.ones(2), 1, into=torch.ones(3)), "into has shape"),
     ],
 )
@@ -225,7 +225,7 @@ def test_native_collectives_equal_torch(worlds):
         x = torch.arange(4.0) + comm.rank
 
         def native(*args, **kwargs):
-            return comm.start([Native(*args, **kwargs)]).wait()
+            return comm.native(*args, **kwargs).wait()
 
         (summed,) = native("all_reduce", x.clone())
         (largest,) = native("all_reduce", x.clone(), op="max")
@@ -263,10 +263,8 @@ def test_native_collectives_of_groups_run_side_by_side(worlds):
     def pairs(comm):
         group = comm.group([comm.rank // 2 * 2, comm.rank // 2 * 2 + 1])
         x = torch.ones(2) * comm.rank
-        job = comm.background(
-            lambda x, comm: comm.start([Native("all_reduce", x)]).wait()[0], torch.ones(3)
-        )
-        group.start([Native("all_reduce", x)]).wait()
+        job = comm.background(lambda x, comm: comm.native("all_reduce", x).wait()[0], torch.ones(3))
+        group.native("all_reduce", x).wait()
         return x.tolist(), job.wait().tolist()
 
     run = worlds(4).run(pairs)

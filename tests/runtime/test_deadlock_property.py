@@ -18,7 +18,6 @@ import torch
 from minidl import (
     DeadlockError,
     LeftoverError,
-    Native,
     RankTimeout,
     Recv,
     Send,
@@ -56,21 +55,34 @@ def run_code(code, width, comm, members):
             continue
         on = comm if rest[0] == members else comm.group([members.index(r) for r in rest[0]])
         if what == "start":
-            handles[handle] = on.start([op_of(op, rest[0], width) for op in rest[1]])
+            handles[handle] = start(rest[1], on, rest[0], width)
         else:
-            handles[handle] = on.background(run_code, rest[1], width, on, rest[0])
+            handles[handle] = on.background(run_in_background, rest[1], width, rest[0])
     return results
 
 
+def run_in_background(code, width, members, comm):
+    """The same for instructions on the twin of a communicator."""
+    return run_code(code, width, comm, members)
+
+
+def start(ops, comm, members, width):
+    """Post what these tuples stand for: one collective, or sends and receives."""
+    kind, *rest = ops[0]
+    if kind == "native":
+        name, value = rest
+        if name == "barrier":
+            return comm.native(name)
+        rows = native_rows(name, len(members))
+        return comm.native(name, torch.tensor(numbers(value, rows * width)))
+    return comm.start([op_of(op, members, width) for op in ops])
+
+
 def op_of(op, members, width):
-    """The comm.Send, Recv or Native that stands for this tuple."""
+    """The comm.Send or Recv that stands for this tuple."""
     if op[0] == "send":
         return Send(torch.tensor(numbers(op[2], width)), members.index(op[1]))
-    if op[0] == "recv":
-        return Recv(torch.zeros(width, dtype=torch.int64), members.index(op[1]))
-    if op[1] == "barrier":
-        return Native("barrier")
-    return Native(op[1], torch.tensor(numbers(op[2], native_rows(op[1], len(members)) * width)))
+    return Recv(torch.zeros(width, dtype=torch.int64), members.index(op[1]))
 
 
 def spin(seconds):
@@ -205,13 +217,13 @@ def test_the_model_knows_the_textbook_cases():
 def a_collective_first_and_a_message_meanwhile(comm):
     """Nothing here waits for anything that is not posted; it is the first collective of this group."""
     pair = comm.group([1, 0])
-    total = Native("all_reduce", torch.tensor([comm.rank + 1]))
+    total = torch.tensor([comm.rank + 1])
     if comm.rank == 0:
-        work = pair.start([total])
+        work = pair.native("all_reduce", total)
         comm.send(torch.tensor([7]), to=1)
     else:
         assert comm.recv(torch.tensor([0]), source=0).item() == 7
-        work = pair.start([total])
+        work = pair.native("all_reduce", total)
     return work.wait()[0].item()
 
 
@@ -251,9 +263,8 @@ def test_two_backgrounds_of_the_same_ranks_never_mix(worlds):
 def one_skips(name, absent, comm):
     if comm.rank != absent:
         ones = torch.ones(3)
-        comm.start(
-            [Native(name, ones[:1] if name == "scatter" and comm.rank else ones, root=0)]
-        ).wait()
+        given = ones[:1] if name == "scatter" and comm.rank else ones
+        comm.native(name, given, root=0).wait()
 
 
 @pytest.mark.parametrize(

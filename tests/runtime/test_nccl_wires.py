@@ -7,11 +7,10 @@ import time
 import pytest
 import torch
 
-from minidl import Crash, DeadlockError, Native, Op, RankDied, RankError, Recv, Send, World
+from minidl import Crash, DeadlockError, Op, RankDied, RankError, Recv, Send, World
 from minidl.collectives import native, ring, tree
-from minidl.runtime.gpu import nccl
-from minidl.runtime.processes import parcel
-from minidl.runtime.processes.guard import description, spell
+from minidl.runtime.processes import nccl, parcel
+from minidl.runtime.processes.descriptions import description, spell
 from tests.deadlines import generous
 from tests.runtime.fake_cuda import with_fake_gpu
 
@@ -121,7 +120,7 @@ def wires_left():
 def some_leave_out_a_native(comm):
     with_fake_gpu(comm)
     if comm.rank:
-        comm.start([Native("broadcast", torch.ones(2, dtype=torch.float64), root=1)]).wait()
+        comm.native("broadcast", torch.ones(2, dtype=torch.float64), root=1).wait()
 
 
 def test_a_native_waits_for_everybody_and_so_does_its_root(world):

@@ -3,7 +3,8 @@
 import pytest
 
 from minidl import Islands, Link, OneSlowLink, Uniform
-from minidl.runtime.virtual.network import Fabric, Posting, Ticket
+from minidl.runtime.comms.record import Posting
+from minidl.runtime.virtual.network import Fabric, Ticket
 
 
 def side(fabric, sends, source, to, nbytes, time, signature="same"):
@@ -79,7 +80,7 @@ def test_one_slow_link_is_slow_both_ways():
 
 
 def test_delays_add_to_a_link():
-    fabric = Fabric(Uniform(alpha=1, beta=0), 2, delays={(0, 1): 5})
+    fabric = Fabric(Uniform(alpha=1, beta=0), 2, delay=lambda source, to: 5 * (source < to))
     assert meet(fabric, 0, 1, 10, 0, 0) == (6, 6) and meet(fabric, 1, 0, 10, 0, 0) == (1, 1)
 
 

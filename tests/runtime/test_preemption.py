@@ -7,7 +7,6 @@ import threading
 import pytest
 import torch
 
-from minidl import Native
 from minidl.runtime.processes.preemption import interrupt_nobody, loop_threads
 
 LINUX = sys.platform == "linux"
@@ -23,7 +22,7 @@ def policies(comm):
 def policies_with_a_group(comm):
     """The same, once a sub-group has a process group of its own."""
     pair = comm.group([comm.rank // 2 * 2, comm.rank // 2 * 2 + 1])
-    pair.start([Native("all_reduce", torch.ones(2))]).wait()
+    pair.native("all_reduce", torch.ones(2)).wait()
     return policies(comm)
 
 

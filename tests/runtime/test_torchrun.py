@@ -21,7 +21,7 @@ SCRIPT = textwrap.dedent("""
             total = total + x
     half = comm.split(color=comm.rank % 2)
     job = comm.background(lambda comm: comm.exchange(torch.ones(1), comm.right, comm.left))
-    comm.start([minidl.Native("all_reduce", total)]).wait()
+    comm.native("all_reduce", total).wait()
     assert job.wait().item() == 1
     comm.progress(1, 1)
     sent = comm.trace.where(span="ring", kind="send").sent()

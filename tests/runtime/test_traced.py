@@ -7,7 +7,6 @@ from minidl import (
     Crash,
     DeadlockError,
     Delay,
-    Native,
     Op,
     RankDied,
     RankError,
@@ -70,7 +69,7 @@ def test_clocks_of_two_ranks_agree(worlds):
 def test_compute_and_natives_and_errors_are_recorded(worlds):
     def work(comm):
         comm.compute(0.01)
-        comm.start([Native("all_reduce", torch.ones(3))]).wait()
+        comm.native("all_reduce", torch.ones(3)).wait()
         with comm.span("bad/name"):
             pass
 

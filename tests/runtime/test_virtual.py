@@ -15,7 +15,6 @@ from minidl import (
     LeftoverError,
     Link,
     MismatchError,
-    Native,
     PerRank,
     RankDied,
     RankError,
@@ -304,7 +303,9 @@ def test_a_rank_that_spins_ends_by_timeout_with_its_line():
 
     with pytest.raises(RankTimeout, match="within 0.3 seconds") as error:
         VirtualWorld(3).run(spin, timeout=0.3)
-    assert "while True" in str(error.value) and "rank 0 waits for rank" in str(error.value)
+    lines = ("while True", "sum(range(50))")  # wherever it was just then
+    assert any(line in str(error.value) for line in lines)
+    assert "rank 0 waits for rank" in str(error.value)
     assert VirtualWorld(3).run(ring, torch.ones(1)).results == [torch.tensor([3.0])] * 3
     assert not [t for t in threading.enumerate() if t.name.startswith("rank ")]
 
@@ -329,7 +330,7 @@ def test_a_thread_of_ones_own_may_not_use_comm():
 
 def test_native_collectives_are_refused_in_words():
     with pytest.raises(RankError, match="has no native all_reduce: use minidl.collectives"):
-        VirtualWorld(2).run(lambda comm: comm.start([Native("all_reduce", torch.ones(1))]))
+        VirtualWorld(2).run(lambda comm: comm.native("all_reduce", torch.ones(1)))
 
 
 def test_hooks_in_interleaved_backward_passes_give_right_gradients():

@@ -1,20 +1,16 @@
 """Break things on purpose: a slow link, a slow rank, a rank that dies.
 
-    world.run(train, faults=[Delay(source=0, to=1, seconds=0.1), Slow(rank=2, factor=3), Crash(rank=1, at=Span("step", 10))])
+    faults = [Delay(source=0, to=1, seconds=0.1), Slow(rank=2, factor=3)]
+    world.run(train, faults=[*faults, Crash(rank=1, at=Span("step", 10))])
 
-A fault is data. A FaultyComm wraps another Comm and brings the faults about, so concepts know none of
-them. Messages are delayed or slowed but never lost: losing one message of an ordered stream would not
-be a loss but a shift of all that follow.
+A fault is data with methods that say how it acts; the base class of all Comms asks them, so a new
+fault is one more class here and works in both worlds. Messages are delayed or slowed but never
+lost: losing one message of an ordered stream would not be a loss but a shift of all that follow.
 """
 
-import threading
-import time
+import math
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
-
-from minidl.comm import Recv, Send, Work
-from minidl.runtime.comms.base import Parts, WrappedComm
 
 
 @dataclass(frozen=True)
@@ -39,29 +35,96 @@ class Seconds:
     t: float
 
 
+class Fault:
+    """The ways in which a fault can act. Each does nothing; a fault overrides those it needs."""
+
+    def check(self, world_size, virtual):
+        """Raise ValueError or TypeError, in words, if it could never happen in this world."""
+
+    def delay(self, source, to):
+        """The seconds by which each message from `source` to `to` takes longer."""
+        return 0
+
+    def slowdown(self, rank):
+        """How many times as long `rank` computes."""
+        return 1
+
+    def kills(self, rank, moment):
+        """Whether `rank` dies at this moment: an Op, a Span or Seconds."""
+        return False
+
+    def deadline(self, rank):
+        """The virtual second at which `rank` dies, whatever it does; infinity for never."""
+        return math.inf
+
+    def _check_ranks(self, world_size, *ranks):
+        if not all(0 <= rank < world_size for rank in ranks):
+            raise ValueError(f"{self}: ranks go from 0 to {world_size - 1}")
+
+
 @dataclass(frozen=True)
-class Delay:
+class Delay(Fault):
     """Each message from `source` to `to` takes `seconds` longer."""
 
     source: int
     to: int
     seconds: float
 
+    def check(self, world_size, virtual):
+        self._check_ranks(world_size, self.source, self.to)
+        if not 0 <= self.seconds < math.inf or self.source == self.to:
+            raise ValueError(
+                f"{self}: seconds are a number and not negative, and a link joins two different "
+                "ranks"
+            )
+
+    def delay(self, source, to):
+        return self.seconds if (source, to) == (self.source, self.to) else 0
+
 
 @dataclass(frozen=True)
-class Slow:
+class Slow(Fault):
     """What `rank` computes between its messages takes `factor` times as long."""
 
     rank: int
     factor: float
 
+    def check(self, world_size, virtual):
+        self._check_ranks(world_size, self.rank)
+        if not 1 <= self.factor < math.inf:
+            raise ValueError(f"{self}: factor must be 1 or more")
+
+    def slowdown(self, rank):
+        return self.factor if rank == self.rank else 1
+
 
 @dataclass(frozen=True)
-class Crash:
-    """The process of `rank` is killed at the moment `at`: Op(n), Span(name, k), or Seconds(t) in a VirtualWorld."""
+class Crash(Fault):
+    """`rank` is killed at `at`: Op(n), Span(name, k), or in a VirtualWorld Seconds(t)."""
 
     rank: int
     at: Op | Span | Seconds
+
+    def check(self, world_size, virtual):
+        self._check_ranks(world_size, self.rank)
+        if not isinstance(self.at, (Op, Span, Seconds)):
+            raise TypeError(f"{self}: `at` is Op(n), Span(name, k) or Seconds(t)")
+        if isinstance(self.at, Seconds):
+            if not self.at.t >= 0:
+                raise ValueError(f"{self}: t is a number of seconds and not negative")
+            if not virtual:
+                raise ValueError(
+                    f"{self}: Seconds(t) is a moment on the virtual clock; in a World use Op(n) "
+                    "or Span(name, k)"
+                )
+
+    def kills(self, rank, moment):
+        return rank == self.rank and moment == self.at
+
+    def deadline(self, rank):
+        if rank == self.rank and isinstance(self.at, Seconds):
+            return self.at.t
+        return math.inf
 
 
 class Crashed(BaseException):
@@ -69,122 +132,51 @@ class Crashed(BaseException):
 
 
 def check_faults(faults, world_size, virtual=False):
-    """Raise ValueError or TypeError, in words, for a fault that could never happen in this world."""
+    """Raise ValueError or TypeError, in words, for a fault that cannot happen in this world."""
     for fault in faults:
-        if not isinstance(fault, (Delay, Slow, Crash)):
+        if not isinstance(fault, Fault):
             raise TypeError(f"faults are Delay, Slow or Crash, not {fault!r}")
-        ranks = (fault.source, fault.to) if isinstance(fault, Delay) else (fault.rank,)
-        if not all(0 <= rank < world_size for rank in ranks):
-            raise ValueError(f"{fault}: ranks go from 0 to {world_size - 1}")
-        if isinstance(fault, Delay) and (
-            not 0 <= fault.seconds < float("inf") or fault.source == fault.to
-        ):
-            raise ValueError(
-                f"{fault}: seconds are a number and not negative, and a link joins two different ranks"
-            )
-        if isinstance(fault, Slow) and not 1 <= fault.factor < float("inf"):
-            raise ValueError(f"{fault}: factor must be 1 or more")
-        if isinstance(fault, Crash) and not isinstance(fault.at, (Op, Span, Seconds)):
-            raise TypeError(f"{fault}: `at` is Op(n), Span(name, k) or Seconds(t)")
-        if isinstance(fault, Crash) and isinstance(fault.at, Seconds) and not fault.at.t >= 0:
-            raise ValueError(f"{fault}: t is a number of seconds and not negative")
-        if isinstance(fault, Crash) and isinstance(fault.at, Seconds) and not virtual:
-            raise ValueError(
-                f"{fault}: Seconds(t) is a moment on the virtual clock; in a World use Op(n) or Span(name, k)"
-            )
+        fault.check(world_size, virtual)
 
 
-class Damage:
-    """The faults of one run that concern one rank, and how far it has come towards them."""
+class Faults:
+    """The faults of one run as they act on one rank, and how far it has come towards them.
+
+    die: called with the moment at which the rank must die; does not return.
+    """
 
     def __init__(self, faults, rank, die):
-        self.delays = {(f.source, f.to): f.seconds for f in faults if isinstance(f, Delay)}
-        self.factor = max(
-            (f.factor for f in faults if isinstance(f, Slow) and f.rank == rank), default=1
-        )
-        self.moments = {f.at for f in faults if isinstance(f, Crash) and f.rank == rank}
-        self.deadline = min(
-            (at for at in self.moments if isinstance(at, Seconds)),
-            key=lambda at: at.t,
-            default=None,
-        )
-        self.die, self.posted, self.entered = die, 0, Counter()
-        self.left = threading.local()  # when this thread last came out of the Comm
+        self.faults = faults
+        self.rank = rank
+        self.die = die
+        self.active = bool(faults)
+        self.factor = max((fault.slowdown(rank) for fault in faults), default=1)
+        self.deadline = min((fault.deadline(rank) for fault in faults), default=math.inf)
+        self._posted = 0
+        self._entered = Counter()
+
+    def post(self, n):
+        """The rank is about to post n operations."""
+        for _ in range(n):
+            self.reach(Op(self._posted))
+            self._posted += 1
+
+    def enter(self, name):
+        """The rank is about to enter the span `name`."""
+        self.reach(Span(name, self._entered[name]))
+        self._entered[name] += 1
 
     def reach(self, moment):
-        """The rank has come to this moment; it dies if a Crash says so."""
-        if moment in self.moments:
+        """The rank has come to this moment; it dies if a fault says so."""
+        if any(fault.kills(self.rank, moment) for fault in self.faults):
             self.die(moment)
 
+    def delay(self, source, to):
+        """The seconds by which all faults together delay a message from `source` to `to`."""
+        return sum(fault.delay(source, to) for fault in self.faults)
 
-class FaultyComm(WrappedComm):
-    """A Comm to which the faults happen."""
-
-    def __init__(self, inner, damage):
-        super().__init__(inner)
-        self.damage = damage
-
-    def wrap(self, inner):
-        return FaultyComm(inner, self.damage)
-
-    def start(self, ops):
-        damage, ops = self.damage, list(ops)
-        self._drag()
-        for _ in ops:
-            damage.reach(Op(damage.posted))
-            damage.posted += 1
-        work = self.inner.start(ops)
-        me = self.members[self.rank]
-        parts = []
-        for op, part in zip(ops, work.parts):
-            link = (
-                (me, part.peer)
-                if type(op) is Send
-                else (part.peer, me)
-                if type(op) is Recv
-                else None
-            )
-            parts.append(FaultyPart(self, part, damage.delays.get(link, 0)))
-        damage.left.at = time.perf_counter()
-        return Parts(parts, work.place)
-
-    def compute(self, seconds):
-        self._drag()
-        self.inner.compute(seconds * self.damage.factor)
-        self.damage.left.at = time.perf_counter()
-
-    @contextmanager
-    def span(self, name):
-        self.damage.reach(Span(name, self.damage.entered[name]))
-        self.damage.entered[name] += 1
-        with self.inner.span(name):
-            yield
-
-    def _drag(self):
-        """A slow rank pays for the time it has computed since it last came out of the Comm."""
-        if self.damage.factor > 1 and hasattr(self.damage.left, "at"):
-            time.sleep((time.perf_counter() - self.damage.left.at) * (self.damage.factor - 1))
-
-
-class FaultyPart(Work):
-    """One op on a link that may be slow."""
-
-    def __init__(self, comm, part, delay):
-        self.comm, self.part, self.delay = comm, part, delay
-        self.peer, self.number = part.peer, part.number
-        self.posted, self.over = time.perf_counter(), False
-        self.fate = "delayed" if delay else "slowed" if comm.damage.factor > 1 else "delivered"
-
-    def wait(self):
-        self.comm._drag()
-        began = time.perf_counter()
-        received = self.part.wait()
-        ended = time.perf_counter()
-        if self.delay and not self.over:
-            # A message that made us wait came just now; another one may have come as early as it was asked for.
-            there_already = ended - began <= 1e-3 and began - self.posted > 1e-3
-            came = self.posted if there_already else ended
-            time.sleep(max(0.0, came + self.delay - ended))
-        self.over = True
-        self.comm.damage.left.at = time.perf_counter()
-        return received
+    def fate(self, source, to):
+        """What becomes of a message of this rank that is received."""
+        if self.delay(source, to):
+            return "delayed"
+        return "slowed" if self.factor > 1 else "delivered"

@@ -1,158 +1,200 @@
-"""Record everything that goes through a Comm, as rows of trace.Event.
+"""The record of what one rank did: what is kept while it runs, and the columns made of it.
 
-    start(ops)      a row per op: posted
-    work.wait()     the same rows: waited, done
+    while it runs    Posting, Posting, Mark, ...                              one for each start()
+    afterwards       {"rank": [0, 0, ...], "posted": [0.0, 2e-05, ...], ...}  as trace.Trace has it
 
-A TracedComm wraps another Comm and overrides `start`, so nothing slips by it. gloo tells that an op
-is over only after its wait, so `done` is never earlier than `waited`. Where a rank has a GPU, what it does there has the
-GPU's own times (gpu.py): spans, and messages between GPUs. They become seconds when the run is over.
+A Posting stands for one start() and holds a ticket for each of its ops; a Mark is a computation or
+a span. The same record serves both worlds. A ticket is the world's own object for an op under way:
+a Ticket of the virtual network or a Part of gloo. It has `kind`, `comm`, `peer`, `number`,
+`signature` (shape, dtype), `nbytes`, `posted`, `waited`, `done` and `values`.
 """
 
-import itertools
-import math
-import threading
-from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 
-from minidl.comm import Native, Recv, Send, Work
-from minidl.runtime.comms.base import WrappedComm
-from minidl.runtime.gpu.gpu_clock import settle
-from minidl.runtime.words.calling import here
-
-SEQ, POSTED, WAITED, DONE, FATE = 2, 10, 11, 12, 15  # columns of an Event
 FEW = 8  # elements of a sent tensor whose values are kept
+SPANS: ContextVar[str] = ContextVar("spans", default="")  # path of the open spans, "epoch/step"
 
 
-@lru_cache
+class Posting:
+    """What one rank posted at once at `time`, by `thread` on line `place`, in the spans `path`.
+
+    waited: when the rank began to wait for it, None before that.
+    """
+
+    __slots__ = ("rank", "thread", "time", "place", "path", "waited", "tickets")
+
+    def __init__(self, rank, time, place=None, thread=0, path=""):
+        self.rank = rank
+        self.thread = thread
+        self.time = time
+        self.place = place
+        self.path = path
+        self.waited = None
+        self.tickets = []
+
+
+class Mark:
+    """A computation or a span: a Posting and its only ticket in one."""
+
+    __slots__ = ("kind", "comm", "thread", "posted", "place", "path", "done")
+    peer = -1
+    number = 0
+    nbytes = 0
+    signature = ((), None)
+    values = None
+
+    def __init__(self, kind, comm, time, place, thread, path):
+        self.kind = kind
+        self.comm = comm
+        self.posted = time
+        self.place = place
+        self.thread = thread
+        self.path = path
+        self.done = None
+
+    @property
+    def tickets(self):
+        """Itself: it stands for one event."""
+        return (self,)
+
+    @property
+    def waited(self):
+        """Its beginning: nothing else comes before it is under way."""
+        return self.posted
+
+
+class Room:
+    """How many more events the ranks of one run may record together."""
+
+    def __init__(self, events):
+        self.events = events
+        self.full = False
+
+    def take(self, events):
+        """Whether there is room for these events; if so, they take it."""
+        self.events -= events
+        if self.events < 0:
+            self.events = 0
+            self.full = True
+        return not self.full
+
+
+class Record:
+    """What one rank did in one run.
+
+    faults  the rank's Faults, which tell the fate of a message
+    room    the Room of the run; None for a record without a limit
+    main    the rank's main thread, which is thread 0; None to number threads as they appear
+    """
+
+    def __init__(self, rank, faults, room=None, main=None):
+        self.rank = rank
+        self.faults = faults
+        self.room = room
+        self.main = main
+        self.entries = []
+        self.unrecorded = (0, 0)  # messages and bytes sent after the record was full
+
+    def keep(self, entry, events=1):
+        """Keep a Posting or a Mark with so many events; returns whether there was room for it."""
+        if self.room is not None and not self.room.take(events):
+            return False
+        self.entries.append(entry)
+        return True
+
+    def end(self, mark, time):
+        """A computation or a span has ended."""
+        mark.done = time
+
+    def count(self, tickets):
+        """Count messages for which there was no room."""
+        sends = [ticket.nbytes for ticket in tickets if ticket.kind == "send"]
+        messages, nbytes = self.unrecorded
+        self.unrecorded = (messages + len(sends), nbytes + sum(sends))
+
+    def events(self):
+        """(entry, ticket) of every event, in the order of `seq`."""
+        return [(entry, ticket) for entry in self.entries for ticket in entry.tickets]
+
+    def threads(self, events):
+        """The number of each event's thread, counted in the order in which threads appear."""
+        numbers = {} if self.main is None else {self.main: 0}
+        return [numbers.setdefault(entry.thread, len(numbers)) for entry, _ in events]
+
+    def fate(self, ticket):
+        """What became of an event that has ended."""
+        if not self.faults.active or ticket.kind in ("compute", "span"):
+            return "delivered"
+        if ticket.kind == "send":
+            return self.faults.fate(self.rank, ticket.peer)
+        return self.faults.fate(ticket.peer, self.rank)
+
+
+def columns_of(records, place_name=lambda place: place, limit=None):
+    """(columns, values) of a Trace of these Records; column by column, which is the fastest way.
+
+    place_name  (file, line) -> how the column `line` says it
+    limit       what ended after this moment has not ended
+    """
+    owned = [(record, record.events()) for record in records]
+    rows = [row for _, events in owned for row in events]
+    entries, tickets = zip(*rows) if rows else ((), ())
+    signatures = {ticket.signature for ticket in tickets}
+    shapes = {signature: tuple(signature[0]) for signature in signatures}
+    dtypes = {signature: dtype_name(signature[1]) for signature in signatures}
+    lines = {place: place_name(place) for place in {entry.place for entry in entries}}
+    waited = [ticket.waited for ticket in tickets]
+    done = [ticket.done for ticket in tickets]
+    for i, end in enumerate(done):
+        if waited[i] is None or (limit is not None and end is not None and end > limit):
+            done[i] = None
+    fates = [record.fate(ticket) for record, events in owned for _, ticket in events]
+    columns = {
+        "rank": [record.rank for record, events in owned for _ in events],
+        "thread": [thread for record, events in owned for thread in record.threads(events)],
+        "seq": [seq for _, events in owned for seq in range(len(events))],
+        "kind": [ticket.kind for ticket in tickets],
+        "comm": [ticket.comm for ticket in tickets],
+        "peer": [ticket.peer for ticket in tickets],
+        "number": [ticket.number for ticket in tickets],
+        "shape": [shapes[ticket.signature] for ticket in tickets],
+        "dtype": [dtypes[ticket.signature] for ticket in tickets],
+        "nbytes": [ticket.nbytes for ticket in tickets],
+        "posted": [ticket.posted for ticket in tickets],
+        "waited": waited,
+        "done": done,
+        "span": [entry.path for entry in entries],
+        "line": [lines[entry.place] for entry in entries],
+        "fate": ["unfinished" if end is None else fate for end, fate in zip(done, fates)],
+    }
+    values = {
+        (record.rank, seq): ticket.values
+        for record, events in owned
+        for seq, (_, ticket) in enumerate(events)
+        if ticket.values is not None
+    }
+    return columns, values
+
+
+def event_rows(record):
+    """(rows, {seq: values}) of one Record, as they travel; the column `line` holds (file, line)."""
+    columns, values = columns_of([record])
+    rows = [list(row) for row in zip(*columns.values())]
+    return rows, {seq: numbers for (_, seq), numbers in values.items()}
+
+
 def dtype_name(dtype):
-    """ "float32" for torch.float32."""
-    return str(dtype).removeprefix("torch.")
+    """ "float32" for torch.float32; "" for None."""
+    return str(dtype).removeprefix("torch.") if dtype else ""
 
 
-@lru_cache(4096)
-def measures(shape, dtype):
-    """(shape, dtype, nbytes) as the columns of an Event have them."""
-    return tuple(shape), dtype_name(dtype), math.prod(shape) * dtype.itemsize
+def size_in_words(shape, dtype):
+    """ "(4,) float32"."""
+    return f"{tuple(shape)} {dtype_name(dtype)}"
 
 
-class Recorder:
-    """The rows of one rank in one run: lists in the order of Event's fields, the line as (file, line). meter: its Meter, or None; gpu the same."""
-
-    def __init__(self, rank, gpu=None):
-        self.rank, self.rows, self.values, self.meter, self.gpu = rank, [], {}, None, gpu
-        self.seq, self.path = itertools.count(), ContextVar("spans", default="")
-        self.threads = {threading.get_ident(): 0}
-
-    def settled(self):
-        """The rows, with the GPU's times as seconds."""
-        if self.gpu is not None:
-            settle(self.rows, (POSTED, WAITED, DONE), self.gpu)
-        return self.rows
-
-    def row(self, kind, comm, peer, number, tensor, posted, place):
-        """Begin an event and return its row, to be completed later."""
-        thread = self.threads.setdefault(threading.get_ident(), len(self.threads))
-        shape, dtype, nbytes = (
-            ((), "", 0) if tensor is None else measures(tensor.shape, tensor.dtype)
-        )
-        row = [
-            self.rank,
-            thread,
-            next(self.seq),
-            kind,
-            comm,
-            peer,
-            number,
-            shape,
-            dtype,
-            nbytes,
-            posted,
-            None,
-            None,
-            self.path.get(),
-            place,
-            "unfinished",
-        ]
-        self.rows.append(row)
-        return row
-
-
-class TracedWork(Work):
-    """Completes the rows of its ops as they end."""
-
-    def __init__(self, work, rows, now):
-        self.work, self.rows, self.now = work, rows, now
-
-    def wait(self):
-        received, at = (), self.now()
-        for part, row in zip(self.work.parts, self.rows):
-            if row[WAITED] is None:
-                row[WAITED] = at
-            received += part.wait()
-            at = self.now()
-            if row[DONE] is None:
-                row[DONE], row[FATE] = at, part.fate
-                moments = getattr(part, "moments", None)
-                if moments is not None:
-                    row[POSTED], row[DONE] = moments
-        return received
-
-
-class TracedComm(WrappedComm):
-    """A Comm whose every operation is recorded."""
-
-    def __init__(self, inner, recorder):
-        super().__init__(inner)
-        self.recorder, self.now = recorder, inner.now
-
-    def wrap(self, inner):
-        return TracedComm(inner, self.recorder)
-
-    def start(self, ops):
-        ops = list(ops)
-        posted = self.now()
-        work = self.inner.start(ops)
-        rows = []
-        for op, part in zip(ops, work.parts):
-            kind, tensor = self._kind(op)
-            row = self.recorder.row(
-                kind, self.name, part.peer, part.number, tensor, posted, work.place
-            )
-            if kind == "send" and tensor.numel() <= FEW:
-                self.recorder.values[row[SEQ]] = tensor.flatten().tolist()
-            rows.append(row)
-        return TracedWork(work, rows, self.now)
-
-    def compute(self, seconds):
-        row = self.recorder.row("compute", self.name, -1, 0, None, self.now(), here())
-        row[WAITED] = row[POSTED]
-        self.inner.compute(seconds)
-        row[DONE], row[FATE] = self.now(), "delivered"
-
-    @contextmanager
-    def span(self, name):
-        if "/" in name:
-            raise ValueError(
-                f"a span's name has no slash, because spans nest as outer/inner: {name!r}"
-            )
-        path = self.recorder.path
-        token = path.set(f"{path.get()}/{name}".lstrip("/"))
-        now = self.now if self.recorder.gpu is None else self.recorder.gpu.mark
-        row = self.recorder.row("span", self.name, -1, 0, None, now(), here())
-        try:
-            with self.inner.span(name):
-                yield
-        finally:
-            row[WAITED] = row[POSTED]
-            row[DONE], row[FATE] = now(), "delivered"
-            path.reset(token)
-
-    @staticmethod
-    def _kind(op):
-        if type(op) is Send:
-            return "send", op.tensor
-        if type(op) is Recv:
-            return "recv", op.like
-        assert type(op) is Native
-        return op.name, op.tensor if op.tensor is not None else op.output
+def numbers(tensor):
+    """What is in a small tensor, as a list; None for a large one or one without values."""
+    if tensor.numel() > FEW or tensor.is_meta:
+        return None
+    return tensor.tolist() if tensor.dim() == 1 else tensor.flatten().tolist()

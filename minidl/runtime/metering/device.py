@@ -73,7 +73,7 @@ class Meters:
         """Let the time pass that the device needs for these FLOPs."""
         strand = node.strand()
         begin = strand.clock
-        node.advance(strand, flops / self.device.flops_per_second * node.damage.factor)
+        node.advance(strand, flops / self.device.flops_per_second * node.faults.factor)
         self.computing.setdefault(node.rank, []).append((begin, strand.clock))
 
 

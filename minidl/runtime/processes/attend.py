@@ -1,11 +1,11 @@
-"""One run, seen from the kernel: hand out the work, gather what comes, notice when it cannot end well.
+"""One run, seen from the kernel: gather what ranks report, notice when it cannot end well.
 
-    ranks --done, failed, output, progress, ...--> Attendance --> results and rows, or what went wrong
+    ranks --done, failed, output, progress, ...--> Attendance --> Facts, and the ranks' records
                                                        |
-                             a rank died?  all doomed?  out of time?  then stop the rest, and say why
+                         a rank died?  all doomed?  out of time?  then stop the rest, and say why
 
-The kernel only ever waits on pipes, so Stop always works. This module finds facts; report.py puts
-them into words, and world.py starts and repairs the ranks.
+The kernel only ever waits on pipes, so Stop always works. This module finds the facts; report.py
+puts them into words, and world.py starts and repairs the ranks.
 """
 
 import os
@@ -14,56 +14,46 @@ import time
 from multiprocessing.connection import wait
 
 from minidl.runtime.words.deadlock import Need, doomed
+from minidl.runtime.words.facts import Facts, Whereabouts
 
 TICK = 0.05  # seconds between looks at the board
 SLOWEST = 0.5  # the same, once nothing has changed for a while
-GRACE = 0.1  # after a first failure, for others to tell theirs
+GRACE = 0.1  # after a first failure, for other ranks to report theirs
 LINK_GRACE = 0.5  # after a broken connection, for its cause to be known
-STOP = 1.0  # for a rank to stop when it is told to; then it is killed
+STOP = 1.0  # for a rank to stop when it is asked to; then it is killed
 ANSWER = 0.3  # for a rank to say where it is
 
 
 class Attendance:
-    """The facts of one run.
+    """One run on `ranks`, {rank: RankProcess}.
 
-    results    rank -> pickled result                  records rank -> (recorded rows, values, what was metered)
-    failures   rank -> description of what it raised   lines   rank -> printed lines
-    died       rank -> exit code                       killed  ranks that had to be killed to stop them
-    mismatch   what two ranks disagree on, or None     stuck   {(rank, thread)} in a certain deadlock
-    where      rank -> {thread: (needs, what, lines)}, as last asked     main    rank -> its main thread
+    facts    what is known of it
+    records  rank -> (recorded rows, values, what was metered)
+    began    on time.perf_counter(), which all processes share
     """
 
-    def __init__(self, ranks, board, launcher, timeout, echo, folder):
-        self.ranks, self.board, self.launcher, self.echo = ranks, board, launcher, echo
-        self._files = {rank: os.path.join(folder, f"rank{rank}.out") for rank in ranks}
-        self._sizes = {rank: os.path.getsize(file) for rank, file in self._files.items()}
-        self.timeout = timeout
+    def __init__(self, ranks, board, launcher, timeout, echo, folder, on_death):
+        self.ranks = ranks
+        self.board = board
+        self.launcher = launcher
+        self.echo = echo
+        self.on_death = on_death
+        self.facts = Facts(tuple(ranks), timeout)
+        self.records = {}
         self.began = time.perf_counter()
         self.pending = set(ranks)
-        self.results, self.records, self.failures, self.lines = (
-            {},
-            {},
-            {},
-            {rank: [] for rank in ranks},
-        )
-        self.died, self.killed, self.crashing = {}, [], {}
-        self.mismatch, self.stuck, self.timed_out = None, set(), False
-        self.where, self.main, self.versions, self._question = {}, {}, {}, 0
-        self._failed_at, self._look_at, self._pause = None, self.began + TICK, TICK
+        self._files = {rank: os.path.join(folder, f"rank{rank}.out") for rank in ranks}
+        self._sizes = {rank: os.path.getsize(file) for rank, file in self._files.items()}
+        self._failed_at = None
+        self._look_at = self.began + TICK
+        self._pause = TICK
         self._last_versions = {}
-
-    @property
-    def well(self):
-        """Did every rank return, and did they agree on every message? A rank may have caught a MismatchError."""
-        return len(self.results) == len(self.ranks) and self.mismatch is None
-
-    @property
-    def replaced(self):
-        """The ranks that get a new process after this run."""
-        return sorted({*self.died, *self.killed})
+        self._question = 0
+        self._answers = {}  # rank -> {thread: (needs, Blocked, lines)}, to the last question
+        self._versions = {}  # rank -> its version on the board when it answered
 
     def attend(self, interrupts):
-        """Wait until the run is over, or has been stopped because it cannot end well or the learner said so."""
+        """Wait until the run has ended, or stop it if it cannot end well or the learner says so."""
         try:
             while self.pending:
                 self._listen(self._look_at - time.perf_counter())
@@ -72,22 +62,25 @@ class Attendance:
                 self._look()
         finally:
             self._kill_pending()  # none is left, unless something here went wrong
-            self.echo.finish(self.lines)
+            self.echo.finish(self.facts.lines)
+
+    # --- What ranks report -----------------------------------------------------------------------
 
     def _listen(self, seconds):
         conns = {self.ranks[rank].conn: rank for rank in self.pending}
         for ready in wait([*conns, *self.launcher.waitable()], max(0.0, seconds)):
             if ready in conns:
                 self._receive(conns[ready])
-        for rank in [r for r in self.pending if self.ranks[r].ended() is not None]:
-            while rank in self.pending:  # what it said before it ended
+        for rank in [rank for rank in self.pending if self.ranks[rank].ended() is not None]:
+            while rank in self.pending:  # what it reported before it ended
                 self._receive(rank)
 
     def _receive(self, rank):
+        process = self.ranks[rank]
         try:
-            if self.ranks[rank].conn.poll():
-                kind, *args = pickle.loads(self.ranks[rank].conn.recv_bytes())
-            elif self.ranks[rank].ended() is not None:
+            if process.conn.poll():
+                kind, *args = pickle.loads(process.conn.recv_bytes())
+            elif process.ended() is not None:
                 raise EOFError
             else:
                 return
@@ -97,49 +90,56 @@ class Attendance:
         getattr(self, f"_on_{kind}")(rank, *args)
 
     def _wait_for_end(self, rank):
+        process = self.ranks[rank]
         deadline = time.perf_counter() + STOP
-        while self.ranks[rank].ended() is None and time.perf_counter() < deadline:
+        while process.ended() is None and time.perf_counter() < deadline:
             wait(self.launcher.waitable(), 0.05)
         self.pending.discard(rank)
-        status = self.ranks[rank].ended()
-        self.died[rank] = status
-        with open(
-            self._files[rank], "rb"
-        ) as file:  # what C code wrote, which nobody could send any more
+        self.facts.died[rank] = process.ended()
+        # What C code wrote, which the rank could not send any more.
+        with open(self._files[rank], "rb") as file:
             file.seek(self._sizes[rank])
-            self.lines[rank] += file.read(10_000).decode(errors="replace").splitlines()
+            self.facts.lines[rank] += file.read(10_000).decode(errors="replace").splitlines()
+        self.on_death.died(rank, {other: self.ranks[other] for other in self.pending})
         self._fail()
 
-    def _on_output(self, rank, lines):
-        self.lines[rank] += lines.split("\n")
-        self.echo.lines(rank, lines.split("\n"))
+    def _on_output(self, rank, text):
+        lines = text.split("\n")
+        self.facts.lines[rank] += lines
+        self.echo.lines(rank, lines)
 
     def _on_progress(self, rank, i, n):
         self.echo.progress(rank, i, n)
 
     def _on_done(self, rank, result, record):
-        self.results[rank], self.records[rank] = result, record
-        self.pending.discard(rank)
+        self.facts.results[rank] = result
+        self._ended(rank, record)
 
-    def _on_failed(self, rank, description, record):
-        self.failures[rank], self.records[rank] = description, record
-        self.pending.discard(rank)
+    def _on_failed(self, rank, failure, record):
+        self.facts.failures[rank] = failure
+        self._ended(rank, record)
         self._fail()
 
     def _on_broken(self, rank, reason, lines, record):
+        self._ended(rank, record)
+
+    def _ended(self, rank, record):
         self.records[rank] = record
         self.pending.discard(rank)
 
-    def _on_mismatch(self, rank, *what):
-        self.mismatch = self.mismatch or what
+    def _on_mismatch(self, rank, disagreement):
+        self.facts.mismatch = self.facts.mismatch or disagreement
         self._fail()
 
     def _on_crashing(self, rank, moment, record):
-        self.crashing[rank], self.records[rank] = moment, record
+        self.facts.crashing[rank] = moment
+        self.records[rank] = record
 
     def _on_where(self, rank, question, version, main, threads):
         if question == self._question:
-            self.where[rank], self.main[rank], self.versions[rank] = threads, main, version
+            self._answers[rank] = threads
+            self._versions[rank] = version
+            self.facts.main[rank] = main
 
     def _on_connected(self, rank):
         """A late answer of a repair that was given up."""
@@ -149,78 +149,99 @@ class Attendance:
             self._failed_at = time.perf_counter()
         self._look_at = min(self._look_at, self._failed_at + TICK)
 
+    # --- Can it still end well? ------------------------------------------------------------------
+
     def _look(self):
+        facts = self.facts
         now = time.perf_counter()
         if not self.pending or now < self._look_at:
             return
         self._look_at = now + TICK
-        if self._failed_at is not None:
-            certain = (
-                self.mismatch
-                or self.died
-                or any(f["kind"] != "link" for f in self.failures.values())
-            )
-            if now - self._failed_at >= (GRACE if certain else LINK_GRACE):
+        if self._failed_at is not None and self._has_failed():
+            if now - self._failed_at >= self._grace():
                 self._stop("another rank failed")
-        elif self.timeout is not None and now - self.began > self.timeout:
-            self.timed_out = True
+        elif facts.timeout is not None and now - self.began > facts.timeout:
+            facts.timed_out = True
             self._stop("out of time")
         elif self._find_deadlock():
             self._stop("deadlock")
-        elif self.timeout is not None:
-            self._look_at = min(self._look_at, max(now, self.began + self.timeout + 1e-3))
+        elif facts.timeout is not None:
+            self._look_at = min(self._look_at, max(now, self.began + facts.timeout + 1e-3))
+
+    def _has_failed(self):
+        facts = self.facts
+        return bool(facts.failures or facts.mismatch or self.on_death.ends_run(facts.died))
+
+    def _grace(self):
+        """Seconds to wait after a failure: longer if its cause may still be reported."""
+        facts = self.facts
+        raised = any(failure.kind != "link" for failure in facts.failures.values())
+        return GRACE if facts.mismatch or facts.died or raised else LINK_GRACE
 
     def _find_deadlock(self):
         versions = {rank: self.board.version(rank) for rank in self.pending}
-        still = [rank for rank in versions if versions[rank] == self._last_versions.get(rank)]
-        self._pause = min(2 * self._pause, SLOWEST) if len(still) == len(versions) else TICK
+        unchanged = [rank for rank in versions if versions[rank] == self._last_versions.get(rank)]
+        all_unchanged = len(unchanged) == len(versions)
+        self._pause = min(2 * self._pause, SLOWEST) if all_unchanged else TICK
         self._last_versions = versions
-        if not still:
+        if not unchanged:
             return False
         self._look_at += self._pause - TICK
         self._ask_where()
-        threads = {rank: self._threads(rank) for rank in self.ranks}
-        stuck = doomed(threads)
-        if (
-            all(self.board.version(rank) == self.versions[rank] for rank, _ in stuck)
-            and not self._failed_at
-        ):
-            self.stuck = stuck
-        return bool(self.stuck)
+        stuck = doomed({rank: self._threads(rank) for rank in self.ranks})
+        # A rank that has moved since it answered may have met a need of the others.
+        moved = any(self.board.version(rank) != self._versions[rank] for rank, _ in stuck)
+        if not moved and not self._has_failed():
+            self.facts.stuck = stuck
+        return bool(self.facts.stuck)
 
     def _threads(self, rank):
-        """rank's threads as deadlock.doomed wants them: thread -> None, or the Needs that are not met."""
+        """The threads of a rank as deadlock.doomed reads them: thread -> None, or its Needs."""
         if rank not in self.pending:
             return {}
-        if rank not in self.where:
+        if rank not in self.facts.where:
             return {0: None}  # no answer: it computes
-        return {t: self.unmet(needs) for t, (needs, _, _) in self.where[rank].items()}
-
-    def unmet(self, needs):
-        """The Needs among (rank, key, number) triples that nobody has posted; None for a running thread."""
-        if needs is None:
-            return None
-        return [
-            Need(-1, thread=key) if peer is None else Need(peer)
-            for peer, key, number in needs
-            if peer is None or self.board.count(peer, key) <= number
-        ]
+        return {ident: thread.needs for ident, thread in self.facts.where[rank].items()}
 
     def _ask_where(self):
+        """Ask every rank where its threads are, and note the answers in the facts."""
         self._question += 1
-        self.where, asked = {}, list(self.pending)
+        self._answers = {}
+        asked = list(self.pending)
         for rank in asked:
             self.ranks[rank].send("where", self._question)
         deadline = time.perf_counter() + ANSWER
-        while (
-            any(r in self.pending and r not in self.where for r in asked)
-            and time.perf_counter() < deadline
+        while time.perf_counter() < deadline and any(
+            rank in self.pending and rank not in self._answers for rank in asked
         ):
             self._listen(deadline - time.perf_counter())
+        # Only now, when all have answered, does the board say which needs are not met: a rank may
+        # have posted what another lacked between the two answers.
+        self.facts.where = {
+            rank: {
+                ident: Whereabouts(self._unmet(needs), blocked, lines)
+                for ident, (needs, blocked, lines) in threads.items()
+            }
+            for rank, threads in self._answers.items()
+        }
+
+    def _unmet(self, needs):
+        """The Needs among those of a guard that have not been posted; None for a running thread."""
+        if needs is None:
+            return None
+        unmet = []
+        for need in needs:
+            if isinstance(need, Need):  # the end of a thread, of which the board knows nothing
+                unmet.append(need)
+            elif not self.board.has_any(need):
+                unmet.append(Need(tuple(rank for rank, _, _ in need)))
+        return unmet
+
+    # --- Stop it ---------------------------------------------------------------------------------
 
     def _stop(self, reason):
         """Wake and stop every rank that still runs; kill those that do not answer."""
-        if not self.stuck:
+        if not self.facts.stuck:
             self._ask_where()
         for rank in self.pending:
             self.ranks[rank].send("break", reason)
@@ -230,7 +251,9 @@ class Attendance:
         self._kill_pending()
 
     def _kill_pending(self):
+        facts = self.facts
         for rank in sorted(self.pending):
             self.ranks[rank].kill()
-            self.killed.append(rank)
+            facts.killed.append(rank)
         self.pending.clear()
+        facts.replaced = sorted({*facts.died, *facts.killed})

@@ -30,7 +30,7 @@ DESCRIPTOR = struct.Struct(f"={CELLS}q")
 NBYTES = DESCRIPTOR.size
 
 
-class Channel:
+class BoardChannel:
     """One channel of one rank, found on the board once and for all: its count, and its ring of descriptors."""
 
     __slots__ = ("board", "cell", "start", "version")
@@ -81,7 +81,7 @@ class Board:
         self.versions = itertools.count(
             time.monotonic_ns()
         )  # each value is written once only, also by a successor
-        self._found = [{} for _ in range(world_size)]  # per rank: key -> Channel
+        self._found = [{} for _ in range(world_size)]  # per rank: key -> BoardChannel
         self._scanned = [0] * world_size
         self._file_index = {}
 
@@ -110,14 +110,14 @@ class Board:
         self.cells[rank * STRIDE + VERSION] = next(self.versions)
 
     def find(self, rank, key):
-        """The Channel `key` of `rank`, or None while it has none."""
+        """The BoardChannel `key` of `rank`, or None while it has none."""
         found = self._found[rank]
         if key in found:
             return found[key]
         base = rank * STRIDE
         for i in range(self._scanned[rank], self.cells[base + N_CHANNELS]):
             cell = base + DIRECTORY + 2 * i
-            found[self.cells[cell]] = Channel(self, rank, cell + 1)
+            found[self.cells[cell]] = BoardChannel(self, rank, cell + 1)
             self._scanned[rank] = i + 1
         return found.get(key)
 
@@ -126,8 +126,12 @@ class Board:
         channel = self.find(rank, key)
         return 0 if channel is None else channel.count()
 
+    def has_any(self, posts):
+        """Whether any of these posts, (rank, key, number) each, has been made."""
+        return any(self.count(rank, key) > number for rank, key, number in posts)
+
     def open(self, rank, key):
-        """The Channel `key` of this process's own rank, made if there is none. Raises ValueError for too many."""
+        """The BoardChannel `key` of this process's own rank, made if there is none. Raises ValueError for too many."""
         channel = self.find(rank, key)
         if channel is not None:
             return channel

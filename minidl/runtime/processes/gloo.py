@@ -1,14 +1,13 @@
-"""Comm on torch.distributed: gloo's sends and receives, and gloo's own collectives. GPUs use nccl.py instead.
+"""Comm on torch.distributed: gloo's sends and receives, and the backend's own collectives.
 
     one process group of the whole world          sub-groups and twins share its connections:
     tag = epoch of the run | context of the comm  a message meets only those of its own comm and run
 
 A native collective of a sub-group gets a process group of its own, made by its members when first
-used (meeting.py). Receives are posted before sends. Left out: checking and deadlocks (guard.py), recording
-(record.py), faults (faults.py), and how a process comes to be a rank (worker.py, torchrun.py).
+used (meeting.py). Receives are posted before sends. What is on a GPU travels by nccl.py. Left out:
+agreement and deadlocks (guard.py), and how a process comes to be a rank (worker.py, joining.py).
 """
 
-import re
 import threading
 import time
 from collections import defaultdict
@@ -17,46 +16,86 @@ from contextlib import nullcontext
 import torch
 import torch.distributed as dist
 
-from minidl.comm import Native, Recv, Send, Work
-from minidl.errors import RankDied, RankTimeout
-from minidl.runtime.comms.base import Parts, RuntimeComm, comm_name, label, landing, lasting
-from minidl.runtime.gpu.nccl import Crossing, NoWires
-from minidl.runtime.processes.guard import Broken, description, spell
-from minidl.runtime.processes.lane import Lane
-from minidl.runtime.processes.meeting import Meeting
+from minidl.runtime.comms.base import RuntimeComm, landing
+from minidl.runtime.comms.faults import Faults
+from minidl.runtime.comms.node import RankNode
+from minidl.runtime.comms.record import SPANS, Record
+from minidl.runtime.processes.lane import ThreadLane
+from minidl.runtime.processes.meeting import GroupMeeting
+from minidl.runtime.processes.nccl import NoWires
+from minidl.runtime.processes.posted_op import PostedOp, PostedOps
 from minidl.runtime.processes.preemption import interrupt_nobody
-from minidl.runtime.processes.process_group import FOREVER, run_native
-from minidl.runtime.words.calling import here, waiting_for
+from minidl.runtime.processes.process_group import FOREVER, Native, run_native
 
 CONTEXTS = 12  # bits of a tag that name the communicator
 EPOCHS = 18  # bits that name the run
-LOST_LINK = re.compile("closed by peer|pair closure|reset by peer|Broken pipe|Connection refused")
 
 
-class Node:
-    """What the communicators of one process share: connections, numbers, threads, the clock, the GPU if there is one."""
+class ProcessNode(RankNode):
+    """What the communicators of one process share: also its connections, and its GPU if it has one.
 
-    def __init__(self, rank, world_size, store, guard=None, report_progress=None):
-        self.rank, self.world_size = rank, world_size
-        self.store, self.guard, self.report_progress = store, guard, report_progress
+    guard   the Guard of a rank of a World; None under torchrun, where no kernel watches
+    report  called with (i, n) for progress, or None
+    """
+
+    def __init__(self, rank, world_size, store, guard=None, report=None):
+        super().__init__(rank, world_size)
+        self.store = store
+        self.guard = guard
+        self.report = report
         self.lock = threading.RLock() if guard is None else guard.lock
         self.connections = dist.distributed_c10d._get_default_group()
         interrupt_nobody()
-        self.contexts, self.groups, self.lanes = {"world": 0}, {}, {}
-        self.gpu, self.wires = None, NoWires()
+        self.contexts = {"world": 0}
+        self.groups = {}  # name of a sub-group -> its GroupMeeting
+        self.gpu = None
+        self.wires = NoWires()
         self.begin(0, time.perf_counter())
 
-    def begin(self, epoch, began):
+    def begin(self, epoch, began, faults=(), die=None):
         """A new run: messages of earlier ones are never met."""
-        self.tags, self.began = epoch % (1 << EPOCHS) << CONTEXTS, began
-        self.numbers, self.meter = defaultdict(int), None
-        self.outstanding = {}  # id -> Part that nobody has waited for
+        self.tags = epoch % (1 << EPOCHS) << CONTEXTS
+        self.began = began
+        self.numbers = defaultdict(int)
+        self.meter = None
+        self.faults = Faults(faults, self.rank, die)
+        self.record = Record(self.rank, self.faults, main=threading.get_ident())
+        self.outstanding = {}  # id -> PostedOp that no thread has waited for
+        SPANS.set("")  # a run that was broken may have left spans open
+        self._absence = threading.local()  # when each thread last left the Comm
         if self.gpu is not None:
             self.gpu.begin()
 
     def now(self):
-        """Seconds since the run began."""
         return time.perf_counter() - self.began
+
+    def moment(self):
+        return time.perf_counter() - self.began, threading.get_ident()
+
+    def stamp(self):
+        return self.now() if self.gpu is None else self.gpu.mark()
+
+    def sleep(self, seconds):
+        time.sleep(seconds)
+
+    def progress(self, i, n):
+        if self.report:
+            self.report(i, n)
+
+    def metered(self):
+        """A context manager: what this thread does inside is metered, if the run is."""
+        return nullcontext() if self.meter is None else self.meter.reading()
+
+    def unmetered(self, function, *args):
+        return function(*args)
+
+    def enter(self):
+        if self.faults.factor > 1 and hasattr(self._absence, "began"):
+            time.sleep((time.perf_counter() - self._absence.began) * (self.faults.factor - 1))
+
+    def leave(self):
+        if self.faults.factor > 1:
+            self._absence.began = time.perf_counter()
 
     def number(self, *channel):
         """The number of the next message on a channel, where no board counts them."""
@@ -70,201 +109,112 @@ class Node:
             chosen = int(self.store.compare_set(f"context {name}", "", proposal))
             if chosen >= 1 << CONTEXTS:
                 raise ValueError(
-                    f"more than {(1 << CONTEXTS) - 1} different groups in one world: make a new World"
+                    f"more than {(1 << CONTEXTS) - 1} different groups in one world: make a new "
+                    "World"
                 )
             self.contexts[name] = chosen
         return self.contexts[name]
 
     def lane(self, name):
-        """The background thread of the communicator `name`."""
         if name not in self.lanes:
-            self.lanes[name] = Lane(name, self.guard, self.gpu)
-        self.lanes[name].meter = self.meter
+            self.lanes[name] = ThreadLane(name, self)
         return self.lanes[name]
 
     def start_native(self, op, comm, needs):
-        """Start a native collective on `comm`; returns (work, results or None where they are not known yet)."""
+        """Start a collective on `comm`: (work, results), or None for results not known yet."""
         if comm.name == "world":
             return run_native(self.connections, op, comm.rank, comm.world_size)
         if comm.name not in self.groups:
             store = dist.PrefixStore(f"group {comm.name}", self.store)
-            self.groups[comm.name] = Meeting(comm, store, FOREVER, self.guard, needs)
+            self.groups[comm.name] = GroupMeeting(comm, store, FOREVER, self.guard, needs)
         return self.groups[comm.name].start(op)
 
+    def process_groups(self):
+        """All process groups of gloo that this node has."""
+        meetings = [meeting.group for meeting in self.groups.values() if meeting.group is not None]
+        return [dist.group.WORLD, *meetings]
+
     def finish(self):
-        """End what the run left under way: background jobs, then works that nobody waited for."""
+        """End what the run left under way: background jobs, then works never waited for."""
         for lane in list(self.lanes.values()):
             lane.finish()
         for part in list(self.outstanding.values()):
             part.leftover = True
-            part.wait()
+            part.end()
         if self.gpu is not None:
             self.gpu.finish()
-
-
-class Part(Work):
-    """One op under way."""
-
-    __slots__ = (
-        "node",
-        "op",
-        "comm",
-        "peer",
-        "number",
-        "work",
-        "result",
-        "place",
-        "leftover",
-        "moments",
-    )
-    fate = "delivered"
-
-    def __init__(self, node, op, comm, peer, number, work, result, place):
-        self.node, self.op, self.comm, self.peer, self.number = node, op, comm, peer, number
-        self.work, self.result, self.place, self.leftover = work, result, place, False
-        self.moments = None  # (ready, over) on the GPU, for what went from GPU to GPU
-
-    def wait(self):
-        if self.work is None:
-            return self.result
-        node = self.node
-        guard = node.guard
-        if guard is not None:
-            guard.block(self)
-        try:
-            self.work.wait()
-        except RuntimeError as error:
-            raise self.explained(error) from None
-        finally:
-            if guard is not None:
-                guard.unblock()
-        if self.result is None:
-            self.result = self.work.results
-        if type(self.work) is Crossing:
-            self.moments = self.work.ready, self.work.over
-        self.work = None
-        node.outstanding.pop(id(self), None)
-        return self.result
-
-    def needs(self, guard):
-        """What must be posted before this can end."""
-        return self.work.needs if type(self.work) is Crossing else guard.needs(self)
-
-    def in_words(self):
-        """(kind, comm, peer, number, place, leftover, size), for a report."""
-        kind = (
-            "send" if type(self.op) is Send else "recv" if type(self.op) is Recv else self.op.name
-        )
-        tensor = self.op.tensor if kind == "send" else self.op.like if kind == "recv" else None
-        size = (
-            "" if tensor is None else spell(description(tensor.shape, tensor.dtype, tensor.is_cuda))
-        )
-        return (kind, self.comm.name, self.peer, self.number, self.place, self.leftover, size)
-
-    def explained(self, error):
-        """What to raise in place of the error of gloo."""
-        if self.node.guard is not None and self.node.guard.broken:
-            return Broken(self.node.guard.broken)
-        if LOST_LINK.search(str(error)):
-            lost = RankDied(waiting_for(*self.in_words()))
-            lost.waiting = self.in_words()
-            return lost
-        if "Timed out" in str(error):
-            return RankTimeout(f"rank {self.node.rank} {waiting_for(*self.in_words())} and gave up")
-        return error
 
 
 class DistributedComm(RuntimeComm):
     """The ranks `members` of a world, as rank `node.rank` sees them."""
 
-    def __init__(self, node, members, origins=()):
-        self.node, self.members, self._origins = node, tuple(members), origins
-        self.rank, self.world_size = self.members.index(node.rank), len(self.members)
-        self._label = label(self.members, node.world_size)
-        self.name = comm_name(self._label, origins)
-        self.context = node.context(self.name)
-        if node.gpu is not None:
-            self.device = node.gpu.device
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.context = self.node.context(self.name)
+        if self.node.gpu is not None:
+            self.device = self.node.gpu.device
 
-    def start(self, ops):
-        ops, place = list(ops), here()
-        peers = [self.peer(op) for op in ops]  # refuse all before posting one
-        if len(ops) == 1:
-            return Parts([self._post(ops[0], peers[0], place)], place)
+    def native(self, name, tensor=None, output=None, root=None, op="sum"):
+        """Start a collective that the backend brings along; see process_group.Native."""
+        return self._post([Native(name, tensor, output, root, op)], [-1])
+
+    def _start(self, ops, peers, posting):
         parts = [None] * len(ops)
         for sends in (False, True):  # receives first
             for i, op in enumerate(ops):
-                if (type(op) is Send) is sends:
-                    parts[i] = self._post(op, peers[i], place)
-        return Parts(parts, place)
+                if op.sends is sends:
+                    begin = self._begin_message if peers[i] >= 0 else self._begin_native
+                    parts[i] = begin(op, peers[i], posting)
+        posting.tickets = parts
+        return PostedOps(posting)
 
-    def group(self, ranks):
-        return DistributedComm(self.node, self.chosen(ranks), self._origins)
-
-    def twin(self):
-        return DistributedComm(self.node, self.members, (*self._origins, self._label))
-
-    def lane(self):
-        return self.node.lane(comm_name(self._label, (*self._origins, self._label)))
-
-    def compute(self, seconds):
-        time.sleep(lasting(seconds))
-
-    def progress(self, i, n):
-        if self.node.report_progress:
-            self.node.report_progress(i, n)
-
-    def span(self, name):
-        return nullcontext()
-
-    def now(self):
-        return self.node.now()
-
-    def _post(self, op, peer, place):
-        kind = type(op)
-        if kind is Native:
-            return self._post_native(op, peer, place)
-        node, sending = self.node, kind is Send
-        if sending:
+    def _begin_message(self, op, peer, posting):
+        node = self.node
+        sends = op.sends
+        if sends:
             tensor = op.tensor.contiguous()
+        elif op.into is None:
+            tensor = torch.empty_like(op.like, memory_format=torch.contiguous_format)
         else:
-            tensor = (
-                torch.empty_like(op.like, memory_format=torch.contiguous_format)
-                if op.into is None
-                else landing(op)
-            )
-        result = tensor
+            tensor = landing(op)
+        part = PostedOp(op.kind, self, peer, posting, op.tensor, () if sends else (tensor,))
         if tensor.requires_grad:
             tensor = tensor.detach()
+        if node.faults.active:
+            source, to = (node.rank, peer) if sends else (peer, node.rank)
+            part.delay = node.faults.delay(source, to)
         with node.lock:
             if node.guard is not None:
-                number = node.guard.publish(tensor, sending, self.context, peer, place)
+                part.number = node.guard.publish(tensor, sends, self.context, peer, posting.place)
             else:
-                number = node.number(self.context, peer, sending)
-            post = node.connections.send if sending else node.connections.recv
-            part = Part(node, op, self, peer, number, None, () if sending else (result,), place)
+                part.number = node.number(self.context, peer, sends)
             try:
                 if node.wires.carries(tensor):
-                    part.work = node.wires.message(part, tensor, sending)
+                    part.work = node.wires.message(part, tensor, sends)
                 else:
+                    post = node.connections.send if sends else node.connections.recv
                     part.work = post([tensor], peer, node.tags | self.context)
             except RuntimeError as error:  # the peer is gone
                 raise part.explained(error) from None
         node.outstanding[id(part)] = part
         return part
 
-    def _post_native(self, op, peer, place):
-        node, number, needs = self.node, 0, ()
-        part = Part(node, op, self, peer, number, None, None, place)
+    def _begin_native(self, op, peer, posting):
+        node = self.node
+        tensor = op.output if op.tensor is None else op.tensor
+        part = PostedOp(op.kind, self, peer, posting, tensor, None, op.root)
+        needs = ()
         if node.guard is not None:
             with node.lock:
-                part.number = node.guard.publish_native(op, self.context, self.members, place)
+                part.number = node.guard.publish_native(
+                    op, self.context, self.members, posting.place
+                )
             needs = node.guard.everybody(part)
         else:
             part.number = node.number(self.context, peer, "native")
-        if node.wires.carries(op.tensor if op.tensor is not None else op.output):
-            part.work = node.wires.native(part)
+        if node.wires.carries(tensor):
+            part.work = node.wires.native(part, op)
         else:
-            part.work, part.result = node.start_native(op, self, needs)
+            part.work, part.received = node.start_native(op, self, needs)
         node.outstanding[id(part)] = part
         return part

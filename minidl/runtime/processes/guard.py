@@ -1,102 +1,61 @@
-"""Before a message is posted: do both sides agree? While a thread waits: for whom?
+"""Before a message is posted: do both sides agree? While a thread waits: for which posts?
 
-    rank 0: publish "message 3 to rank 1: (4,) float32"     rank 1: publish "message 3 from rank 0: (8,) float32"
-            read rank 1's descriptor: nothing yet, post             read rank 0's: another shape, raise, post nothing
+    rank 0: publish "message 3 to rank 1: (4,)"       rank 1: publish "message 3 from rank 0: (8,)"
+            read rank 1's entry: none yet, so post            read rank 0's: another shape, so raise
 
-gloo kills a receiver whose message is too long and says nothing of one that is too short, so the
+gloo kills a receiver whose message is too long and does not report one that is too short, so the
 comparison comes first. The waits noted here answer the question "where are you?" (`snapshot`); the
-verdict over all ranks is deadlock.py's. Left out: how the bytes travel (gloo.py).
+verdict over all ranks is in deadlock.py. Left out: how the bytes travel (gloo.py), and how an entry
+on the board is written (descriptions.py).
 """
 
 import threading
 from contextlib import contextmanager
-from functools import lru_cache
 
-import torch
-
-from minidl.comm import Recv, Send
-from minidl.errors import MismatchError, NotInCell
+from minidl.errors import NotInCell
+from minidl.runtime.comms.node import Broken
 from minidl.runtime.processes.board import DEPTH
-from minidl.runtime.words.stacks import all_stacks
-
-SEND, RECV, NATIVE = 0, 1, 2
-DTYPES = sorted({d for d in vars(torch).values() if isinstance(d, torch.dtype)}, key=str)
-DTYPE_INDEX = {dtype: i for i, dtype in enumerate(DTYPES)}
-NATIVES = (
-    "all_reduce",
-    "reduce",
-    "broadcast",
-    "all_gather",
-    "reduce_scatter",
-    "gather",
-    "scatter",
-    "all_to_all",
-    "barrier",
+from minidl.runtime.processes.descriptions import (
+    NATIVE,
+    RECV,
+    ROOTED,
+    SEND,
+    description,
+    key,
+    native_description,
+    spell,
+    spell_native,
 )
-SAME_SHAPE = ("all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter", "gather")
-ROOTED = ("broadcast", "scatter", "reduce", "gather")
-REDUCING = ("all_reduce", "reduce", "reduce_scatter")
-OPS = ("sum", "product", "min", "max")
-
-
-class Broken(BaseException):
-    """The run is over for this rank: somebody else failed, or the learner pressed Stop."""
-
-
-def key(context, peer, direction):
-    """The number that names a channel on the board."""
-    return context << 24 | (peer + 1) << 2 | direction
-
-
-@lru_cache(4096)
-def description(shape, dtype, on_gpu=False):
-    """Five integers: dtype, number of dimensions and kind of memory, then four sizes; further sizes are folded into the last."""
-    n = len(shape)
-    sizes = (
-        (*shape, 0, 0, 0, 0)[:4]
-        if n <= 4
-        else (*shape[:3], hash(tuple(shape[3:])) & 0x7FFFFFFFFFFFFFFF)
-    )
-    return DTYPE_INDEX[dtype] | n << 8 | on_gpu << 16, *sizes
-
-
-def spell(description):
-    """A description in words: "(4, 2) float32", "(4, 2) float32 on a GPU"."""
-    code, *sizes = description
-    n = code >> 8 & 0xFF
-    shape = tuple(sizes[:n]) if n <= 4 else (*sizes[:3], "...")
-    return (
-        f"{shape} {str(DTYPES[code & 0xFF]).removeprefix('torch.')}{' on a GPU' * (code >> 16 & 1)}"
-    )
-
-
-def spell_native(description):
-    """A native collective's description in words: "all_reduce((4,) float32, sum)"."""
-    code = description[0]
-    name, op, root = NATIVES[code >> 32 & 0xFF], OPS[code >> 40 & 0xF], (code >> 44) - 1
-    words = [spell(description)] if name in SAME_SHAPE else []
-    words += [op] if name in REDUCING else []
-    words += [f"root {root}"] if root >= 0 else []
-    return f"{name}({', '.join(words)})"
+from minidl.runtime.words.deadlock import Need
+from minidl.runtime.words.facts import Claim, Disagreement
+from minidl.runtime.words.stacks import all_stacks
 
 
 class Guard:
-    """One rank's side of the board, and the list of its blocked threads."""
+    """One rank's side of the board, and the list of its blocked threads.
+
+    report   called with a Disagreement
+    active   the ranks that take part in this run; None for all
+    broken   why the run has ended, once it has
+    blocked  thread -> what it waits for, a PostedOp or a Job
+    idle     threads that only wait for work of their own rank
+    control  the thread that answers questions, which is never counted
+    """
 
     def __init__(self, board, rank, report):
-        self.board, self.rank, self.report = board, rank, report
+        self.board = board
+        self.rank = rank
+        self.report = report
         self.lock = threading.Lock()
+        self.active = None
+        self.broken = None
+        self.blocked = {}
+        self.idle = set()
+        self.control = None
         self._fence = threading.Lock()
         self._places = {}  # (file, line) -> its integer on the board
-        self._mine, self._theirs = (
-            {},
-            {},
-        )  # (context, peer, sending) -> this rank's Channel, and the peer's that answers it
-        self.active = None  # the ranks that take part in this run; None for all
-        self.broken = None  # why the run is over, once it is
-        self.blocked = {}  # thread -> what it waits for
-        self.idle = set()  # threads that only wait for work of their own rank
-        self.control = None  # the thread that answers, never counted
+        self._mine = {}  # (context, peer, sends) -> this rank's BoardChannel
+        self._theirs = {}  # the same -> the peer's BoardChannel that answers it
 
     def begin(self, active):
         """A new run starts on the ranks `active`."""
@@ -107,115 +66,150 @@ class Guard:
         self.broken = None
         self.blocked.clear()
 
-    def publish(self, tensor, sending, context, peer, place):
-        """Tell what this rank is about to post, and compare with the peer; returns the message's number.
+    def check(self):
+        """Raise Broken if the run has ended."""
+        if self.broken:
+            raise Broken(self.broken)
+
+    # --- Do both sides agree? --------------------------------------------------------------------
+
+    def publish(self, tensor, sends, context, peer, place):
+        """Publish what this rank is about to post and compare with the peer; returns its number.
 
         Called with `lock` held. Raises MismatchError, NotInCell, or ValueError past DEPTH messages.
         """
-        if self.broken:
-            raise Broken(self.broken)
-        channel = (context, peer, sending)
+        self.check()
+        channel = (context, peer, sends)
         mine = self._mine.get(channel) or self._open(*channel)
-        number, told = mine.count(), description(tensor.shape, tensor.dtype, tensor.is_cuda)
+        number = mine.count()
+        ours = description(tensor.shape, tensor.dtype, tensor.is_cuda)
         if number >= DEPTH - 1:
             self._leave_room(number, channel)
-        mine.post(number, told, self._places.get(place) or self._place(place))
+        mine.post(number, ours, self._places.get(place) or self._place(place))
         with self._fence:
             theirs = self._theirs.get(channel) or self._find(*channel)
-            other = theirs and theirs.read(number)
-        if other is not None and other[1:6] != told:
-            self._disagree(sending, peer, number, told, place, other)
+            entry = theirs and theirs.read(number)
+        if entry is not None and entry[1:6] != ours:
+            send = Claim(self.rank, "sends" if sends else "expects", spell(ours), place)
+            recv = self._side(peer, "expects" if sends else "sends", spell, entry)
+            if not sends:
+                send, recv = recv, send
+            self._disagree(Disagreement("message", number, send, recv))
         return number
 
-    def _open(self, context, peer, sending):
+    def publish_native(self, op, context, members, place):
+        """The same for a native collective: compare with every member that has posted its own."""
+        self.check()
+        if self.active is not None and not set(members) <= set(self.active):
+            raise NotInCell(
+                f"{op.name} needs all ranks of its group, but the cell runs on "
+                f"{self._active_ranks()} only"
+            )
+        ours = native_description(op)
+        channel = key(context, -1, NATIVE)
+        mine = self.board.open(self.rank, channel)
+        number = mine.count()
+        mine.post(number, ours, self._places.get(place) or self._place(place))
+        entries = {}
+        with self._fence:
+            for member in members:
+                theirs = self.board.find(member, channel)
+                entries[member] = theirs and theirs.read(number)
+        for member, entry in entries.items():
+            if entry is not None and entry[1:6] != ours:
+                own = Claim(self.rank, "calls", spell_native(ours), place)
+                sides = sorted([own, self._side(member, "calls", spell_native, entry)])
+                self._disagree(Disagreement("collective", number, *sides))
+        return number
+
+    def _open(self, context, peer, sends):
         if self.active is not None and peer not in self.active:
             raise NotInCell(
-                f"rank {peer} is not in this cell: it runs on ranks {', '.join(map(str, self.active))} only"
+                f"rank {peer} is not in this cell: it runs on {self._active_ranks()} only"
             )
-        mine = self._mine[context, peer, sending] = self.board.open(
-            self.rank, key(context, peer, SEND if sending else RECV)
-        )
+        channel = key(context, peer, SEND if sends else RECV)
+        mine = self._mine[context, peer, sends] = self.board.open(self.rank, channel)
         return mine
 
-    def _find(self, context, peer, sending):
-        """The peer's Channel that answers this one; None before it has posted there."""
-        theirs = self.board.find(peer, key(context, self.rank, RECV if sending else SEND))
+    def _active_ranks(self):
+        return f"ranks {', '.join(map(str, self.active))}"
+
+    def _find(self, context, peer, sends):
+        """The peer's BoardChannel that answers this one; None before it has posted there."""
+        theirs = self.board.find(peer, key(context, self.rank, RECV if sends else SEND))
         if theirs is not None:
-            self._theirs[context, peer, sending] = theirs
+            self._theirs[context, peer, sends] = theirs
         return theirs
 
     def _leave_room(self, number, channel):
-        _, peer, sending = channel
+        _, peer, sends = channel
         theirs = self._find(*channel)
         if number - (theirs.count() if theirs else 0) >= DEPTH - 1:
+            way = f"to rank {peer} that it has not received"
+            if not sends:
+                way = f"from rank {peer} that it has not sent"
             raise ValueError(
-                f"{DEPTH - 1} messages are under way {'to' if sending else 'from'} rank {peer} that it has not "
-                f"{'received' if sending else 'sent'}: wait for some of them first"
+                f"{DEPTH - 1} messages are under way {way}: wait for some of them first"
             )
 
-    def publish_native(self, op, context, members, place):
-        """The same for a native collective: compare with every member that has come this far."""
-        if self.broken:
-            raise Broken(self.broken)
-        if self.active is not None and not set(members) <= set(self.active):
-            raise NotInCell(
-                f"{op.name} needs all ranks of its group, but the cell runs on ranks {', '.join(map(str, self.active))} only"
-            )
-        code = (
-            NATIVES.index(op.name) << 32
-            | OPS.index(op.op) << 40
-            | (0 if op.root is None else op.root + 1) << 44
-        )
-        tensor = op.tensor if op.name in SAME_SHAPE else None
-        first, *sizes = (
-            (0, 0, 0, 0, 0)
-            if tensor is None
-            else description(tensor.shape, tensor.dtype, tensor.is_cuda)
-        )
-        told, channel = (code | first, *sizes), key(context, -1, NATIVE)
-        mine = self.board.open(self.rank, channel)
-        number = mine.count()
-        mine.post(number, told, self._places.get(place) or self._place(place))
-        with self._fence:
-            others = [(member, self.board.find(member, channel)) for member in members]
-            others = [
-                (member, theirs.read(number)) for member, theirs in others if theirs is not None
-            ]
-        for member, other in others:
-            if other is not None and other[1:6] != told:
-                self._disagree_native(member, number, told, place, other)
-        return number
+    def _place(self, place):
+        file, line = place
+        cell = self._places[place] = self.board.file_index(self.rank, file) << 32 | line
+        return cell
+
+    def _side(self, rank, verb, spell, entry):
+        """What another rank has published, as a Claim."""
+        cell = entry[6]
+        place = self.board.file_name(rank, cell >> 32), cell & 0xFFFFFFFF
+        return Claim(rank, verb, spell(entry[1:6]), place)
+
+    def _disagree(self, disagreement):
+        self.report(disagreement)
+        # What this rank would post now no longer fits what the others wait for.
+        self.broken = "ranks disagree"
+        raise disagreement.error()
+
+    # --- What must be posted before a wait can end? ----------------------------------------------
 
     def needs(self, part):
-        """What must be posted before this part can end: (rank, key, number) each."""
-        op, context, number = part.op, part.comm.context, part.number
-        if type(op) is Send:
-            return [(part.peer, key(context, self.rank, RECV), number)]
-        if type(op) is Recv:
-            return [(part.peer, key(context, self.rank, SEND), number)]
-        members = part.comm.members
-        if op.name not in ROOTED:
+        """What must be posted before this part can end.
+
+        A list of needs; each is a tuple of (rank, key, number), any one of which is enough.
+        """
+        context = part.on.context
+        if part.kind == "send":
+            return [((part.peer, key(context, self.rank, RECV), part.number),)]
+        if part.kind == "recv":
+            return [((part.peer, key(context, self.rank, SEND), part.number),)]
+        if part.kind not in ROOTED:
             return self.everybody(part)
-        root = None if op.root is None else members[op.root]
-        if op.name in ("broadcast", "scatter"):
-            awaited = [] if root == self.rank else [root]
-        else:
-            awaited = [m for m in members if m != self.rank] if root == self.rank else []
-        return [(m, key(context, -1, NATIVE), number) for m in awaited]
+        root = None if part.root is None else part.on.members[part.root]
+        everybody_sends = part.kind in ("reduce", "gather")
+        if everybody_sends:
+            return self.everybody(part) if root == self.rank else []
+        return [] if root == self.rank else [((root, key(context, -1, NATIVE), part.number),)]
 
     def everybody(self, part):
-        """The needs of a collective that ends only when all members have come."""
-        return [
-            (m, key(part.comm.context, -1, NATIVE), part.number)
-            for m in part.comm.members
-            if m != self.rank
-        ]
+        """The needs of a collective that ends only when all members have posted it."""
+        channel = key(part.on.context, -1, NATIVE)
+        others = [member for member in part.on.members if member != self.rank]
+        return [((member, channel, part.number),) for member in others]
+
+    def end_of(self, thread):
+        """The needs of a thread that waits for the end of another thread of this rank."""
+        return [Need(thread=thread)]
+
+    def met(self, needs):
+        """Whether all of these needs have been posted."""
+        return all(self.board.has_any(need) for need in needs)
+
+    # --- Where is every thread? ------------------------------------------------------------------
 
     def block(self, waiting):
-        """This thread is about to wait for `waiting`: something with needs(guard) and in_words()."""
+        """This thread is about to wait for `waiting`, which has needs(guard) and blocked()."""
         self.blocked[threading.get_ident()] = waiting
         self.board.bump(self.rank)
-        if self.broken:  # looked at after it is known that this thread waits
+        if self.broken:  # read after the others can see that this thread waits
             self.unblock()
             raise Broken(self.broken)
 
@@ -226,62 +220,29 @@ class Guard:
 
     @contextmanager
     def not_counted(self):
-        """A context for a thread that will not post by itself; afterwards another thread may get its number."""
+        """A context for a thread that will not post by itself."""
         ident = threading.get_ident()
         self.idle.add(ident)
         try:
             yield
         finally:
-            self.idle.discard(ident)
+            self.idle.discard(ident)  # another thread may get its number
 
     def snapshot(self):
-        """Where every thread of this rank is: (version, {thread: (needs, words, lines)}).
+        """Where every thread of this rank is: (version, {thread: (needs, Blocked, lines)}).
 
-        needs is None for a thread that runs. The version is read first: what changes afterwards changes
-        the version.
+        needs is None for a thread that runs. The version is read first: what changes afterwards
+        changes the version.
         """
-        version, blocked, threads = self.board.version(self.rank), dict(self.blocked), {}
+        version = self.board.version(self.rank)
+        blocked = dict(self.blocked)
+        threads = {}
         for ident, lines in all_stacks().items():
-            if ident == self.control or (ident in self.idle and ident not in blocked):
-                continue
             waiting = blocked.get(ident)
-            needs, words = (
-                (None, None) if waiting is None else (waiting.needs(self), waiting.in_words())
-            )
-            threads[ident] = (needs, words, lines)
+            if ident == self.control or (ident in self.idle and waiting is None):
+                continue
+            if waiting is None:
+                threads[ident] = (None, None, lines)
+            else:
+                threads[ident] = (waiting.needs(self), waiting.blocked(), lines)
         return version, threads
-
-    def _place(self, place):
-        cell = self._places[place] = self.board.file_index(self.rank, place[0]) << 32 | place[1]
-        return cell
-
-    def _other_place(self, rank, cell):
-        return self.board.file_name(rank, cell >> 32), cell & 0xFFFFFFFF
-
-    def _disagree(self, sending, peer, number, told, place, other):
-        sides = [
-            (self.rank, "sends" if sending else "expects", spell(told), place),
-            (
-                peer,
-                "expects" if sending else "sends",
-                spell(other[1:6]),
-                self._other_place(peer, other[6]),
-            ),
-        ]
-        source, to = sides if sending else sides[::-1]
-        self._raise("message", number, source, to)
-
-    def _disagree_native(self, member, number, told, place, other):
-        sides = [
-            (self.rank, "calls", spell_native(told), place),
-            (member, "calls", spell_native(other[1:6]), self._other_place(member, other[6])),
-        ]
-        self._raise("collective", number, *sorted(sides))
-
-    def _raise(self, what, number, one, two):
-        self.report(what, number, one, two)
-        self.broken = "ranks disagree"  # what this rank would post now no longer fits what the others wait for
-        raise MismatchError(
-            f"{what} {number}: rank {one[0]} {one[1]} {one[2]}, but rank {two[0]} {two[1]} {two[2]}",
-            ranks=(one[0], two[0]),
-        )

@@ -1,10 +1,10 @@
 """A process group for the native collectives of a sub-group, made while the rank goes on.
 
-    start([Native(...)])  -> queue --------.
+    native("all_reduce")  -> queue --------.
     thread: all members have posted? -> make the group -> start what is queued, in order
 
 torch makes a process group by a call in which all members wait for each other and which nothing can
-interrupt. So a thread makes it, and only when the board says that every member has come.
+interrupt. So a thread makes it, and only when the board says that every member has posted.
 """
 
 import threading
@@ -12,7 +12,6 @@ import time
 
 import torch.distributed as dist
 
-from minidl.runtime.processes.guard import Broken
 from minidl.runtime.processes.preemption import interrupt_nobody
 from minidl.runtime.processes.process_group import run_native
 
@@ -20,15 +19,18 @@ SLOWEST = 0.01  # seconds between looks at the board
 
 
 class Pending:
-    """A collective that starts when the group is there; like torch's own work, it has a wait()."""
+    """A collective that starts when its group exists; like torch's own work, it has a wait()."""
 
     def __init__(self, op, guard):
-        self.op, self.guard = op, guard
+        self.op = op
+        self.guard = guard
         self.begun = threading.Event()
-        self.work = self.results = self.error = None
+        self.work = None
+        self.results = None
+        self.error = None
 
     def begin(self, group, comm):
-        """The group is there."""
+        """The group exists: start."""
         try:
             self.work, self.results = run_native(group, self.op, comm.rank, comm.world_size)
         except Exception as error:
@@ -36,32 +38,35 @@ class Pending:
         self.begun.set()
 
     def wait(self):
-        """Block until the collective is over."""
+        """Block until the collective has ended."""
         while not self.begun.wait(0.1):  # short, so that an interrupt is noticed
-            if self.guard is not None and self.guard.broken:
-                raise Broken(self.guard.broken)
+            if self.guard is not None:
+                self.guard.check()
         if self.error is not None:
             raise self.error
         self.work.wait()
 
 
-class Meeting:
-    """The process group of `comm`, from the wish for it to its end."""
+class GroupMeeting:
+    """The process group of `comm`, from its first collective on.
+
+    needs: what must be on the board before the group can be made.
+    """
 
     def __init__(self, comm, store, timeout, guard, needs):
-        self.comm, self.store, self.timeout, self.guard, self.needs = (
-            comm,
-            store,
-            timeout,
-            guard,
-            needs,
-        )
-        self.group, self.queue, self.lock = None, [], threading.Lock()
+        self.comm = comm
+        self.store = store
+        self.timeout = timeout
+        self.guard = guard
+        self.needs = needs
+        self.group = None
+        self.queue = []
+        self.lock = threading.Lock()
         self.thread = threading.Thread(target=self._make, name=f"group of {comm.name}", daemon=True)
         self.thread.start()
 
     def start(self, op):
-        """Start `op` on the group as soon as that exists; returns (work, results or None when not known yet)."""
+        """Start `op` as soon as the group exists: (work, results), or None for unknown results."""
         with self.lock:
             if self.group is not None:
                 return run_native(self.group, op, self.comm.rank, self.comm.world_size)
@@ -87,8 +92,6 @@ class Meeting:
 
     def _await_everybody(self):
         pause = 1e-5
-        while not self.guard.broken and any(
-            self.guard.board.count(rank, key) <= n for rank, key, n in self.needs
-        ):
+        while not self.guard.broken and not self.guard.met(self.needs):
             time.sleep(pause)
             pause = min(2 * pause, SLOWEST)

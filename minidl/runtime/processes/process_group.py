@@ -1,13 +1,39 @@
 """The backend's own collectives, called on a process group."""
 
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch._C import _distributed_c10d as dist
 
-FOREVER = timedelta(
-    days=10
-)  # time-out of a process group; the world's `timeout` comes long before it
+# Time-out of a process group; the world's own `timeout` ends a run long before it.
+FOREVER = timedelta(days=10)
+
+
+@dataclass(slots=True)
+class Native:
+    """A collective that the backend brings along, such as gloo's own all_reduce.
+
+    name    one of trace.COLLECTIVES
+    tensor  what this rank contributes; None for ranks that contribute nothing
+    output  where the result goes; in place (`tensor`) for all_reduce, reduce and broadcast
+    root    for reduce, broadcast, gather and scatter
+    op      "sum", "product", "min" or "max"
+    """
+
+    name: str
+    tensor: torch.Tensor | None = None
+    output: Any = None
+    root: int | None = None
+    op: str = "sum"
+
+    sends = False
+
+    @property
+    def kind(self):
+        """The kind of event that it is in the record."""
+        return self.name
 
 
 def reduce_op(name):
@@ -33,12 +59,13 @@ def _options(kind, op):
 
 
 def run_native(group, op, rank, world_size):
-    """Start the collective `op` (a comm.Native) on `group`; returns (its work, the tuple of results)."""
+    """Start the collective `op`, a Native, on `group`; returns (its work, a tuple of results)."""
     x = None if op.tensor is None else op.tensor.detach()
+    output = op.output
     name = op.name
     if name == "barrier":
         options = dist.BarrierOptions()
-        options.device = torch.device("cpu")  # by gloo, where a group has NCCL as well
+        options.device = torch.device("cpu")  # by gloo, also where a group has NCCL
         return group.barrier(options), ()
     if name == "all_reduce":
         return group.allreduce([x], _options(dist.AllreduceOptions, op)), (x,)
@@ -47,38 +74,28 @@ def run_native(group, op, rank, world_size):
     if name == "broadcast":
         return group.broadcast([x], _options(dist.BroadcastOptions, op)), (x,)
     if name == "all_gather":
-        output = (
-            x.new_empty((world_size * x.shape[0], *x.shape[1:])) if op.output is None else op.output
-        )
+        if output is None:
+            output = x.new_empty((world_size * x.shape[0], *x.shape[1:]))
         return group._allgather_base(output, x.contiguous(), dist.AllgatherOptions()), (output,)
+    if name in ("reduce_scatter", "all_to_all") and x.shape[0] % world_size:
+        raise ValueError(f"{x.shape[0]} rows do not split over {world_size} ranks")
     if name == "reduce_scatter":
-        if x.shape[0] % world_size:
-            raise ValueError(f"{x.shape[0]} rows do not split over {world_size} ranks")
-        output = (
-            x.new_empty((x.shape[0] // world_size, *x.shape[1:]))
-            if op.output is None
-            else op.output
-        )
-        return group._reduce_scatter_base(
-            output, x.contiguous(), _options(dist.ReduceScatterOptions, op)
-        ), (output,)
+        if output is None:
+            output = x.new_empty((x.shape[0] // world_size, *x.shape[1:]))
+        options = _options(dist.ReduceScatterOptions, op)
+        return group._reduce_scatter_base(output, x.contiguous(), options), (output,)
     if name == "all_to_all":
-        if x.shape[0] % world_size:
-            raise ValueError(f"{x.shape[0]} rows do not split over {world_size} ranks")
-        output = torch.empty_like(x) if op.output is None else op.output
-        return group.alltoall_base(output, x.contiguous(), [], [], dist.AllToAllOptions()), (
-            output,
-        )
-    return _rooted(group, op, x, rank, world_size)
-
-
-def _rooted(group, op, x, rank, world_size):
-    if op.name == "gather":
-        parts = [torch.empty_like(x) for _ in range(world_size)] if rank == op.root else None
-        work = group.gather([parts] if parts else [], [x], _options(dist.GatherOptions, op))
-        return work, tuple(parts or ())
-    if op.name == "scatter":
-        output = op.output if op.output is not None else torch.empty_like(x[0])
+        if output is None:
+            output = torch.empty_like(x)
+        options = dist.AllToAllOptions()
+        return group.alltoall_base(output, x.contiguous(), [], [], options), (output,)
+    if name == "gather":
+        parts = [torch.empty_like(x) for _ in range(world_size)] if rank == op.root else []
+        outputs = [parts] if parts else []
+        return group.gather(outputs, [x], _options(dist.GatherOptions, op)), tuple(parts)
+    if name == "scatter":
+        if output is None:
+            output = torch.empty_like(x[0])
         parts = [[part.contiguous() for part in x]] if rank == op.root else []
         return group.scatter([output], parts, _options(dist.ScatterOptions, op)), (output,)
-    raise ValueError(f"unknown native collective {op.name!r}")
+    raise ValueError(f"unknown native collective {name!r}")

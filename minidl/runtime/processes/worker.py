@@ -3,10 +3,10 @@
     main thread      runs the learner's function, one task after the other
     control thread   reads the pipe: tasks, "where are you?", "stop"; exits with the pipe
 
-The control thread never waits for the main thread, so a rank that is stuck still answers. To stop a wait
-inside gloo it lets a receive of 1 ms time out, which closes every connection of that group and wakes
-all who wait on it; a signal stops computing; NCCL is aborted if that does not help. What comes back over the
-pipe are flat tuples.
+The control thread never waits for the main thread, so a rank that is stuck still answers. To stop a
+wait inside gloo it lets a receive of 1 ms time out, which closes every connection of that group and
+wakes all who wait on it; a signal stops computing; NCCL is aborted if that does not help. What goes
+back over the pipe are tuples of plain values.
 """
 
 import ast
@@ -21,30 +21,27 @@ import sys
 import tempfile
 import threading
 import types
-from datetime import timedelta
 
-import cloudpickle
 import torch
-import torch.distributed as dist
 
-from minidl.errors import MismatchError, NotInCell, RankDied
-from minidl.runtime.comms.faults import Damage, FaultyComm
-from minidl.runtime.comms.record import Recorder, TracedComm
+from minidl.errors import RankDied
+from minidl.runtime.comms.node import Broken
+from minidl.runtime.comms.record import event_rows
 from minidl.runtime.comms.seeding import seed_everything
-from minidl.runtime.gpu import nccl
-from minidl.runtime.gpu.gpu_clock import Gpu
-from minidl.runtime.processes import parcel
+from minidl.runtime.gpu.gpu_clock import settle
+from minidl.runtime.processes import joining, parcel
 from minidl.runtime.processes.board import Board
-from minidl.runtime.processes.gloo import LOST_LINK, DistributedComm, Node
-from minidl.runtime.processes.guard import Broken, Guard
-from minidl.runtime.processes.lane import metered
-from minidl.runtime.processes.process_group import FOREVER
+from minidl.runtime.processes.gloo import DistributedComm
+from minidl.runtime.processes.guard import Guard
+from minidl.runtime.processes.posted_op import LOST_LINK
 from minidl.runtime.processes.streams import capture, released
 from minidl.runtime.words.calling import call, traceback_lines
+from minidl.runtime.words.facts import Failure
 from minidl.runtime.words.sources import learn_sources
+from minidl.trace import Event
 
-POISON_TAG = 0x7FFFFFFF
 ABORT_AT = 4  # attempts to interrupt before NCCL is aborted
+TIMES = [Event._fields.index(name) for name in ("posted", "waited", "done")]
 
 
 class Worker:
@@ -54,18 +51,23 @@ class Worker:
 
     def __init__(self, conn, rank, world_size, folder, threads):
         Worker.current = self
-        self.conn, self.rank, self.world_size, self.folder = conn, rank, world_size, folder
-        self.sending, self.tasks = threading.Lock(), queue.SimpleQueue()
+        self.conn = conn
+        self.rank = rank
+        self.world_size = world_size
+        self.folder = folder
+        self.sending = threading.Lock()
+        self.tasks = queue.SimpleQueue()
         self.board = Board(os.path.join(folder, "board"), world_size)
-        self.guard = Guard(self.board, rank, self._report_mismatch)
-        self.node, self.running, self.recorder = None, False, None
-        self.over = threading.Event()
-        self.streams = capture(rank, folder, self.tell)
+        self.guard = Guard(self.board, rank, lambda found: self.report("mismatch", found))
+        self.node = None
+        self.running = False  # whether the learner's function runs
+        self.over = threading.Event()  # set when it has ended
+        self.streams = capture(rank, folder, self.report)
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         self.names = module.__dict__
         torch.set_num_threads(threads)
 
-    def tell(self, *message):
+    def report(self, *message):
         """Send a message to the kernel."""
         with self.sending:
             self.conn.send_bytes(pickle.dumps(message, protocol=5))
@@ -84,46 +86,28 @@ class Worker:
             except Broken:
                 pass  # the interrupt came after the end: nothing is left to stop
             except BaseException as error:
-                self.tell("failed", self._describe(error), ([], {}, None))
+                self.report("failed", failure_of(error), ([], {}, None))
 
     def connect(self, generation, backend):
-        """Join (again) the process group of all ranks; with "nccl", take the GPU that has this rank's number."""
+        """Join (again) the process group of all ranks.
+
+        With "nccl", take the GPU that has this rank's number.
+        """
         if self.node is not None:
-            for lane in self.node.lanes.values():
-                lane.close()
-            if self.node.gpu is None:
-                dist.destroy_process_group()
-            else:
-                self.node.wires.close()
-                nccl.leave()
-        store = dist.FileStore(os.path.join(self.folder, f"store{generation}"), self.world_size)
-        if backend == "nccl":
-            nccl.join(store, self.rank, self.world_size)
-        else:
-            dist.init_process_group(
-                "gloo", store=store, rank=self.rank, world_size=self.world_size, timeout=FOREVER
-            )
-        own = dist.PrefixStore("minidl", store)
-        self.node = Node(
-            self.rank,
-            self.world_size,
-            own,
-            self.guard,
-            lambda i, n: self.tell("progress", int(i), int(n)),
+            joining.leave_world(self.node)
+        path = os.path.join(self.folder, f"store{generation}")
+        self.node = joining.join_world(
+            path, self.rank, self.world_size, backend, self.guard, self._report_progress
         )
-        if backend == "nccl":
-            gpu = self.node.gpu = Gpu(self.rank, self.node.now)
-            self.node.wires = nccl.Wires(gpu, self.guard, own)
-        self.tell("connected")
+        self.report("connected")
 
     def run(self, header, payload):
         """Run one function and report how it went."""
         self.guard.begin(header["active"])
-        self.node.begin(header["epoch"], header["began"])
+        self.node.begin(header["epoch"], header["began"], header["faults"], self._die)
         os.chdir(header["cwd"])
         sys.path[:] = header["path"]
         learn_sources(header["sources"])
-        self.recorder = Recorder(self.rank, self.node.gpu)
         outcome = ("broken", None, [])
         self.over.clear()
         try:
@@ -137,34 +121,30 @@ class Worker:
             self.running = False
             outcome = ("broken", self.guard.broken, traceback_lines(error.__traceback__))
         except BaseException as error:
-            outcome = ("failed", self._describe(error))
+            outcome = ("failed", failure_of(error))
         self.running = False
         self.over.set()
         self.streams.finish()
-        self.tell(*outcome, self._record())
+        self.report(*outcome, self._record())
 
     def _call(self, header, payload):
         seed_everything(header["seed"], self.rank)
-        comm = DistributedComm(self.node, range(self.world_size))
-        if header["faults"]:
-            comm = FaultyComm(comm, Damage(header["faults"], self.rank, self._die))
-        comm = TracedComm(comm, self.recorder)
+        node = self.node
+        comm = DistributedComm(node, range(self.world_size))
         fn, args, kwargs = pickle.loads(payload)
         if header["meter"]:
-            from minidl.runtime.metering.meter import (
-                Meter,
-            )  # loads much of torch that a run without it does not need
+            from minidl.runtime.metering.meter import Meter  # loads much of torch
 
-            self.node.meter = self.recorder.meter = Meter(self.node.now)
-        with metered(self.node.meter):
+            node.meter = Meter(node.now)
+        with node.metered():
             result = call(fn, comm, args, kwargs)
-            self.node.finish()
+            node.finish()
         try:
             return parcel.to_bytes(result)
         except Exception as error:
             raise TypeError(
-                f"the result, a {type(result).__name__}, cannot travel back from the rank ({error}): "
-                "return tensors, numbers, strings, or lists and dicts of them"
+                f"the result, a {type(result).__name__}, cannot travel back from the rank "
+                f"({error}): return tensors, numbers, strings, or lists and dicts of them"
             ) from None
 
     def _control(self):
@@ -173,10 +153,10 @@ class Worker:
             try:
                 message = pickle.loads(self.conn.recv_bytes())
             except (EOFError, OSError):
-                os._exit(0)  # the kernel is gone, or closed the world
+                os._exit(0)  # the kernel has ended, or closed the world
             if message[0] == "where":
                 version, threads = self.guard.snapshot()
-                self.tell("where", message[1], version, self.main, threads)
+                self.report("where", message[1], version, self.main, threads)
             elif message[0] == "break":
                 self._break(message[1])
             else:
@@ -184,16 +164,13 @@ class Worker:
 
     def _break(self, reason):
         self.guard.broken = reason
-        meetings = self.node.groups.values() if self.node else ()
-        for group in (
-            [dist.group.WORLD, *(m.group for m in meetings if m.group is not None)]
-            if self.node
-            else ()
-        ):
-            _poison(group)
-        for lane in self.node.lanes.values() if self.node else ():
-            if lane.thread.ident not in self.guard.idle:
-                _raise_in(lane.thread.ident, Broken)
+        node = self.node
+        if node is not None:
+            for group in node.process_groups():
+                joining.poison(group)
+            for lane in node.lanes.values():
+                if lane.thread.ident not in self.guard.idle:
+                    _raise_in(lane.thread.ident, Broken)
         for attempt in range(20):  # an exception in __del__ or a fork hook is swallowed: try again
             if hasattr(signal, "pthread_kill"):
                 signal.pthread_kill(self.main, signal.SIGUSR1)
@@ -201,62 +178,36 @@ class Worker:
                 _raise_in(self.main, Broken)
             if self.over.wait(0.05):
                 return
-            if attempt == ABORT_AT and self.node and self.node.gpu is not None:
-                self.node.wires.abort()  # the program may wait for its GPU, and that for a rank that is gone
+            if attempt == ABORT_AT and node is not None and node.gpu is not None:
+                node.wires.abort()  # the program may wait for its GPU, and that for a dead rank
 
     def _interrupted(self, number, frame):
-        if self.running and self.guard.broken:
-            raise Broken(self.guard.broken)
+        if self.running:
+            self.guard.check()
 
     def _die(self, moment):
         self.streams.finish()
-        self.tell("crashing", repr(moment), self._record())
+        self.report("crashing", repr(moment), self._record())
         os.kill(os.getpid(), signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
         while True:  # the signal takes effect before this process runs on
             signal.pause()
 
+    def _report_progress(self, i, n):
+        self.report("progress", int(i), int(n))
+
     def _record(self):
-        if self.recorder is None:
-            return [], {}, None
-        return (
-            self.recorder.settled(),
-            self.recorder.values,
-            self.recorder.meter and self.recorder.meter.read(),
-        )
-
-    def _report_mismatch(self, what, number, one, two):
-        self.tell("mismatch", what, number, one, two)
-
-    def _describe(self, error):
-        """An exception as a dict of plain values, and its pickle where that is possible."""
-        kinds = {MismatchError: "mismatch", NotInCell: "not in cell", RankDied: "link"}
-        kind = kinds.get(type(error), "error")
-        if isinstance(error, RuntimeError) and LOST_LINK.search(str(error)):
-            kind = "link"
-        try:
-            travelling = cloudpickle.dumps(error)
-        except Exception:
-            travelling = None
-        return {
-            "kind": kind,
-            "type": type(error).__name__,
-            "message": str(error),
-            "pickle": travelling,
-            "lines": traceback_lines(error.__traceback__),
-            "waiting": getattr(error, "waiting", None),
-        }
+        """(rows of the record, values of small tensors, what was metered or None)."""
+        node = self.node
+        rows, values = event_rows(node.record)
+        if node.gpu is not None:
+            settle(rows, TIMES, node.gpu)
+        return rows, values, node.meter and node.meter.read()
 
 
-def _poison(group):
-    """Close every connection of this group, so that nobody waits on it any more."""
-    for peer in range(group.size()):
-        if peer != group.rank():
-            try:
-                group.recv([torch.empty(1)], peer, POISON_TAG).wait(timedelta(milliseconds=1))
-            except RuntimeError as error:
-                if "imed out" in str(error) or "timeout" in str(error):
-                    return  # that it times out is its purpose
-                # else this peer is gone already, and its connection with it: ask the next one
+def failure_of(error):
+    """The Failure that stands for an exception of this rank."""
+    lost = isinstance(error, RuntimeError) and LOST_LINK.search(str(error))
+    return Failure.of(error, link=bool(lost) or isinstance(error, RankDied))
 
 
 def _raise_in(thread, exception):
@@ -276,10 +227,14 @@ def get_name(name):
 
 
 def run_cell(source, filename, comm):
-    """Run a cell's code among this rank's names; print its last expression, unless a semicolon ends it."""
+    """Run a cell's code among this rank's names.
+
+    Print the value of its last expression, unless a semicolon ends it.
+    """
     names = Worker.current.names
     names.update(comm=comm, rank=comm.rank, world_size=comm.world_size)
-    tree, last = ast.parse(source, filename), None
+    tree = ast.parse(source, filename)
+    last = None
     if tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";"):
         last = ast.Expression(tree.body.pop().value)
     exec(compile(tree, filename, "exec"), names)
@@ -298,15 +253,13 @@ def die_with_parent():
 def main(conn, rank, world_size, folder, threads):
     """Be a rank until the pipe closes. Called in a fresh process."""
     if hasattr(os, "fork"):
-        torch.multiprocessing.set_start_method(
-            "fork", force=True
-        )  # DataLoader workers need no __main__
+        # DataLoader workers then need no __main__.
+        torch.multiprocessing.set_start_method("fork", force=True)
         os.register_at_fork(after_in_child=released)
-    multiprocessing.current_process()._config["tempdir"] = tempfile.mkdtemp(
-        dir=folder
-    )  # goes with the world
+    # What multiprocessing leaves goes with the folder of the world.
+    multiprocessing.current_process()._config["tempdir"] = tempfile.mkdtemp(dir=folder)
     loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     if loopback:
         os.environ["GLOO_SOCKET_IFNAME"] = loopback
-    gc.freeze()  # torch's objects stay: to look through them took 0.3 s and 38 MiB of shared pages
+    gc.freeze()  # torch's objects stay: looking through them took 0.3 s and 38 MiB of shared pages
     Worker(conn, rank, world_size, folder, threads).serve()

@@ -15,6 +15,8 @@ so a judge can keep the network in a process of its own.
 from collections import deque
 from dataclasses import dataclass, field
 
+from minidl.runtime.comms.record import Posting
+
 
 @dataclass(frozen=True)
 class Link:
@@ -96,7 +98,7 @@ class OneSlowLink:
         return self.slow if is_slow else self.others, ()
 
 
-# The next three are compared by identity (eq=False), and made for every message (slots).
+# The next two are compared by identity (eq=False), and made for every message (slots).
 
 
 @dataclass(slots=True, eq=False)
@@ -112,19 +114,6 @@ class OneWay:
     waiting: deque = field(default_factory=deque)  # sends, or receives, without their other side
     sent: int = 0
     received: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Posting:
-    """What one rank posted at once, at `time`: the tickets, and what recording.py keeps of them."""
-
-    rank: int
-    time: float
-    place: tuple = None  # (file, line)
-    order: int = 0  # of the thread
-    path: str = ""  # the spans around it
-    waited: float = None  # since when its thread waits for it
-    tickets: list = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -158,19 +147,29 @@ class Ticket:
         """The rank on the other side."""
         return self.way.to if self.sends else self.way.source
 
+    @property
+    def posted(self):
+        """When it was posted."""
+        return self.posting.time
+
+    @property
+    def waited(self):
+        """When its rank began to wait for it, or None."""
+        return self.posting.waited
+
 
 class Fabric:
     """All messages of one run.
 
     network   an object with between(source, to)
     buffered  a send ends as soon as it is posted, as if there were room for every message
-    delays    {(source, to): seconds}, added to the messages of a link
+    delay     (source, to) -> seconds by which faults delay each message; None for no faults
     """
 
-    def __init__(self, network, size, buffered=False, delays=None):
+    def __init__(self, network, size, buffered=False, delay=None):
         self.network = network
         self.buffered = buffered
-        self.delays = delays or {}
+        self.delay = delay
         self.ways = {}  # (comm, source, to) -> OneWay
         # When is each port, and each shared link, free again?
         self.out_free = [0.0] * size
@@ -182,7 +181,9 @@ class Fabric:
         way = self.ways.get((comm, source, to))
         if way is None:
             link, shared = self.network.between(source, to)
-            alpha = link.alpha + self.delays.get((source, to), 0)
+            alpha = link.alpha
+            if self.delay is not None:
+                alpha += self.delay(source, to)
             way = self.ways[comm, source, to] = OneWay(comm, source, to, alpha, link.beta, shared)
         return way
 

@@ -1,40 +1,48 @@
 """Messages under way on the virtual clock, and what waiting for them does to the clock of a rank.
 
-rank 0   start: 3 us    wait: 4 us  ........  on from 25 us       ticket.done = 25 us, ticket.waited = 4 us
+    rank 0    start: 3 us    wait: 4 us  . . . . . .  goes on at 25 us
+
+The tickets say ticket.posted = 3 us, ticket.waited = 4 us, ticket.done = 25 us.
 """
 
 from minidl.comm import Work
-from minidl.runtime.comms.record import dtype_name
+from minidl.runtime.comms.record import size_in_words
+from minidl.runtime.words.deadlock import Need
+from minidl.runtime.words.facts import Blocked, Claim
 
 
 class VirtualWork(Work):
-    """Ops under way; the waiter is made ready once, when the last of them is over. missing: other sides that have not come."""
+    """Ops under way; the waiting strand is made ready once, when the last of them has ended.
+
+    missing: how many of the ops have not met their other side.
+    """
 
     __slots__ = ("node", "comm", "posting", "missing", "waiter", "result", "leftover")
 
     def __init__(self, node, comm, posting):
-        self.node, self.comm, self.posting = node, comm, posting
-        self.missing, self.waiter, self.result, self.leftover = 0, None, None, False
+        self.node = node
+        self.comm = comm
+        self.posting = posting
+        self.missing = 0
+        self.waiter = None
+        self.result = None
+        self.leftover = False
 
     def wait(self):
         if self.result is not None:
             return self.result
-        node, posting = self.node, self.posting
+        node = self.node
         strand = node.strand()
-        posting.waited = last = strand.clock
+        self.posting.waited = last = strand.clock
         if self.missing:
-            self.waiter, strand.waiting = strand, self
-            try:
-                node.strands.block(strand)
-            finally:
-                self.waiter = strand.waiting = None
+            node.block(strand, self)
         result = []
-        for ticket in posting.tickets:
+        for ticket in self.posting.tickets:
             if ticket.done > last:
                 last = ticket.done
             if not ticket.sends:
                 result.append(ticket.payload)
-                ticket.payload = None  # the record keeps the ticket, and not what hangs on it
+                ticket.payload = None  # the record keeps the ticket, and must not keep the tensor
         self.result = tuple(result)
         del node.outstanding[self]
         if last > strand.clock:
@@ -42,36 +50,45 @@ class VirtualWork(Work):
             node.strands.pause(strand)
         return self.result
 
-    def over(self):
-        """One more of the other sides has come."""
+    def met_one(self):
+        """One more of the ops has met its other side."""
         self.missing -= 1
         if not self.missing and self.waiter is not None:
-            last = self.waiter.clock
-            for ticket in self.posting.tickets:
-                if ticket.done > last:
-                    last = ticket.done
-            self.node.strands.ready(self.waiter, last)
+            ends = [ticket.done for ticket in self.posting.tickets]
+            self.node.strands.ready(self.waiter, max(self.waiter.clock, *ends))
 
-    def met(self):
-        """Have all other sides come?"""
-        return not self.missing
+    def needs(self):
+        """The Needs of a thread that waits for it, and that are not met."""
+        return [Need((self._first().peer,))] if self.missing else None
 
-    def in_words(self):
-        """(kind, comm, peer, number, place, leftover, size) of the first op that has not met its other side."""
+    def blocked(self):
+        """What a thread waits for here: the first op that has not met its other side."""
+        return blocked_in(self._first(), self.comm, self.leftover)
+
+    def _first(self):
         tickets = self.posting.tickets
-        ticket = next((t for t in tickets if t.done is None), tickets[0])
-        return (
-            ticket.kind,
-            self.comm.name,
-            ticket.peer,
-            ticket.number,
-            self.posting.place,
-            self.leftover,
-            size_of(ticket),
-        )
+        return next((ticket for ticket in tickets if ticket.done is None), tickets[0])
 
 
-def size_of(ticket):
-    """ "(4,) float32" """
-    shape, dtype = ticket.signature
-    return f"{tuple(shape)} {dtype_name(dtype)}"
+def blocked_in(ticket, comm, leftover):
+    """The Blocked of this ticket."""
+    size = size_in_words(*ticket.signature)
+    place = ticket.posting.place
+    return Blocked(ticket.kind, comm, ticket.peer, ticket.number, place, leftover, size)
+
+
+def claim_of(ticket):
+    """What its rank posts, for a Disagreement."""
+    verb = "sends" if ticket.sends else "expects"
+    posting = ticket.posting
+    return Claim(posting.rank, verb, size_in_words(*ticket.signature), posting.place)
+
+
+def move(tensor, recv):
+    """Move the data of a message where the receiver wants them, or into a new tensor."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if recv.payload is None:
+        recv.payload = tensor.clone() if tensor.is_contiguous() else tensor.contiguous()
+    else:
+        recv.payload.detach().copy_(tensor)

@@ -1,24 +1,25 @@
 """Who can never go on? The greatest set of threads that all wait for each other.
 
-    rank 0, main --needs a post by--> rank 1          all threads of rank 1 stuck?  then so is this one
-    rank 0, main --needs the end of--> thread 7       of its own rank
+    rank 0, main --needs a post by--> rank 1             dead when all threads of rank 1 are stuck
+    rank 0, main --needs a post by--> rank 1 or rank 2   dead when both ranks are
+    rank 0, main --needs the end of--> thread 7          of its own rank
 
-A thread that waits for several things needs all of them, so one dead need is enough to doom it. A
-need of another rank is dead when no thread of that rank can act any more: each is doomed, or the rank
-has finished. Assume that every blocked thread is doomed, take back those whose needs are all alive,
-repeat: what remains is the greatest fixed point. Pure: it knows no process. Chandy, Misra & Haas 1983,
-"Distributed deadlock detection", sec. 2 (their AND model), with whole ranks as resources.
+A thread may need several things: it needs all of them, so one dead need dooms it (AND). A need may
+be met by any one of several ranks: it is dead only when none of them can act any more (OR), because
+each of their threads is doomed or they have finished. Assume that every blocked thread is doomed,
+take back those whose needs are all alive, repeat: what remains is the greatest fixed point. Pure:
+it knows no process. Chandy, Misra & Haas 1983, "Distributed deadlock detection": their AND model
+(sec. 2) and OR model (sec. 4) in one, with whole ranks as resources.
 """
 
 from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """What a blocked thread still lacks: a post by `rank`, or the end of a `thread` of its own rank."""
+    """What a blocked thread lacks: a post by any one of `ranks`, or the end of a `thread`."""
 
-    rank: int
+    ranks: tuple = ()
     thread: int | None = None
-    what: str = ""
 
 
 def doomed(threads):
@@ -29,11 +30,11 @@ def doomed(threads):
     """
     stuck = {(rank, t) for rank, own in threads.items() for t, needs in own.items() if needs}
     while True:
-        saved = {
-            (rank, t)
-            for rank, t in stuck
-            if not any(_dead(need, rank, stuck, threads) for need in threads[rank][t])
-        }
+        saved = set()
+        for rank, thread in stuck:
+            needs = threads[rank][thread]
+            if not any(_dead(need, rank, stuck, threads) for need in needs):
+                saved.add((rank, thread))
         if not saved:
             return stuck
         stuck -= saved
@@ -42,11 +43,11 @@ def doomed(threads):
 def _dead(need, own_rank, stuck, threads):
     if need.thread is not None:
         return (own_rank, need.thread) in stuck
-    return all((need.rank, t) in stuck for t in threads[need.rank])
+    return all((rank, thread) in stuck for rank in need.ranks for thread in threads[rank])
 
 
 def cycle(edges):
-    """A shortest way from some node back to itself along `edges` (node -> nodes), or [] without one."""
+    """A shortest way from a node back to itself along `edges` (node -> nodes), [] without one."""
     best = []
     for start in edges:
         paths, seen = [[start]], {start}

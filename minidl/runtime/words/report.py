@@ -1,9 +1,8 @@
-"""What went wrong, in words: which ranks, which of the learner's lines, what the others did, the remedy.
+"""What went wrong, in words: which ranks, which of the learner's lines, what the others did, what to do.
 
-Reads the facts that attend.py gathered and returns the error to raise. Nothing here finds out anything.
+Reads the Facts of a run and returns the error to raise. Nothing here finds out anything.
 """
 
-import pickle
 import signal
 
 from minidl.errors import (
@@ -15,11 +14,12 @@ from minidl.errors import (
     RankError,
     RankTimeout,
 )
-from minidl.runtime.words.calling import waiting_for
 from minidl.runtime.words.deadlock import cycle
 from minidl.runtime.words.sources import place_name, source_line
 from minidl.runtime.words.stacks import parse
 from minidl.trace import Wait
+
+AWAITED = {"send": "recv", "recv": "send"}  # what a send waits for; a collective waits for its like
 
 
 def some_ranks(ranks):
@@ -32,111 +32,13 @@ def some_ranks(ranks):
     return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"
 
 
-def at(place):
+def place_and_code(place):
     """ "In [3], line 4: comm.send(x, 1)"."""
     code = source_line(place)
     return f"{place_name(place)}: {code}" if code else place_name(place)
 
 
-def waits(facts):
-    """Every unmet wait of the run as a trace.Wait, by rank."""
-    found = _lost_waits(facts)
-    for rank in sorted(facts.where):
-        for needs, what, lines in facts.where[rank].values():
-            if needs is None or what is None:
-                continue
-            kind, comm, peer, number, place, _, size = what
-            place = lines[-1][:2] if lines else place
-            for need in facts.unmet(needs):
-                if need.thread is None:
-                    awaits = {"send": "recv", "recv": "send"}.get(kind, kind)
-                    found.append(
-                        Wait(
-                            rank,
-                            need.rank,
-                            awaits,
-                            comm,
-                            number,
-                            place_name(place),
-                            waiting_for(kind, comm, need.rank, number, size=size),
-                        )
-                    )
-    return sorted(found)
-
-
-def _lost_waits(facts):
-    """The waits that ended because the other rank's process was gone."""
-    found = []
-    for rank, failure in facts.failures.items():
-        if failure.get("waiting"):
-            kind, comm, peer, number, place, _, _ = failure["waiting"]
-            place = failure["lines"][-1][:2] if failure["lines"] else place
-            if peer >= 0:
-                found.append(
-                    Wait(
-                        rank,
-                        peer,
-                        {"send": "recv", "recv": "send"}[kind],
-                        comm,
-                        number,
-                        place_name(place),
-                        failure["message"],
-                    )
-                )
-    return found
-
-
-def everyone(facts, but=()):
-    """A line or two per rank: where it is, or how it ended; finished ranks share one."""
-    told, waiting = [], {}
-    for wait in waits(facts):
-        waiting.setdefault(wait.rank, []).append(wait)
-    for rank in sorted(set(facts.ranks) - set(but)):
-        if rank in facts.where and rank not in facts.failures:
-            told += _whereabouts(rank, facts, waiting.get(rank, []))
-        elif rank in facts.failures:
-            failure = facts.failures[rank]
-            told.append(
-                f"  rank {rank} {failure['message'] if failure['type'] == 'RankDied' else 'raised ' + failure['type']}"
-            )
-            told += [f"      {at(place)}" for place in [line[:2] for line in failure["lines"]][-1:]]
-    finished = [rank for rank in facts.results if rank not in facts.where and rank not in but]
-    if finished:
-        told.append(f"  {some_ranks(finished)} {'has' if len(finished) == 1 else 'have'} finished")
-    return told
-
-
-def _whereabouts(rank, facts, own):
-    told = []
-    for ident, (needs, what, lines) in facts.where[rank].items():
-        main = ident == facts.main.get(rank)
-        if needs is None and not (main or lines):
-            continue
-        place = lines[-1][:2] if lines else (what[4] if what else None)
-        told.append(f"  rank {rank}{'' if main else ', in the background,'} {_activity(what, own)}")
-        told += [f"      {at(place)}"] if place else []
-    return told
-
-
-def _activity(what, own):
-    if what is None:
-        return "computes, or waits for something that minidl cannot see"
-    kind, comm, peer, number, *_ = what
-    mine = [
-        wait
-        for wait in own
-        if (wait.comm, wait.number) == (comm, number) and peer in (-1, wait.peer)
-    ]
-    if len(mine) == 1:
-        return mine[0].text
-    if mine:
-        return (
-            f"{waiting_for(kind, comm, -1, number)} for {some_ranks({wait.peer for wait in mine})}"
-        )
-    return waiting_for(kind, comm, peer, number, size=what[6])
-
-
-def lines_of(lines):
+def frames_in_words(lines):
     """The learner's frames of a traceback, indented."""
     return [
         f"      {place_name((file, line))}, in {function}: {source_line((file, line))}".rstrip(": ")
@@ -144,185 +46,250 @@ def lines_of(lines):
     ]
 
 
+def waits(facts):
+    """Every unmet wait of the run as a trace.Wait, by rank."""
+    found = []
+    for rank, failure in facts.failures.items():  # a wait that ended as the other process was gone
+        if failure.blocked is not None and failure.blocked.peer >= 0:
+            place = failure.lines[-1][:2] if failure.lines else failure.blocked.place
+            found.append(_wait(rank, failure.blocked, place, failure.message))
+    for rank, threads in facts.where.items():
+        for thread in threads.values():
+            for need in thread.needs or ():
+                for peer in need.ranks:
+                    blocked = thread.blocked._replace(peer=peer)
+                    found.append(_wait(rank, blocked, thread.place, blocked.in_words()))
+    return sorted(found)
+
+
+def _wait(rank, blocked, place, words):
+    kind = blocked.kind
+    awaits = AWAITED.get(kind, kind)
+    return Wait(rank, blocked.peer, awaits, blocked.comm, blocked.number, place_name(place), words)
+
+
+def everyone(facts, but=()):
+    """A line or two per rank: where it is, or how it ended; finished ranks share one."""
+    lines = []
+    waiting = {}
+    for wait in waits(facts):
+        waiting.setdefault(wait.rank, []).append(wait)
+    for rank in sorted(set(facts.ranks) - set(but)):
+        if rank in facts.failures:
+            failure = facts.failures[rank]
+            lost = failure.type == "RankDied"
+            lines.append(f"  rank {rank} {failure.message if lost else 'raised ' + failure.type}")
+            lines += [f"      {place_and_code(line[:2])}" for line in failure.lines[-1:]]
+        elif rank in facts.where:
+            lines += _whereabouts(rank, facts, waiting.get(rank, []))
+    finished = [rank for rank in facts.results if rank not in facts.where and rank not in but]
+    if finished:
+        verb = "has" if len(finished) == 1 else "have"
+        lines.append(f"  {some_ranks(finished)} {verb} finished")
+    return lines
+
+
+def _whereabouts(rank, facts, own):
+    """Where each thread of a rank is. own: the waits of this rank."""
+    lines = []
+    for ident, thread in facts.where[rank].items():
+        main = ident == facts.main.get(rank)
+        if thread.needs is None and not (main or thread.lines):
+            continue
+        background = "" if main else ", in the background,"
+        lines.append(f"  rank {rank}{background} {_activity(thread.blocked, own)}")
+        if thread.place:
+            lines.append(f"      {place_and_code(thread.place)}")
+    return lines
+
+
+def _activity(blocked, own):
+    if blocked is None:
+        return "computes, or waits for something that minidl cannot see"
+    mine = [
+        wait
+        for wait in own
+        if (wait.comm, wait.number) == (blocked.comm, blocked.number)
+        and blocked.peer in (-1, wait.peer)
+    ]
+    if len(mine) == 1:
+        return mine[0].text
+    if mine:
+        everybody = blocked._replace(peer=-1)
+        return f"{everybody.in_words()} for {some_ranks({wait.peer for wait in mine})}"
+    return blocked.in_words()
+
+
 def explain(facts, run):
-    """The error that tells what went wrong in this run."""
-    error = (
-        _mismatch(facts)
-        or _death(facts)
-        or _raised(facts)
-        or _deadlock(facts)
-        or _timeout(facts)
-        or _lost(facts)
-    )
-    kind, ranks, lines, extra = error
+    """The error that says what went wrong in this run."""
+    kinds = (_mismatch, _death, _raised, _deadlock, _timeout, _lost)
+    kind, ranks, lines, *causes = next(filter(None, (find(facts) for find in kinds)))
     if facts.replaced:
         lines.append(
-            f"A new process now runs as {some_ranks(facts.replaced)}; names that %%ranks cells gave it are gone."
+            f"A new process now runs as {some_ranks(facts.replaced)}; names that %%ranks cells "
+            "gave it are gone."
         )
+    extra = {"causes": causes[0]} if causes else {}
     return kind("\n".join(lines), ranks=ranks, run=run, **extra)
+
+
+# Each of these returns (kind of error, ranks, lines of its message), for a RankError with the causes
+# as well; or None if the run did not end in this way.
 
 
 def _mismatch(facts):
     if facts.mismatch is None:
         return None
     what, number, one, two = facts.mismatch
-    ranks = (one[0], two[0])
-    title = f"Ranks {one[0]} and {two[0]} disagree on {what} {number}" + (
-        " between them." if what == "message" else "."
-    )
-    lines = [title] + [
-        f"  rank {rank} {verb} {words}\n      {at(place)}"
-        for rank, verb, words, place in (one, two)
-    ]
-    remedy = (
-        "Give `like` the shape and dtype of what is sent."
-        if what == "message"
-        else "Every rank of a group must call the same collectives in the same order, with the same shapes."
-    )
-    return MismatchError, ranks, [*lines, f"Nothing was sent. {remedy}"], {}
+    if what == "message":
+        title = f"Ranks {one.rank} and {two.rank} disagree on message {number} between them."
+        remedy = "Give `like` the shape and dtype of what is sent."
+    else:
+        title = f"Ranks {one.rank} and {two.rank} disagree on {what} {number}."
+        remedy = (
+            "Every rank of a group must call the same collectives in the same order, with the "
+            "same shapes."
+        )
+    sides = [f"  {side.in_words()}\n      {place_and_code(side.place)}" for side in (one, two)]
+    return MismatchError, (one.rank, two.rank), [title, *sides, f"Nothing was sent. {remedy}"]
 
 
 def _death(facts):
-    died = {r: s for r, s in facts.died.items() if r not in facts.killed}
+    died = {rank: status for rank, status in facts.died.items() if rank not in facts.killed}
     if not died:
         return None
     lines = []
     for rank, status in sorted(died.items()):
-        if rank in facts.crashing:
-            how = f"was killed by the fault Crash, at {facts.crashing[rank]}"
-        elif status is not None and status < 0:
-            name = signal.Signals(-status).name
-            how = f"died of {name}" + (
-                " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
-            )
-        else:
-            how = f"ended by itself with exit code {status}: os._exit, or a library that gave up"
-        lines.append(f"Rank {rank} {how}.")
+        lines.append(f"Rank {rank} {_end_of_process(status, facts.crashing.get(rank))}.")
         lines += [f"  its last words: {line}" for line in _last_words(facts.lines[rank])]
     lines += everyone(facts, but=died)
     lines.append("The other ranks were stopped, and the results of this run are lost.")
-    return RankDied, sorted(died), lines, {}
+    return RankDied, sorted(died), lines
+
+
+def _end_of_process(status, crash):
+    """How a process ended. crash: the moment of its fault Crash, or None."""
+    if crash is not None:
+        return f"was killed by the fault Crash, at {crash}"
+    if status is None or status >= 0:
+        return f"ended by itself with exit code {status}: os._exit, or a library that gave up"
+    name = signal.Signals(-status).name
+    likely = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
+    return f"died of {name}{likely}"
 
 
 def _last_words(lines):
-    """The last three lines that a rank wrote; after a crash in C code, where its Python stood."""
+    """The last three lines that a rank wrote; after a crash in C code, where its Python was."""
     fatal = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error")]
     current = [i for i, line in enumerate(lines) if line.startswith("Current thread")]
     if fatal and current:
         [stack] = parse(lines[current[-1] :]).values()
-        return [lines[fatal[-1]], *(line.strip() for line in lines_of(stack))]
+        return [lines[fatal[-1]], *(line.strip() for line in frames_in_words(stack))]
     return [line for line in lines if line][-3:]
 
 
 def _raised(facts):
-    raised = {r: f for r, f in facts.failures.items() if f["kind"] != "link"}
+    raised = {rank: f for rank, f in sorted(facts.failures.items()) if f.kind != "link"}
     if not raised:
         return None
-    groups = {}
-    for rank, f in sorted(raised.items()):
-        groups.setdefault((f["kind"], f["type"], tuple(l[:2] for l in f["lines"])), []).append(rank)
+    groups = {}  # ranks that raised the same kind of error on the same lines
+    for rank, failure in raised.items():
+        places = tuple(tuple(line[:2]) for line in failure.lines)
+        groups.setdefault((failure.kind, failure.type, places), []).append(rank)
     lines = []
-    for (_, name, _), ranks in groups.items():
-        everybody, messages = (
-            len(ranks) == len(facts.ranks) > 1,
-            {raised[rank]["message"] for rank in ranks},
-        )
+    for ranks in groups.values():
+        first = raised[ranks[0]]
+        everybody = len(ranks) == len(facts.ranks) > 1
         who = "All ranks" if everybody else some_ranks(ranks).capitalize()
+        messages = {raised[rank].message for rank in ranks}
         whose = f", on rank {ranks[0]}" if len(messages) > 1 else ""
-        lines.append(f"{who} raised {name}{whose}: {raised[ranks[0]]['message']}")
-        lines += lines_of(raised[ranks[0]]["lines"])
-    told = everyone(facts, but=raised)
-    if told and any(r in facts.where for r in facts.ranks):
-        lines += ["Meanwhile:", *told]
-    only_cell = all(f["kind"] == "not in cell" for f in raised.values())
-    causes = {r: _unpickle(f["pickle"]) for r, f in raised.items()}
-    return (
-        (NotInCell, sorted(raised), lines, {})
-        if only_cell
-        else (RankError, sorted(raised), lines, {"causes": causes})
-    )
-
-
-def _unpickle(data):
-    try:
-        return pickle.loads(data) if data else None
-    except Exception:  # a class that exists on the rank only
-        return None
+        lines.append(f"{who} raised {first.type}{whose}: {first.message}")
+        lines += frames_in_words(first.lines)
+    others = everyone(facts, but=raised)
+    if others and facts.where:
+        lines += ["Meanwhile:", *others]
+    if all(failure.kind == "not in cell" for failure in raised.values()):
+        return NotInCell, list(raised), lines
+    causes = {rank: failure.cause for rank, failure in raised.items()}
+    return RankError, list(raised), lines, causes
 
 
 def _deadlock(facts):
     if not facts.stuck:
         return None
+    blocked = [(rank, facts.where[rank][thread].blocked) for rank, thread in sorted(facts.stuck)]
+    if all(what is not None and what.leftover for _, what in blocked):
+        return _leftover(blocked)
     ranks = sorted({rank for rank, _ in facts.stuck})
-    stuck_waits = [w for w in waits(facts) if w.rank in ranks]
-    left = [(rank, facts.where[rank][t][1]) for rank, t in sorted(facts.stuck)]
-    if all(what is not None and what[5] for _, what in left):
-        return _leftover(left)
+    stuck_waits = [wait for wait in waits(facts) if wait.rank in ranks]
+    awaits = {wait.awaits for wait in stuck_waits}
+    if awaits - {"send", "recv"}:
+        remedy = "Every rank of the group must call the same collectives in the same order."
+    elif "recv" in awaits:
+        remedy = (
+            "A send returns only when the other side receives. Let one side receive first, or use "
+            "comm.exchange, which posts both at once."
+        )
+    else:
+        remedy = (
+            "A receive needs a matching send: same communicator, same order. Compare the lines "
+            "above."
+        )
+    title = f"Deadlock: {_who_waits(ranks, stuck_waits, facts.results)}."
+    return DeadlockError, ranks, [title, *everyone(facts), remedy]
+
+
+def _who_waits(ranks, stuck_waits, results):
+    """ "rank 0 waits for rank 1, which waits for rank 0", or what is true without a ring."""
     edges = {}
     for wait in stuck_waits:
         edges.setdefault(wait.rank, set()).add(wait.peer)
     ring = cycle(edges)
     if ring:
-        title = (
-            f"Deadlock: rank {ring[0]} waits for "
-            + ", which waits for ".join(f"rank {r}" for r in [*ring[1:], ring[0]])
-            + "."
-        )
-    else:
-        ended = sorted({w.peer for w in stuck_waits if w.peer in facts.results})
-        title = (
-            f"Deadlock: {some_ranks(ranks)} {'waits' if len(ranks) == 1 else 'wait'} for "
-            f"{some_ranks(ended) if ended else 'each other'}"
-            + (", which has finished." if ended else ".")
-        )
-    sends = any(w.awaits == "recv" for w in stuck_waits)
-    remedy = (
-        "A send returns only when the other side receives. Let one side receive first, or use comm.exchange, which posts both at once."
-        if sends
-        else "A receive needs a matching send: same communicator, same order. Compare the lines above."
-    )
-    if any(w.awaits not in ("send", "recv") for w in stuck_waits):
-        remedy = "Every rank of the group must call the same collectives in the same order."
-    return DeadlockError, ranks, [title, *everyone(facts), remedy], {}
+        others = [f"rank {rank}" for rank in [*ring[1:], ring[0]]]
+        return f"rank {ring[0]} waits for " + ", which waits for ".join(others)
+    verb = "waits" if len(ranks) == 1 else "wait"
+    finished = {wait.peer for wait in stuck_waits if wait.peer in results}
+    if finished:
+        return f"{some_ranks(ranks)} {verb} for {some_ranks(finished)}, which has finished"
+    return f"{some_ranks(ranks)} {verb} for each other"
 
 
-def _leftover(left):
-    lines = ["The run ended with messages that nobody took:"]
-    for rank, (kind, comm, peer, number, place, _, size) in left:
-        verb = {
-            "send": f"sent message {number}, {size}, to rank {peer}, which never received it",
-            "recv": f"asked rank {peer} for message {number}, {size}, which it never sent",
-        }.get(kind, f"started {kind} number {number}, which not all ranks joined")
-        lines.append(f"  rank {rank} {verb}" + (f" (on group {comm})" if comm != "world" else ""))
+def _leftover(blocked):
+    lines = ["The run ended with messages that were never received:"]
+    for rank, what in blocked:
+        message = f"message {what.number}, {what.size}"
+        if what.kind == "send":
+            words = f"sent {message}, to rank {what.peer}, which never received it"
+        elif what.kind == "recv":
+            words = f"asked rank {what.peer} for {message}, which it never sent"
+        else:
+            words = f"started {what.kind} number {what.number}, which not all ranks joined"
+        group = f" (on group {what.comm})" if what.comm != "world" else ""
+        lines.append(f"  rank {rank} {words}{group}")
     lines.append(
-        "Each send needs a receive on the other side. Wait for the Work that start() returns to see where it hangs."
+        "Each send needs a receive on the other side. Wait for the Work that start() returns to "
+        "see where it hangs."
     )
-    return LeftoverError, sorted({rank for rank, _ in left}), lines, {}
+    return LeftoverError, sorted({rank for rank, _ in blocked}), lines
 
 
 def _timeout(facts):
     if not facts.timed_out:
         return None
-    ranks = sorted(facts.where)
     lines = [
         f"The run did not end within {facts.timeout:g} seconds.",
         *everyone(facts),
-        "If it needs longer, say so: world.run(..., timeout=120). timeout=None waits without limit.",
+        "If it needs longer, say so: world.run(..., timeout=120). timeout=None waits without "
+        "limit.",
     ]
-    return RankTimeout, ranks, lines, {}
+    return RankTimeout, sorted(facts.where), lines
 
 
 def _lost(facts):
     ranks = sorted(facts.failures)
     lines = [f"The connections of {some_ranks(ranks)} broke, and no rank died:"]
     for rank in ranks:
-        lines += [
-            f"  rank {rank}: {facts.failures[rank]['message']}",
-            *lines_of(facts.failures[rank]["lines"]),
-        ]
-    return (
-        RankError,
-        ranks,
-        lines,
-        {"causes": {r: _unpickle(facts.failures[r]["pickle"]) for r in ranks}},
-    )
+        failure = facts.failures[rank]
+        lines += [f"  rank {rank}: {failure.message}", *frames_in_words(failure.lines)]
+    return RankError, ranks, lines, {rank: facts.failures[rank].cause for rank in ranks}

@@ -4,31 +4,87 @@
     work.wait()                               --[start ..., wait 7]-->         its Comm does it
                                               <--[got, tensors]---
 
-No message, byte or second is counted here; what a rank computes and holds is, on a meter, because its tensors are here.
+No message, byte or second is counted here; what a rank computes and holds is, on a meter, because
+its tensors are here. The judge keeps the record, so the record of this side only tells it.
 """
 
-from contextlib import contextmanager
-
-from minidl.comm import Native, Send, Work
-from minidl.runtime.comms.base import RuntimeComm, comm_name, label, landing
+from minidl.comm import Send, Work
+from minidl.runtime.comms.base import RuntimeComm, landing
+from minidl.runtime.comms.record import dtype_name
 from minidl.runtime.metering.device import unseen
-from minidl.runtime.words.calling import call, here
+from minidl.runtime.words.calling import here
 from minidl_grader.judge.cage.codec import tensor_bytes
 from minidl_grader.judge.cage.jobs import CagedJob
+
+
+class CagedComm(RuntimeComm):
+    """The ranks `members`, as one of them sees them. number: how the relay calls this Comm."""
+
+    number = 0
+
+    def _introduce(self, parent, ranks):
+        side = self.node
+        self.number = side.number()
+        if ranks is not None:
+            side.line().note("group", parent.number, self.number, [int(rank) for rank in ranks])
+
+    def _submit(self, twin, function):
+        side = self.node
+        job = CagedJob(side, side.number(), function)
+        place = list(here())
+        (lane,) = side.line().ask("background", self.number, twin.number, job.number, place)
+        side.jobs[job.number] = job
+        return side.lanes[lane].submit(job)
+
+    def _sleep(self, seconds):
+        self.node.line().ask("compute", self.number, float(seconds), list(here()))
+
+    def _mark(self, kind, time=None):
+        mark = super()._mark(kind, time)
+        if kind == "span":
+            name = mark.path.rpartition("/")[2]
+            self.node.line().note("span", self.number, name, list(mark.place))
+        return mark
+
+    def _start(self, ops, peers, posting):
+        side = self.node
+        if side.buffered:  # a send takes what is in the tensor now
+            ops = [Send(op.tensor.detach().clone(), op.to) if op.sends else op for op in ops]
+        wanted = []
+        for op in ops:
+            if op.sends:
+                wanted.append(["send", op.to, op.tensor])
+            else:
+                landing(op)
+                wanted.append(["recv", op.source, dtype_name(op.like.dtype), list(op.like.shape)])
+        line = side.line()
+        if side.meter is None:
+            work = CagedWork(side, side.number(), ops)
+        else:
+            work = unseen(MeteredWork, side, side.number(), ops)
+        line.note("start", self.number, work.number, list(posting.place), wanted)
+        if side.meter is not None:
+            line.ask("look")  # what met its other side at once counts at once
+        return work
 
 
 class CagedWork(Work):
     """Ops that the judge has under way."""
 
     def __init__(self, side, number, ops):
-        self.side, self.number, self.result = side, number, None
-        self.into = [op.into for op in ops if type(op) is not Send]
-        self.sent = [[op.tensor, tensor_bytes(op.tensor)] for op in ops if type(op) is Send]
+        self.side = side
+        self.number = number
+        self.result = None
+        self.into = [op.into for op in ops if not op.sends]
+        self.sent = [[op.tensor, tensor_bytes(op.tensor)] for op in ops if op.sends]
         if self.sent:
             side.sending[number] = self
 
     def note_changes(self, line):
-        """A send takes what is in the tensor when the other side comes, so tell what has changed since."""
+        """Report what has changed in tensors that are being sent.
+
+        A send takes what is in the tensor when the other side posts.
+        """
         for i, entry in enumerate(self.sent):
             data = entry and tensor_bytes(entry[0])
             if entry and data != entry[1]:
@@ -38,133 +94,48 @@ class CagedWork(Work):
     def wait(self):
         if self.result is None:
             (received,) = self.side.line().ask("wait", self.number, list(here()))
-            for i, into in enumerate(self.into):
-                if into is not None:
-                    into.detach().copy_(received[i])
-                    received[i] = into
-            self.result = tuple(received)
+            self.result = tuple(
+                landed(tensor, into) for tensor, into in zip(received, self.into, strict=True)
+            )
             self.side.sending.pop(self.number, None)
         return self.result
 
 
 class MeteredWork(CagedWork):
-    """The same on a meter: what is sent is held until it is there, and what comes from when it came, waited for or not."""
+    """The same on a meter: a message counts from when it meets its other side, waited for or not."""
 
     def __init__(self, side, number, ops):
         super().__init__(side, number, ops)
-        self.received, side.works[number] = [None] * len(self.into), self
+        self.received = [None] * len(self.into)
+        side.works[number] = self
 
     def met(self, i, tensor):
-        """The i-th receive brought this tensor; or, where that is None, the i-th send is there."""
+        """The i-th receive brought this tensor; if that is None, the i-th send has ended."""
         if tensor is None:
             self.sent[i] = None
             self._forget()
             return
-        if self.into[i] is not None:
-            self.into[i].detach().copy_(tensor)
-            tensor = self.into[i]
-        self.received[i] = tensor
-        self.side.meter.see(tensor)
+        self.received[i] = landed(tensor, self.into[i])
+        self.side.meter.see(self.received[i])
 
     def wait(self):
         if self.result is None:
             self.side.line().ask("wait", self.number, list(here()))
-            self.result, self.received = tuple(self.received), None
+            self.result = tuple(self.received)
+            self.received = None
             self.side.sending.pop(self.number, None)
             self._forget()
         return self.result
 
     def _forget(self):
-        if self.result is not None and not any(
-            self.sent
-        ):  # with room for every message, a wait may end before it is there
+        # If there is room for every message, a wait may end before the message has arrived.
+        if self.result is not None and not any(self.sent):
             self.side.works.pop(self.number, None)
 
 
-class CagedComm(RuntimeComm):
-    """The ranks `members`, as one of them sees them. number: how the relay calls this Comm."""
-
-    def __init__(self, side, number, members, origins=()):
-        self.node, self.number, self.members, self._origins = side, number, tuple(members), origins
-        self.rank, self.world_size = self.members.index(side.rank), len(self.members)
-        self._label = label(self.members, side.world_size)
-        self.name = comm_name(self._label, origins)
-
-    def start(self, ops):
-        side, place, ops, wanted = self.node, here(), list(ops), []
-        line = side.line()
-        if side.buffered:  # a send takes what is in the tensor now
-            ops = [
-                Send(op.tensor.detach().clone(), op.to) if type(op) is Send else op for op in ops
-            ]
-        for op in ops:
-            self.peer(op)
-            if type(op) is Native:
-                raise TypeError(
-                    f"a VirtualWorld has no native {op.name}: use minidl.collectives, which sends messages that can be counted"
-                )
-            if type(op) is Send:
-                wanted.append(["send", op.to, op.tensor])
-            else:
-                landing(op)
-                wanted.append(
-                    [
-                        "recv",
-                        op.source,
-                        str(op.like.dtype).removeprefix("torch."),
-                        list(op.like.shape),
-                    ]
-                )
-        if side.meter is None:
-            work = CagedWork(side, side.number(), ops)
-            line.note("start", self.number, work.number, list(place), wanted)
-            return work
-        work = unseen(MeteredWork, side, side.number(), ops)
-        line.note("start", self.number, work.number, list(place), wanted)
-        line.ask("look")  # what met its other side at once counts at once
-        return work
-
-    def group(self, ranks):
-        side, ranks = self.node, [int(r) for r in ranks]
-        members, number = self.chosen(ranks), side.number()
-        side.line().note("group", self.number, number, ranks)
-        return CagedComm(side, number, members, self._origins)
-
-    def twin(self):
-        number = self.node.number()
-        self.node.line().note("twin", self.number, number)
-        return CagedComm(self.node, number, self.members, (*self._origins, self._label))
-
-    def background(self, fn, *args):
-        side = self.node
-        number, job = side.number(), side.number()
-        (lane,) = side.line().ask("background", self.number, number, job, list(here()))
-        twin = CagedComm(side, number, self.members, (*self._origins, self._label))
-        args = tuple(twin if arg is self else arg for arg in args)
-        side.jobs[job] = CagedJob(side, job, lambda: call(fn, twin, args, {}))
-        return side.lanes[lane].submit(side.jobs[job])
-
-    def lane(self):
-        raise NotImplementedError("the judge has the lanes")
-
-    def compute(self, seconds):
-        self.node.line().ask("compute", self.number, float(seconds), list(here()))
-
-    def progress(self, i, n):
-        """Nobody watches."""
-
-    @contextmanager
-    def span(self, name):
-        if "/" in name:
-            raise ValueError(
-                f"a span's name has no slash, because spans nest as outer/inner: {name!r}"
-            )
-        line = self.node.line()
-        line.note("span", self.number, name, list(here()))
-        try:
-            yield
-        finally:
-            line.note("unspan")
-
-    def now(self):
-        return self.node.line().ask("now", self.number)[0]
+def landed(tensor, into):
+    """`into` with what was received in it; the tensor itself if there is no `into`."""
+    if into is None:
+        return tensor
+    into.detach().copy_(tensor)
+    return into

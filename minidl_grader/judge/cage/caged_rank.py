@@ -147,7 +147,7 @@ class CagedRank:
 
     def observed(self, side, fn, args, arguments):
         """What the answer returns, and its arguments afterwards."""
-        comm = CagedComm(side, 0, range(side.world_size))
+        comm = CagedComm(side, range(side.world_size))
         if side.meter is None:
             return observed(fn, args, arguments, comm)
         out = observed_on_a_meter(fn, args, arguments, comm)

@@ -13,6 +13,8 @@ import threading
 from contextlib import nullcontext
 
 from minidl.errors import MismatchError
+from minidl.runtime.comms.faults import Faults
+from minidl.runtime.comms.node import RankNode
 from minidl.runtime.metering.device import unseen
 from minidl.runtime.metering.meter import Meter
 from minidl_grader.judge.cage.channel import Closed
@@ -74,10 +76,13 @@ class Line:
         return answer
 
 
-class Side:
+class Side(RankNode):
     """What the communicators of one call share. works, jobs: those under way, on a meter; else nobody needs them."""
 
     def __init__(self, main, lanes, rank, world_size, metering=None):
+        super().__init__(rank, world_size)
+        self.faults = Faults((), rank, die=None)  # faults strike in the judge's world
+        self.record = self  # the judge keeps the record
         self.works, self.jobs, self.meter, self.buffered = {}, {}, None, False
         if metering is not None:
             charged, self.buffered = metering
@@ -85,7 +90,7 @@ class Side:
                 lambda: self.line().clock,
                 (lambda flops: self.line().ask("flops", flops)) if charged else None,
             )
-        self.rank, self.world_size, self.lanes = rank, world_size, lanes
+        self.lanes = lanes
         self.here = threading.local()
         self.here.line, self.main, self.count, self.sending = (
             Line(self, main),
@@ -106,6 +111,31 @@ class Side:
                 "only the rank's own thread and comm.background may use comm: a thread of your own has no place on the virtual clock"
             )
         return line
+
+    def now(self):
+        return self.line().ask("now", 0)[0]
+
+    def moment(self):
+        self.line()  # raises if this thread may not post
+        return 0.0, 0
+
+    def stamp(self):
+        return 0.0
+
+    def progress(self, i, n):
+        """Not shown: no one watches a cage."""
+
+    def keep(self, entry, events=1):
+        """Nothing is recorded here; whether it was."""
+        return False
+
+    def count(self, tickets):
+        """The judge counts."""
+
+    def end(self, mark, time):
+        """A computation or a span has ended."""
+        if mark.kind == "span":
+            self.line().note("unspan")
 
     def number(self):
         """A number that nothing else has."""

@@ -189,9 +189,6 @@ class Relay:
             self.account.comms, whole(number), self._comm(comm).group([whole(r) for r in ranks])
         )
 
-    def _twin(self, comm, number):
-        self.account.add(self.account.comms, whole(number), self._comm(comm).twin())
-
     def _compute(self, comm, seconds, place):
         comm = self._comm(comm)
         if type(seconds) is not float or not 0 <= seconds < 1e9:
@@ -232,7 +229,7 @@ class Relay:
 
     def _background(self, comm, twin, job, place):
         account, parent = self.account, self._comm(comm)
-        lane = account.lanes.setdefault(parent.lane().name, len(account.lanes))
+        lane = account.lanes.setdefault(parent.twin_name, len(account.lanes))
         if lane >= len(account.process.lanes):
             raise RuntimeError(
                 f"here a rank has room for the background work of {len(account.process.lanes)} communicators"
@@ -328,7 +325,6 @@ FORMS = {
     "changed": 3,
     "wait": 2,
     "group": 3,
-    "twin": 2,
     "compute": 3,
     "now": 1,
     "span": 3,

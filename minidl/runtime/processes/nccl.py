@@ -1,13 +1,14 @@
-"""How does a tensor on one GPU reach another, by a library that knows no tags and whose waits nobody can break?
+"""How does a tensor on one GPU reach another, by a library that has no tags and never ends a wait?
 
     wire "0 to 1 of world"    rank 0   Send #0 posted ------------.
                               rank 1            Recv #0 posted ---+--> both sides hand #0 to NCCL
 
-A wire is one direction between two ranks of one communicator, or all ranks of one for its collectives. It is a thread,
-a stream and a group of NCCL's of its own, so that no message waits behind another that it has nothing to do with. What
-was posted goes to NCCL once the board says that all sides have posted it. So the GPU never waits for what may
-not come: a deadlock is found and broken as on gloo, while nothing of it is on the GPU. What was handed over when
-another rank died is ended by `abort`. Left out: torch's own use of NCCL (DDP), which is handed over at once.
+A wire is one direction between two ranks of one communicator, or all ranks of one for its
+collectives. It is a thread, a stream and a group of NCCL's of its own, so that no message waits
+behind another that it has nothing to do with. What was posted goes to NCCL once the board says that
+all sides have posted it. So the GPU never waits for something that may never be posted: a deadlock
+is found and broken as on gloo, while nothing of it is on the GPU. What was handed over when another
+rank died is ended by `abort`. Left out: torch's own use of NCCL (DDP), handed over at once.
 """
 
 import os
@@ -20,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from minidl.comm import Work
-from minidl.runtime.processes.guard import Broken
+from minidl.runtime.comms.node import Broken
 from minidl.runtime.processes.process_group import FOREVER, run_native
 
 SLOWEST = 1e-3  # seconds between looks at the board or the GPU
@@ -32,7 +33,7 @@ SETTINGS = {
 
 
 def paused():
-    """Yields for as long as one asks, with a pause before each that grows from 10 us."""
+    """Yields without end, with a pause before each that grows from 10 us."""
     pause = 1e-5
     while True:
         yield
@@ -44,15 +45,20 @@ class Crossing(Work):
     """One operation of one rank on a wire; like torch's own work, it has a wait()."""
 
     def __init__(self, wires, start, needs):
-        self.wires, self.start, self.needs = wires, start, needs
-        self.ready, self.home = wires.gpu.mark(), wires.gpu.stream()
-        self.launched, self.results, self.over, self.error = threading.Event(), (), None, None
+        self.wires = wires
+        self.start = start
+        self.needs = needs
+        self.ready = wires.gpu.mark()
+        self.home = wires.gpu.stream()
+        self.launched = threading.Event()
+        self.results = ()
+        self.over = None
+        self.error = None
 
-    def met(self):
-        """Have all sides posted it?"""
-        return all(
-            self.wires.guard.board.count(rank, key) > number for rank, key, number in self.needs
-        )
+    @property
+    def moments(self):
+        """(when the GPU was ready for it, when it had done it)."""
+        return self.ready, self.over
 
     def launch(self, group):
         """Hand it to NCCL, behind what this rank had given its GPU when it posted it."""
@@ -63,10 +69,8 @@ class Crossing(Work):
             work.wait()  # holds up this thread's stream, not the thread
             self.over = gpu.mark()
             for tensor in self.results:
-                if tensor.is_cuda:
-                    tensor.record_stream(
-                        self.home
-                    )  # it may have been made here, and is used and freed there
+                if tensor.is_cuda:  # made on this stream perhaps, and used and freed on that one
+                    tensor.record_stream(self.home)
         except Exception as error:
             self.error = error
         self.launched.set()
@@ -85,10 +89,12 @@ class Crossing(Work):
 
 
 class Wire:
-    """What all sides have posted goes to NCCL, one after the other, in the order in which it was posted."""
+    """What all sides have posted goes to NCCL, in the order in which it was posted here."""
 
     def __init__(self, name, make, wires):
-        self.make, self.wires, self.group = make, wires, None
+        self.make = make
+        self.wires = wires
+        self.group = None
         self.queue = queue.SimpleQueue()
         threading.Thread(target=self._work, name=f"wire {name}", daemon=True).start()
 
@@ -100,9 +106,7 @@ class Wire:
                 while (crossing := self.queue.get()) is not None:
                     if not self._await(crossing):
                         return
-                    if (
-                        self.group is None
-                    ):  # NCCL connects it at the first operation, which waits for the other ranks
+                    if self.group is None:  # its first operation waits for the other ranks
                         self.group = self.make()
                     crossing.launch(self.group)
 
@@ -110,7 +114,7 @@ class Wire:
         for _ in paused():
             if self.wires.broken():
                 return False
-            if crossing.met():
+            if self.wires.guard.met(crossing.needs):
                 return True
 
 
@@ -118,44 +122,47 @@ class Wires:
     """All wires of one rank, made when first used."""
 
     def __init__(self, gpu, guard, store):
-        self.gpu, self.guard, self.store = gpu, guard, store
-        self.wires, self.closed = {}, False
+        self.gpu = gpu
+        self.guard = guard
+        self.store = store
+        self.wires = {}  # name -> Wire
+        self.closed = False
 
     def carries(self, tensor):
-        """Does this tensor travel from GPU to GPU? Raises ValueError for one on the GPU of another rank."""
+        """Whether this tensor travels from GPU to GPU.
+
+        Raises ValueError for one on the GPU of another rank.
+        """
         if tensor is None or not tensor.is_cuda:
             return False
         if tensor.device != self.gpu.device:
             raise ValueError(
-                f"this tensor is on {tensor.device}, and the rank's own GPU is {self.gpu.device}: move it there with x.to(comm.device)"
+                f"this tensor is on {tensor.device}, and the rank's own GPU is {self.gpu.device}: "
+                "move it there with x.to(comm.device)"
             )
         return True
 
     def message(self, part, tensor, sending):
         """Post one side of a message; returns its Crossing."""
-        source, to = (part.comm.node.rank, part.peer)[:: 1 if sending else -1]
+        rank = part.node.rank
+        source, to = (rank, part.peer) if sending else (part.peer, rank)
 
         def start(group):
-            return (group.send if sending else group.recv)([tensor], int(sending), 0), ()
+            post = group.send if sending else group.recv
+            return post([tensor], int(sending), 0), ()
 
-        return self._post(
-            f"{source} to {to} of {part.comm.name}",
-            int(not sending),
-            2,
-            start,
-            self.guard.needs(part),
-        )
+        name = f"{source} to {to} of {part.comm}"
+        return self._post(name, int(not sending), 2, start, self.guard.needs(part))
 
-    def native(self, part):
-        """Post a native collective; returns its Crossing. It waits for everybody, whatever it is."""
-        comm, op = part.comm, part.op
+    def native(self, part, op):
+        """Post a native collective; returns its Crossing. It waits for all ranks of its group."""
+        comm = part.on
 
         def start(group):
             return run_native(group, op, comm.rank, comm.world_size)
 
-        return self._post(
-            f"all of {comm.name}", comm.rank, comm.world_size, start, self.guard.everybody(part)
-        )
+        name = f"all of {comm.name}"
+        return self._post(name, comm.rank, comm.world_size, start, self.guard.everybody(part))
 
     def group(self, name, rank, size):
         """A process group of NCCL's."""
@@ -176,7 +183,7 @@ class Wires:
             raise Broken(self.broken())
 
     def abort(self):
-        """End what is on the GPU, whoever it waits for. All at once: NCCL may let one abort wait for another group."""
+        """End what is on the GPU. All at once: NCCL may let one abort wait for another group."""
         groups = [wire.group for wire in list(self.wires.values()) if wire.group is not None]
         groups += torch_group()
         if groups:
@@ -204,11 +211,12 @@ class NoWires:
     """What a rank without a GPU of its own has in their place."""
 
     def carries(self, tensor):
-        """Raises ValueError for a tensor on a GPU, because gloo carries tensors in memory."""
+        """False; raises ValueError for a tensor on a GPU, because gloo carries those in memory."""
         if tensor is not None and tensor.is_cuda:
             raise ValueError(
-                f"this tensor is on {tensor.device}, but the ranks of this World have no GPUs of their own (see its repr) "
-                "and can send tensors in memory only: use x.to(comm.device)"
+                f"this tensor is on {tensor.device}, but the ranks of this World have no GPUs of "
+                "their own (see its repr) and can send tensors in memory only: use "
+                "x.to(comm.device)"
             )
         return False
 
@@ -223,9 +231,9 @@ def torch_group():
 
 
 def join(store, rank, world_size):
-    """Take GPU number `rank`, and make torch's default group: NCCL for tensors on GPUs, gloo for those in memory.
+    """Take GPU number `rank`, and make torch's default group: NCCL for GPUs, gloo for memory.
 
-    NCCL connects what is used when it is first used, so this takes no longer than on gloo.
+    NCCL connects ranks when they first send, so this takes no longer than on gloo.
     """
     torch.cuda.set_device(rank)
     os.environ.update(SETTINGS)

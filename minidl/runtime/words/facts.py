@@ -1,0 +1,173 @@
+"""What is known of a run that ended badly: the facts of which report.py makes an error in words.
+
+    a rank      Whereabouts   the needs of a blocked thread, what it is Blocked in, its lines
+                Failure       an exception, as it travels from a rank
+    two ranks   Disagreement  each says what it posts, and where
+    a run       Facts         all of these, by rank
+
+World and VirtualWorld find them in different ways and fill the same Facts.
+"""
+
+import pickle
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import cloudpickle
+
+from minidl.errors import MismatchError, NotInCell
+from minidl.runtime.words.calling import traceback_lines
+from minidl.runtime.words.deadlock import Need
+
+
+class Blocked(NamedTuple):
+    """What a thread waits for.
+
+    kind      "send", "recv", the name of a collective, or "background" for work of its own rank
+    comm      the name of the communicator; for background work, of its lane
+    place     (file, line) that posted it
+    leftover  whether the function has returned, and the rank only ends what it left under way
+    size      shape and dtype of the message, "(4,) float32"
+    """
+
+    kind: str
+    comm: str
+    peer: int
+    number: int
+    place: tuple
+    leftover: bool = False
+    size: str = ""
+
+    def in_words(self):
+        """ "waits for rank 1 to receive message 0, (4,) float32"."""
+        group = "" if self.comm == "world" else f" on {self.comm}"
+        if self.kind in ("send", "recv"):
+            verb = "receive" if self.kind == "send" else "send"
+            message = f"message {self.number}{group}, {self.size}"
+            return f"waits for rank {self.peer} to {verb} {message}"
+        if self.kind == "background":
+            return "waits for its background work"
+        awaited = f" for rank {self.peer}" if self.peer >= 0 else ""
+        return f"waits in {self.kind} number {self.number}{group}{awaited}"
+
+
+class Whereabouts(NamedTuple):
+    """Where a thread is. needs: None while it runs. lines: (file, line, function)."""
+
+    needs: list[Need] | None
+    blocked: Blocked | None
+    lines: list
+
+    @property
+    def place(self):
+        """(file, line) of the learner's innermost line, or None."""
+        if self.lines:
+            return self.lines[-1][:2]
+        return self.blocked.place if self.blocked else None
+
+
+class Claim(NamedTuple):
+    """What one rank posts: "rank 2 sends (4,) float32", at the line `place`."""
+
+    rank: int
+    verb: str
+    size: str
+    place: tuple
+
+    def in_words(self):
+        """ "rank 2 sends (4,) float32"."""
+        return f"rank {self.rank} {self.verb} {self.size}"
+
+
+class Disagreement(NamedTuple):
+    """Two ranks post sides that do not fit. what: "message" or "collective"."""
+
+    what: str
+    number: int
+    one: Claim
+    two: Claim
+
+    def error(self):
+        """The MismatchError that tells it to the rank."""
+        words = f"{self.what} {self.number}: {self.one.in_words()}, but {self.two.in_words()}"
+        return MismatchError(words, ranks=(self.one.rank, self.two.rank))
+
+
+class Failure(NamedTuple):
+    """An exception of a rank, as plain values that can always travel.
+
+    kind     "mismatch", "not in cell", "link" (a broken connection), or "error"
+    pickled  the exception itself, or None if it cannot travel
+    blocked  what the rank waited for when the connection broke, or None
+    """
+
+    kind: str
+    type: str
+    message: str
+    pickled: bytes | None
+    lines: list
+    blocked: Blocked | None = None
+
+    @classmethod
+    def of(cls, error, link=False):
+        """The Failure that stands for this exception. link: it tells of a broken connection."""
+        kinds = {MismatchError: "mismatch", NotInCell: "not in cell"}
+        try:
+            pickled = cloudpickle.dumps(error)
+        except Exception:
+            pickled = None
+        return cls(
+            "link" if link else kinds.get(type(error), "error"),
+            type(error).__name__,
+            str(error),
+            pickled,
+            traceback_lines(error.__traceback__),
+            getattr(error, "blocked", None),
+        )
+
+    @property
+    def cause(self):
+        """The exception, or None if its class exists on the rank only."""
+        try:
+            return pickle.loads(self.pickled) if self.pickled else None
+        except Exception:
+            return None
+
+
+@dataclass
+class Facts:
+    """What is known of one run.
+
+    results    rank -> what the function returned       lines     rank -> printed lines
+    failures   rank -> Failure                          where     rank -> {thread: Whereabouts}
+    died       rank -> exit code, or None               main      rank -> its main thread
+    crashing   rank -> the moment of its fault Crash    stuck     {(rank, thread)} of a deadlock
+    killed     ranks that had to be killed to stop them
+    replaced   ranks that get a new process after this run
+    """
+
+    ranks: tuple
+    timeout: float | None
+    results: dict[int, Any] = field(default_factory=dict)
+    failures: dict[int, Failure] = field(default_factory=dict)
+    died: dict[int, int | None] = field(default_factory=dict)
+    crashing: dict[int, str] = field(default_factory=dict)
+    killed: list[int] = field(default_factory=list)
+    replaced: list[int] = field(default_factory=list)
+    lines: dict[int, list] = field(default_factory=dict)
+    where: dict[int, dict] = field(default_factory=dict)
+    main: dict[int, int] = field(default_factory=dict)
+    stuck: set = field(default_factory=set)
+    mismatch: Disagreement | None = None
+    timed_out: bool = False
+
+    def __post_init__(self):
+        self.lines = {rank: [] for rank in self.ranks}
+
+    @property
+    def well(self):
+        """Whether every rank returned, with nothing left over and all messages agreed upon.
+
+        A rank may have caught its MismatchError.
+        """
+        everyone = len(self.results) == len(self.ranks)
+        return everyone and not self.stuck and self.mismatch is None
