@@ -42,7 +42,7 @@ def everything(comm):
         gathered,
         ring.all_reduce(far, pair),
         native.all_reduce(far, pair),
-        sorted(comm.inner.node.wires.wires),
+        sorted(comm.node.wires.wires),
     )
 
 
@@ -68,7 +68,7 @@ def test_later_runs_use_the_same_wires(world):
 
     def again(comm):
         total = ring.all_reduce(torch.full((5,), 2.0, dtype=torch.float64), comm)
-        return total.tolist(), comm.inner.node.wires.made
+        return total.tolist(), comm.node.wires.made
 
     world.run(first)
     assert (
@@ -78,7 +78,7 @@ def test_later_runs_use_the_same_wires(world):
 
 def not_yet(comm):
     with_fake_gpu(comm)
-    wires, far = comm.inner.node.wires, torch.ones(3, dtype=torch.float64)
+    wires, far = comm.node.wires, torch.ones(3, dtype=torch.float64)
     work = comm.start([Send(far, 1)]) if comm.rank == 0 else None
     for _ in range(50):
         native.barrier(comm)  # in memory, and no message from 0 to 1
@@ -152,7 +152,7 @@ def waits_for_its_gpu(comm):
     with_fake_gpu(comm)
     if comm.rank == 1:
         raise ValueError("enough")
-    wires = comm.inner.node.wires
+    wires = comm.node.wires
     while comm.rank == 0 and not wires.aborted:
         try:
             time.sleep(0.01)
@@ -175,7 +175,7 @@ def timed(comm):
     began = comm.now()
     work = comm.start([Recv(far, comm.left), Send(far, comm.right)])
     asked = comm.now()
-    parts = work.work.parts
+    parts = work.posting.tickets
     behind = [part.work.ready.event for part in parts]
     work.wait()
     return began, asked, comm.now(), all(event in cuda.awaited for event in behind)

@@ -76,13 +76,32 @@ class Line:
         return answer
 
 
+class CagedRecord:
+    """In place of a Record: the judge keeps that, and is told when a span ends."""
+
+    def __init__(self, side):
+        self.side = side
+
+    def keep(self, entry, events=1):
+        """Nothing is kept here."""
+        return False
+
+    def count(self, tickets):
+        """Nothing is counted here."""
+
+    def end(self, mark, time):
+        """A computation or a span has ended."""
+        if mark.kind == "span":
+            self.side.line().note("unspan")
+
+
 class Side(RankNode):
     """What the communicators of one call share. works, jobs: those under way, on a meter; else nobody needs them."""
 
     def __init__(self, main, lanes, rank, world_size, metering=None):
         super().__init__(rank, world_size)
         self.faults = Faults((), rank, die=None)  # faults strike in the judge's world
-        self.record = self  # the judge keeps the record
+        self.record = CagedRecord(self)
         self.works, self.jobs, self.meter, self.buffered = {}, {}, None, False
         if metering is not None:
             charged, self.buffered = metering
@@ -124,18 +143,6 @@ class Side(RankNode):
 
     def progress(self, i, n):
         """Not shown: no one watches a cage."""
-
-    def keep(self, entry, events=1):
-        """Nothing is recorded here; whether it was."""
-        return False
-
-    def count(self, tickets):
-        """The judge counts."""
-
-    def end(self, mark, time):
-        """A computation or a span has ended."""
-        if mark.kind == "span":
-            self.line().note("unspan")
 
     def number(self):
         """A number that nothing else has."""
