@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from minidl import VirtualWorld
-from minidl.runtime import virtual_world
+from minidl.runtime.virtual import garbage
 from minidl.runtime.virtual.strands import core_of_this_thread
 
 
@@ -33,7 +33,7 @@ def test_a_core_that_is_not_allowed_is_not_chosen(monkeypatch):
 
 
 def test_the_record_of_a_run_is_never_looked_through_as_young_garbage(monkeypatch):
-    monkeypatch.setattr(virtual_world.unseen, "count", 0)
+    monkeypatch.setattr(garbage.unseen, "count", 0)
 
     def chat(x, comm):
         for _ in range(200):
@@ -63,9 +63,9 @@ class Circle:
 
 
 def test_what_earlier_runs_left_is_collected(monkeypatch):
-    monkeypatch.setattr(virtual_world.unseen, "fewest", 1000)
+    monkeypatch.setattr(garbage.unseen, "fewest", 1000)
     for counted in ("count", "survivors"):
-        monkeypatch.setattr(virtual_world.unseen, counted, 0)
+        monkeypatch.setattr(garbage.unseen, counted, 0)
 
     def leaves_circles(comm):
         [Circle() for _ in range(1000)]

@@ -23,7 +23,7 @@ class Unseen:
             self.count = 0
 
 
-_unseen = Unseen()
+unseen = Unseen()
 
 
 @contextmanager
@@ -35,13 +35,13 @@ def without_garbage_collection():
     """
     enabled = gc.isenabled()
     if enabled:
-        _unseen.collect_if_due()
+        unseen.collect_if_due()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
-            _unseen.count += gc.get_count()[0]
+            unseen.count += gc.get_count()[0]
             gc.freeze()  # all of it is old now: no look at what is young goes through it
             gc.unfreeze()
             gc.enable()

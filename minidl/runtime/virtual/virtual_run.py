@@ -6,7 +6,6 @@
 The counterpart of processes/attend.py, which finds the same facts among processes.
 """
 
-import gc
 import pickle
 import sys
 import threading
@@ -19,6 +18,7 @@ from minidl.runtime.comms.node import Broken
 from minidl.runtime.comms.record import Room, columns_of
 from minidl.runtime.metering.device import Meters, about_meta
 from minidl.runtime.processes.streams import LineStream
+from minidl.runtime.virtual.garbage import without_garbage_collection
 from minidl.runtime.virtual.network import Fabric
 from minidl.runtime.virtual.randomness import RankRandomness
 from minidl.runtime.virtual.strands import Strands
@@ -213,23 +213,6 @@ def _columns(records, limit):
 
 def _die(moment):
     raise Crashed(repr(moment))
-
-
-@contextmanager
-def without_garbage_collection():
-    """The record grows by millions of small objects, none of them garbage.
-
-    Looking through them would take as long as all else.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.freeze()  # all of it is old now: a look at what is young does not go through it
-            gc.unfreeze()
-            gc.enable()
 
 
 @contextmanager
