@@ -1,6 +1,6 @@
 """What has every rank posted? A board in shared memory, written by each rank, read by all.
 
-    rank 0 | header | files | channel directory: (key, count) ... | ring of descriptors per channel |
+    rank 0 | header | files | channel directory: (key, count) ... | a ring of descriptors for each |
     rank 1 | ...
 
 A channel is one direction between two ranks on one communicator: "my sends to rank 2 on world".
