@@ -107,7 +107,7 @@ class VirtualComm(RuntimeComm):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self._ways = {}  # (sends, peer) -> the Way to that rank, or from it
+        self._ways = {}  # (sends, peer) -> the OneWay to that rank, or from it
 
     def _start(self, ops, peers, posting):
         work = VirtualWork(self.node, self.name, posting)
