@@ -2,9 +2,9 @@
 
     Trace --pictures/--> Scene --drawing/--> Picture
 
-A function in `pictures/` puts neutral shapes (boxes, arrows, labels) into a Scene. Two small writers
-in `drawing/` turn the same Scene into plotly JSON and into SVG, so the two always show the same thing.
-`reading/` turns events into facts, such as when a rank waited.
+A function in `pictures/` puts neutral shapes (boxes, arrows, labels) into a Scene. Two small
+writers in `drawing/` turn the same Scene into plotly JSON and into SVG, so the two always show the
+same thing. `reading/` turns events into facts, such as when a rank waited.
 Left out: how a run is made. Nothing here imports the runtime.
 """
 

@@ -1,4 +1,4 @@
-"""Traces made by hand, for pictures that need no run: who did what at which second is known exactly.
+"""Traces made by hand, for pictures that need no run: who did what at which second is known.
 
 ring(4)        a ring all-reduce of 4 ranks: 2 (N - 1) messages a rank, rank 2 is slow
 deadlock()     all ranks receive first
@@ -67,7 +67,7 @@ class Maker:
         return self.events[-1]
 
     def message(self, source, to, sent, taken, done, nbytes=16, **more):
-        """A send posted at `sent`, a receive posted at `taken`; both wait from then on and end at `done`."""
+        """A send posted at `sent` and a receive at `taken`; both wait at once and end at `done`."""
         self.add(source, "send", sent, sent, done, peer=to, nbytes=nbytes, **more)
         self.add(to, "recv", taken, taken, done, peer=source, nbytes=nbytes, **more)
 
@@ -162,7 +162,7 @@ def background(n=2):
 
 
 def crowd(n=64, events=50_000, seed=0):
-    """Random messages between random ranks, one after the other on each rank, with computation and spans between."""
+    """Random messages, one after the other on each rank, with computation and spans between."""
     rng, maker, clock = random.Random(seed), Maker(n), [0.0] * n
     for step in range(events // 4):
         source, to = rng.sample(range(n), 2)
@@ -175,7 +175,7 @@ def crowd(n=64, events=50_000, seed=0):
 
 
 def sizes(alpha=2e-4, beta=4e-10, noise=0.15, seed=0, each=30, powers=range(2, 24, 2)):
-    """Messages of many sizes from rank 0 to rank 1; their times scatter around alpha + beta * nbytes."""
+    """Messages of many sizes from rank 0 to 1; times scatter around alpha + beta * nbytes."""
     rng, maker, now = random.Random(seed), Maker(2), 0.0
     for power in [power for _ in range(each) for power in powers]:
         late, seconds = (

@@ -1,4 +1,4 @@
-"""Two runs on one scale: the title says what differs, and every second is computing, a message or a late rank."""
+"""Two runs on one scale: the title says what differs; a second is computing, a message, a wait."""
 
 import pytest
 import torch

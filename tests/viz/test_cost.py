@@ -1,4 +1,4 @@
-"""The cost card on traces made by hand: which second is computing, which the link, which a late rank."""
+"""The cost card on traces made by hand: a second is computing, the link or a late rank."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.viz.samples import Maker
 
 
 def two_ranks(late=0.5, link=0.25):
-    """Rank 0 computes 1 s and sends; rank 1 computes longer by `late`, then receives; the message takes `link`."""
+    """Rank 0 computes 1 s and sends; rank 1 computes `late` s longer and receives in `link` s."""
     maker = Maker(2)
     maker.add(0, "compute", 0.0, None, 1.0)
     maker.add(1, "compute", 0.0, None, 1.0 + late)

@@ -1,4 +1,4 @@
-"""Each message is one arrow from the right rank at the right time; each wait is one hatched stretch."""
+"""Each message is one arrow from the right rank at the right time; each wait is hatched."""
 
 import pytest
 

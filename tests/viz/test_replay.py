@@ -1,4 +1,4 @@
-"""The film shows every message on its way, step by step, with what it carries, and moves only when asked to."""
+"""The film shows every message on its way, step by step, and moves only when asked to."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -116,8 +116,8 @@ def test_a_dot_travels_from_its_sender_to_its_receiver():
 def test_a_rank_computes_then_its_message_is_under_way_then_it_is_done():
     picture = replay(VirtualWorld(3).run(chain, torch.ones(2)).trace)
     frames = [moment.shapes["names"] for moment in picture.scene.moments]
-    of = lambda rank: [names[rank].text.split("\n")[1] for names in frames]
-    first, last = of(0), of(2)
+    first = [names[0].text.split("\n")[1] for names in frames]
+    last = [names[2].text.split("\n")[1] for names in frames]
     assert (
         first[0] == "computes"
         and "sends" in first

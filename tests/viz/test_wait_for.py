@@ -1,4 +1,4 @@
-"""Each wait is an arrow from the waiting rank to the awaited one, and the title walks round the circle."""
+"""Each wait is an arrow from the waiting rank to the awaited one; the title names the circle."""
 
 import math
 

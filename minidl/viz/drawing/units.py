@@ -36,9 +36,6 @@ def number_text(value):
     return f"{value:.3g}"
 
 
-plain = number_text
-
-
 def unit_of(value, units):
     """The largest unit in which the value is 1 or more; the smallest unit if there is none."""
     best = units[0]

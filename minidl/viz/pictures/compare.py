@@ -16,7 +16,7 @@ from typing import NamedTuple
 from minidl.viz.drawing.palette import INK, rank_label
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Label, Path, Scene
-from minidl.viz.drawing.units import bytes_text, count_text, percent, plain, seconds_text
+from minidl.viz.drawing.units import bytes_text, count_text, number_text, percent, seconds_text
 from minidl.viz.pictures.rows import Timescale, named_every, rank_rows, row_pixels
 from minidl.viz.reading.findings import capitalized, left_out
 from minidl.viz.reading.intervals import (
@@ -212,7 +212,7 @@ def _times_the_bytes(more, less):
     """As in "2 times the bytes"."""
     if not sum(less.nbytes):
         return "all the bytes"
-    return f"{plain(sum(more.nbytes) / sum(less.nbytes))} times the bytes"
+    return f"{number_text(sum(more.nbytes) / sum(less.nbytes))} times the bytes"
 
 
 def _slower(a, b):
@@ -229,7 +229,7 @@ def _slower(a, b):
         return "both take the same time"
     if not fast.seconds:
         return f"{slow.subject} takes {seconds_text(slow.seconds)}"
-    return f"{slow.subject} takes {plain(slow.seconds / fast.seconds)} times as long"
+    return f"{slow.subject} takes {number_text(slow.seconds / fast.seconds)} times as long"
 
 
 def _reading_help(a, b):

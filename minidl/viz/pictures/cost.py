@@ -13,7 +13,7 @@ from typing import NamedTuple
 from minidl.viz.drawing.palette import INK
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Path
-from minidl.viz.drawing.units import count_text, percent, plain
+from minidl.viz.drawing.units import count_text, number_text, percent
 from minidl.viz.pictures.rows import Timescale, rank_rows, rank_scene
 from minidl.viz.reading.findings import left_out
 from minidl.viz.reading.intervals import late_and_under_way, main_threads, total
@@ -111,12 +111,12 @@ def _balance_caption(computing, talking):
         "Hatched: the other rank is late. Dashed: half of the rank's time."
     )
     if talking > computing > 0:
-        times = plain(talking / computing)
+        times = number_text(talking / computing)
         words += (
             f" With {times} times as much computing between the same messages, "
             "the two would be equal."
         )
     elif computing >= talking > 0:
-        times = plain(computing / talking)
+        times = number_text(computing / talking)
         words += f" If the same computing took {times} times less time, the two would be equal."
     return words

@@ -71,15 +71,15 @@ def lamport(trace, since=None, until=None):
     stubs = [_stub(message, scale) for message in lost[:MOST]]
     scene.add("never received", stubs, legend=True)
 
-    words = [_message_words(messages, bundled_words)]
+    words = _arrow_words(messages, bundled_words)
     if any(waiting.values()):
-        words.append("Hatched: the rank waits.")
+        words += " Hatched: the rank waits."
     if bins:
         slice_text = seconds_text((end - start) / bins)
-        words.append(f"Shown for whole slices of {slice_text} of which half or more is waiting.")
+        words += f" Shown for whole slices of {slice_text} of which half or more is waiting."
     if lost:
-        words.append("A broken arrow with a cross was never received.")
-    scene.caption = " ".join(words) + left_out(trace)
+        words += " A broken arrow with a cross was never received."
+    scene.caption = words + left_out(trace)
     summary = f"{count_text(n, 'rank')}, {count_text(len(messages), 'message')}"
     return Picture("lamport", summary, scene, _message_table(messages))
 
@@ -197,7 +197,7 @@ def _message_hover(message):
     return "\n".join(filter(None, words))
 
 
-def _message_words(messages, bundled_words):
+def _arrow_words(messages, bundled_words):
     """How to read the arrows."""
     if not messages:
         return "No message was sent."

@@ -14,7 +14,7 @@ from numbers import Real
 
 from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color, rank_color, rank_label
 from minidl.viz.drawing.scene import Box, Dot, Label, Path
-from minidl.viz.drawing.units import bytes_text, plain
+from minidl.viz.drawing.units import bytes_text, number_text
 from minidl.viz.pictures.circle import label_beside, rank_places, route
 from minidl.viz.reading.matching import pair_of
 
@@ -137,7 +137,7 @@ def _carried(message, values, most):
     texts = []
     for number in numbers[:most]:
         is_number = isinstance(number, Real) and not isinstance(number, bool)
-        texts.append(plain(number) if is_number else str(number))
+        texts.append(number_text(number) if is_number else str(number))
     rest = "..." if len(numbers) > most else ""
     return ", ".join(texts) + rest
 

@@ -57,22 +57,25 @@ def timeline(trace):
             coarse_bins.append(bins)
     frames = _longest(spans) if layout.roomy else []
 
-    words = ["Filled: the rank computes. Hatched: it waits for a message."]
-    words.append("Thin line: a message is under way.")
+    words = (
+        "Filled: the rank computes. Hatched: it waits for a message. "
+        "Thin line: a message is under way."
+    )
     if frames:
-        words.append("Frames: spans.")
+        words += " Frames: spans."
     if spans and not layout.roomy:
-        words.append(f"Spans are drawn up to {FEW} lanes.")
+        words += f" Spans are drawn up to {FEW} lanes."
     elif len(frames) < len(spans):
-        words.append(f"The {len(frames):,} longest of {len(spans):,} spans are drawn.")
+        words += f" The {len(frames):,} longest of {len(spans):,} spans are drawn."
     if coarse_bins:
         slice_text = seconds_text((end - start) / min(coarse_bins))
-        words.append(
-            f"Events are joined: a slice of about {slice_text} shows what fills half of it or more."
+        words += (
+            f" Events are joined: a slice of about {slice_text} "
+            "shows what fills half of it or more."
         )
     scene = Scene(
         _hidden_finding(trace, lanes) or waiting_finding(trace),
-        " ".join(words) + left_out(trace),
+        words + left_out(trace),
         rows=layout.height,
         x=scale.axis(),
         y=Axis("" if layout.roomy else "rank", layout.height, 0, layout.labels),
