@@ -41,7 +41,7 @@ HOSTILE = (
 def museum():
     """{number: [Mutant, ...]} of every exercise."""
     return {
-        path.name[:2]: importlib.import_module(f"tests.grading.museum_{path.name[:2]}").MUTANTS
+        path.name[:2]: importlib.import_module(f"tests.check.museum_{path.name[:2]}").MUTANTS
         for path in masters()
     }
 
