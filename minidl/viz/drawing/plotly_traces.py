@@ -159,7 +159,9 @@ def _arrow_trace(arrows, x, y):
     else:
         size = 5 + 2 * first.width
         marker |= {"symbol": "arrow", "angleref": "previous", "line": {"width": 0}}
+    # three points an arrow: the start without a mark, the head, and the gap
     marker["size"] = [0, size, 0] * len(arrows)
+    # None breaks the line between two arrows
     xs = []
     ys = []
     for arrow in arrows:

@@ -70,6 +70,7 @@ def _pages(scene, box):
     if not scene.beside:
         return [Page(scene, box.left, box.top, width, scene.rows, box.left)]
     names = frame(scene.beside).left
+    # two plots of equal width; the right one's names stand in the gap between them
     width = (width - names) / 2
     right = box.left + width + names
     return [
@@ -187,6 +188,7 @@ def svg(scene):
     for page in pages:
         parts.append(_axes(page))
         parts += [svg_layer(layer, page) for layer in page.scene.layers]
+    # the caption, line by line, at the foot
     below = pages[0].bottom + box.caption_drop
     for i, line in enumerate(box.caption):
         parts.append(text_element(EDGE, below + LINE * i, line))

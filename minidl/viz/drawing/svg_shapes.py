@@ -83,6 +83,7 @@ def dash_array(style):
 
 def _boxes(layer, page):
     """Rectangles, and on top of them the labels that fit into them."""
+    # neighbours of one colour share a group, so that the fill is written once
     groups = ""
     labels = ""
     for color, boxes in groupby(layer.shapes, key=lambda box: box.color):
@@ -121,6 +122,7 @@ def arrow_path(start, end):
     dy = end[1] - start[1]
     angle = math.atan2(dy, dx)
     head = min(HEAD, 0.7 * math.hypot(dx, dy))
+    # a wing is a stroke that leaves the head backwards, a little to the left or to the right
     wings = []
     for turned in (angle + WING, angle - WING):
         wings.append((end[0] - head * math.cos(turned), end[1] - head * math.sin(turned)))
@@ -167,7 +169,7 @@ def mark(dot, x, y):
     if dot.symbol == "cross":  # to the upper left corner, a stroke, to the lower left, a stroke
         outline += path_data("m", -r, -r, "l", 2 * r, 2 * r, "m", 0, -2 * r, "l", -2 * r, 2 * r)
         return element("path", stroke=dot.color, stroke_width=2, d=outline)
-    command = "m"
+    command = "m"  # move to the first corner, then draw a line to each other one
     for dx, dy in CORNERS[dot.symbol]:
         outline += path_data(command, r * dx, r * dy)
         command = "l"

@@ -48,6 +48,7 @@ def beside(trace, reference=None, guilty=None, steps=False):
     lost = []
     blamed = []
     for side in sides:
+        # a faint line for each rank, the run's name above, and its messages between the lines
         names.append(Label(0, side.y - 0.75, side.in_words(), INK, size=13))
         for rank in range(side.n):
             y = side.y + rank
@@ -103,7 +104,7 @@ def _arrow(message, side, scale):
     )
     x = scale.at(send.posted - side.start)
     y = side.y + send.rank
-    if is_lost(message):
+    if is_lost(message):  # it leaves its sender, and does not reach the next row
         lean = 0.42 if send.peer > send.rank else -0.42
         width = 0.04 * scale.at(scale.end)
         return Arrow(x, y, x + width, y + lean, ALARM, hover, broken=True)

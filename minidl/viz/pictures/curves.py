@@ -49,7 +49,7 @@ def curves(lines, x="step", y="loss", log="", title=None):
         x=_axis(x, xs, "x" in log),
         y=y_axis,
     )
-    dots = {}
+    dots = {}  # drawn on top of all lines
     for i, (name, own) in enumerate(points.items()):
         color = RANKS[i]
         style = STYLES[i]
@@ -88,11 +88,11 @@ def _axis(title, values, log):
     """An axis with room for all values."""
     low = min(values)
     high = max(values)
-    if log:
+    if log:  # room is a factor here
         low /= 1.15
         high *= 1.15
         return Axis(title, low, high, power_ticks(low, high, 10, number_text), log=True)
-    room = 0.04 * (high - low) or 0.5
+    room = 0.04 * (high - low) or 0.5  # all values may be equal
     return Axis(title, low - room, high + room)
 
 

@@ -51,7 +51,7 @@ class Crossover(NamedTuple):
     after: str
 
 
-class Case(NamedTuple):
+class _Case(NamedTuple):
     """Where a closed form is computed."""
 
     ranks: int
@@ -80,22 +80,23 @@ def explore_costs(algorithms, n=1 << 20, ranks=8, alpha=20e-6, beta=1e-9, measur
     measured = measured or {}
     _check(algorithms, n, ranks, alpha, beta, measured)
     forms = Forms(algorithms, alpha, beta)
-    marks = []
+    marks = []  # on logarithmic axes nothing at 0 can be drawn
     for name, points in measured.items():
         for nbytes, seconds in points:
             if nbytes > 0 and seconds > 0:
-                predicted = forms.seconds(name, Case(ranks, _whole(nbytes, ranks)))
+                predicted = forms.seconds(name, _Case(ranks, _whole(nbytes, ranks)))
                 marks.append(Measured(name, nbytes, seconds, predicted))
 
     sizes = _sizes(n, ranks, alpha, beta, marks)
     counts = _rank_counts(ranks)
-    by_size = Sweep(forms, sizes, step=ranks, case=lambda nbytes: Case(ranks, nbytes))
-    by_ranks = Sweep(forms, counts, step=1, case=lambda N: Case(N, _whole(n, N)))
+    by_size = Sweep(forms, sizes, step=ranks, case=lambda nbytes: _Case(ranks, nbytes))
+    by_ranks = Sweep(forms, counts, step=1, case=lambda N: _Case(N, _whole(n, N)))
     if not any(by_size.lines.values()):
         raise ValueError(
             f"no algorithm has a cost for {ranks} ranks: "
             "is the order of its arguments N, n, alpha, beta?"
         )
+    # two plots beside each other: time against bytes, and time against ranks
     scene = _panel(by_size, f"size of the tensor, over {ranks} ranks", marks)
     scene.x.ticks = power_ticks(scene.x.low, scene.x.high, 4, bytes_text, 6)
     scene.beside = _panel(by_ranks, f"ranks, at {bytes_text(n)}", [])
@@ -170,7 +171,7 @@ class Sweep:
     """One plot: the closed forms along one axis, and where another one becomes fastest.
 
     xs          what is swept, in multiples of `step`: sizes that split over the ranks, or ranks
-    case        function: x -> Case
+    case        function: x -> _Case
     lines       {name: [(x, seconds), ...]}
     first       what is fastest at the lowest x
     crossovers  [Crossover, ...] in the order of x
@@ -231,6 +232,7 @@ def _sizes(n, ranks, alpha, beta, marks):
     known = [n, *[mark.nbytes for mark in marks]]
     if alpha and beta:
         known.append(alpha / beta)
+    # sizes at equal distances on the logarithmic axis, then rounded so that they split
     low = max(ranks, min(known) / REACH)
     high = max(known) * max(REACH, ranks)
     ratio = high / low
@@ -241,7 +243,7 @@ def _rank_counts(ranks):
     """Ranks from 2 on: all up to 16, then powers of two, and some between, where trees grow."""
     high = max(64, 2 * ranks)
     counts = set(range(2, 17))
-    power = 16
+    power = 16  # a tree over 17 ranks takes one step more than one over 16
     while power <= high:
         counts.add(power)
         if power <= 256:

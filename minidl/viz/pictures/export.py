@@ -36,7 +36,7 @@ def to_perfetto(trace, path):
     return path
 
 
-class Track(NamedTuple):
+class _Track(NamedTuple):
     """A row of the viewer: one level of what a thread does, or of its messages."""
 
     thread: int
@@ -105,14 +105,14 @@ def _slice_name(event):
 
 
 def _assign_tracks(slices):
-    """Give each slice the first track on which it crosses no other; returns {(rank, Track)}."""
+    """Give each slice the first track on which it crosses no other; returns {(rank, _Track)}."""
     tracks = set()
     open_ends = {}  # (rank, track) -> ends of the slices that are open, the innermost last
     for piece in sorted(slices, key=lambda piece: (piece["ts"], -piece["dur"])):
         rank = piece["pid"]
         start = piece["ts"]
         end = start + piece["dur"]
-        track = Track(piece["tid"], piece["cat"] not in MARKERS, 0)
+        track = _Track(piece["tid"], piece["cat"] not in MARKERS, 0)
         while True:
             ends = open_ends.setdefault((rank, track), [])
             while ends and ends[-1] <= start + ROUNDING:

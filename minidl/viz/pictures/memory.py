@@ -15,7 +15,14 @@ from minidl.trace import MEMORY
 from minidl.viz.drawing.palette import INK, RANKS
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Box, Label, Path, Scene
-from minidl.viz.drawing.units import BYTES, Unit, axis_seconds, axis_unit, bytes_text, percent
+from minidl.viz.drawing.units import (
+    BYTES,
+    Unit,
+    axis_seconds,
+    axis_unit,
+    bytes_text,
+    percent,
+)
 
 COLORS = dict(zip(MEMORY, (RANKS[0], RANKS[1], RANKS[2], RANKS[6])))
 SLICES = 240  # of the time; a slice shows what was held at its fullest moment
@@ -55,6 +62,7 @@ def memory(trace, rank=0, span=None):
         x=Axis(x_title, low, high),
         y=Axis(unit.name, 0, 1.12 * most / unit.size or 1),
     )
+    # each kind is a band of boxes, one a slice, on top of the bands before it
     slices = _fullest(x, totals, low, high)
     bottoms = [0.0] * len(slices)  # where the next band begins
     for kind in MEMORY:

@@ -22,6 +22,7 @@ def race(seconds, bound, rival_name, rival, earlier=()):
 
     All times are virtual seconds.
     """
+    # who -> seconds, from top to bottom; of the earlier attempts the best three
     times = {"lower bound": bound, rival_name: rival, "yours, now": seconds}
     times |= zip(BEST, sorted(set(earlier) - {seconds}))
     colors = [FAINT, RANKS[1], RANKS[0]] + [RANKS[4]] * len(BEST)

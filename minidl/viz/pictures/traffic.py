@@ -129,6 +129,7 @@ def _finding(trace, matrix, pairs):
     n = len(matrix.counts)
     sent = [sum(row) for row in matrix.counts]
     received = [sum(column) for column in zip(*matrix.counts)]
+    # equal for all ranks, then much for one rank, then a shape of the graph, then the busiest
     if len(set(sent)) == 1 and len(set(received)) == 1:
         return f"Every rank sends {matrix.text(sent[0])}{_neighbour(pairs, n)}"
     for totals, verb in ((sent, "sends"), (received, "receives")):
