@@ -16,7 +16,7 @@ from minidl.collectives.reducing import reduction
 OPS = {"sum": "sum", "mean": "sum", "max": "max", "min": "min", "prod": "product"}
 
 
-def call(comm, name, *args, **kwargs):
+def _call(comm, name, *args, **kwargs):
     """Run the backend's collective `name` to its end; returns what it returns."""
     return comm.native(name, *args, **kwargs).wait()
 
@@ -24,7 +24,7 @@ def call(comm, name, *args, **kwargs):
 def broadcast(x, comm, root=0):
     """Every rank returns a copy of the root's x.   x: any shape -> the same"""
     y = fresh(x)
-    call(comm, "broadcast", y, root=root)
+    _call(comm, "broadcast", y, root=root)
     return y
 
 
@@ -32,7 +32,7 @@ def reduce(x, comm, root=0, op="sum"):
     """The root returns the reduction of all x; the others None.   x: any shape -> the same"""
     _, finish = reduction(op, x, comm.world_size)
     y = fresh(x)
-    call(comm, "reduce", y, root=root, op=OPS[op])
+    _call(comm, "reduce", y, root=root, op=OPS[op])
     return finish(y) if comm.rank == root else None
 
 
@@ -43,13 +43,13 @@ def all_reduce(x, comm, op="sum"):
     """
     _, finish = reduction(op, x, comm.world_size)
     y = fresh(x)
-    call(comm, "all_reduce", y, op=OPS[op])
+    _call(comm, "all_reduce", y, op=OPS[op])
     return finish(y)
 
 
 def gather(x, comm, root=0):
     """The root returns all chunks, in rank order; the others None.   x: (m, ...) -> (N * m, ...)"""
-    parts = call(comm, "gather", torch.atleast_1d(fresh(x)), root=root)
+    parts = _call(comm, "gather", torch.atleast_1d(fresh(x)), root=root)
     return torch.cat(parts) if comm.rank == root else None
 
 
@@ -61,7 +61,7 @@ def scatter(x, comm, root=0, like=None):
     """
     chunks = equal(x, comm.world_size) if comm.rank == root else None
     like = chunks[root] if chunks else known(like, comm)
-    (chunk,) = call(
+    (chunk,) = _call(
         comm,
         "scatter",
         torch.stack(chunks) if chunks else None,
@@ -73,7 +73,7 @@ def scatter(x, comm, root=0, like=None):
 
 def all_gather(chunk, comm):
     """Every rank returns all chunks, joined in rank order.   chunk: (m, ...) -> (N * m, ...)"""
-    (whole,) = call(
+    (whole,) = _call(
         comm, "all_gather", torch.atleast_1d(fresh(chunk)), output=joined(chunk, comm.world_size)
     )
     return whole
@@ -87,7 +87,7 @@ def reduce_scatter(x, comm, op="sum"):
     _, finish = reduction(op, x, comm.world_size)
     chunks = equal(x, comm.world_size)
     chunk = fresh(chunks[comm.rank])
-    call(comm, "reduce_scatter", fresh(x), output=chunk, op=OPS[op])
+    _call(comm, "reduce_scatter", fresh(x), output=chunk, op=OPS[op])
     return finish(chunk)
 
 
@@ -97,10 +97,10 @@ def all_to_all(x, comm):
     x: (N * m, ...) -> the same. Raises ValueError if x does not split over the ranks.
     """
     equal(x, comm.world_size)
-    (swapped,) = call(comm, "all_to_all", fresh(x), output=torch.empty_like(fresh(x)))
+    (swapped,) = _call(comm, "all_to_all", fresh(x), output=torch.empty_like(fresh(x)))
     return swapped
 
 
 def barrier(comm):
     """No rank returns before all have entered."""
-    call(comm, "barrier")
+    _call(comm, "barrier")
