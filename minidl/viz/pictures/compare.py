@@ -84,6 +84,7 @@ def compare(run_a, run_b, names=("a", "b")):
         x=scale.axis(after=0.03),
         y=Axis("", b.bottom, 0, a.names() + b.names()),
     )
+    # A layer holds the boxes of both runs, so that the legend names each style once.
     for name, style in STYLES.items():
         boxes = []
         for side in sides:

@@ -52,6 +52,7 @@ def cost(trace):
     axis = scale.axis(before=0.0, after=0.02)
     scene = rank_scene(_bound_finding(computing, talking), n, axis)
     scene.caption = _balance_caption(computing, talking) + left_out(trace)
+    # The parts of a rank stand behind each other: each bar begins where the one before ends.
     for i, (name, style) in enumerate(LAYERS):
         bars = {
             rank: [(sum(part[:i]), sum(part[: i + 1]))]

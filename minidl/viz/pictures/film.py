@@ -61,6 +61,7 @@ class Film:
         self.stops = []
         for first in range(0, len(self.steps), self.joined):
             self.stops.append(sum(self.steps[first : first + self.joined], []))
+        # One frame is kept for the end of the run.
         fitting = (FRAMES - 1) // max(1, len(self.stops))
         self.frames = max(1, min(max(SHARES), fitting))
         self.most = max(16, DOTS // (1 + self.frames * len(self.stops)))
@@ -76,7 +77,7 @@ class Film:
             begin = min(map(self.started, messages))
             end = max(message.recv.done for message in messages)
             if one_clock:
-                if before < end:
+                if before < end:  # the clock does not go back: messages of two steps overlap
                     begin = max(begin, before)
                 if room > 0 and self.states.computes(before, begin):
                     room -= 1

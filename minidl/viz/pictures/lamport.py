@@ -150,6 +150,7 @@ def _bundle_nbytes(bundle):
 def _arrow(bundle, scale, n):
     """An arrow for a message or a bundle, from the send's posting to the receive's end."""
     send = bundle[0].send
+    # Medians: one late message does not turn the arrow of its bundle.
     posted = median(message.send.posted for message in bundle)
     done = median(message.recv.done for message in bundle)
     hover = _message_hover(bundle[0])

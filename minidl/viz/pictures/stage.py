@@ -58,6 +58,7 @@ class Stage:
         lines = []
         for a, b in sorted({tuple(sorted(pair)) for pair in self.pairs})[:LINKS]:
             link = route(self.places[a], self.places[b])
+            # Of many ranks the boxes overlap: a fifth of the link is to be seen all the same.
             edge = min(self.box / 2, 0.4 * link.length)
             x0, y0 = map(round, link.at(edge))
             x1, y1 = map(round, link.at(link.length - edge))
@@ -117,6 +118,7 @@ class Stage:
         """What a message carries, to the left of its way; at most `most` numbers."""
         x, y = self.place_of(message, share)
         _, _, dx, dy, _ = self.route_of(message)
+        # The left of a way down is to the right on the page, so the text begins there.
         side = "middle"
         if dy > 0.4:
             side = "start"

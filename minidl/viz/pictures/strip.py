@@ -46,6 +46,7 @@ def strip(film, trace, title, caption):
     for i, (name, messages) in enumerate(panels):
         left = width * (i % columns + 0.5)
         top = height * (i // columns + 0.56)
+        # Each panel is a small stage around its own middle.
         stage = Stage(n, (left, top), (wide, high), box=15, values=trace.values, pairs=pairs)
         labels.append(Label(left, top - height / 2 + 3, name, INK, "middle", 12))
         dots += stage.rank_dots(size=9)

@@ -85,6 +85,7 @@ def timeline(trace):
     for activity, style in (("computing", "solid"), ("waiting", "hatched")):
         boxes = scale.boxes(drawn[activity], layout.rows, activity, thick)
         scene.add(activity, boxes, style, legend=True)
+    # A message under way is a thin line just below the box.
     under_way = scale.boxes(drawn["under way"], layout.rows, "", thick / 5, 0.7 * thick)
     lines = [Path((box.x0, box.x1), (box.y, box.y), box.color, box.height) for box in under_way]
     scene.add("message under way", lines, legend=True)
@@ -143,7 +144,7 @@ def _lay_out(trace, spans):
     y = 4.0
     for rank, thread in sorted(lanes):
         background = "" if thread == main.get(rank, thread) else f", thread {thread}"
-        if roomy:
+        if roomy:  # spans stand above, 19 pixels each
             y += 19 * levels[rank, thread]
         row = Row(y + (9 if roomy else 4), rank_color(rank, n), f"rank {rank}{background}")
         rows[rank, thread] = row

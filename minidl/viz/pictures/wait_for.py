@@ -46,6 +46,7 @@ def wait_for(trace):
     closing = set(zip(circle, circle[1:] + circle[:1]))  # the pairs that close the circle
     arrows = []
     for wait in waits:
+        # Two ranks that wait for each other: their arrows stand beside each other.
         aside = -6 if (wait.peer, wait.rank) in pairs else 0
         width = 1
         if n <= ROOMY:

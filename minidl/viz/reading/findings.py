@@ -20,6 +20,7 @@ NAMED = 4  # ranks of a circle that are all named
 
 def messages_finding(trace, messages):
     """The title of a picture of messages."""
+    # What went wrong comes first; a pattern is worth a title only if nothing did.
     if trace.waits:
         return deadlock_finding(trace)
     lost = [message.send for message in messages if is_lost(message)]
@@ -66,6 +67,7 @@ def deadlock_finding(trace):
         return "No rank waited forever"
     circle = wait_circle(trace.waits)
     if not circle:
+        # 0 waits for 1, 1 for 2, and 2 is gone: the last wait of the chain is the cause.
         waiting = {wait.rank for wait in trace.waits}
         ends = [wait for wait in trace.waits if wait.peer not in waiting]
         last = (ends or trace.waits)[0]
@@ -119,6 +121,7 @@ def pattern(pairs, n):
         return _chain(sources, targets)
     if distances == {n - 1}:
         return "Every rank sends to its left neighbour" if sources == everyone else ""
+    # A star: 0 -> 1, 0 -> 2, 0 -> 3, or the same with all arrows turned round.
     if len(sources) == 1 and targets == everyone - sources:
         return f"Rank {min(sources)} sends to every other rank"
     if len(targets) == 1 and sources == everyone - targets:
@@ -128,6 +131,7 @@ def pattern(pairs, n):
         return f"Every rank sends to {others}"
     if distances == {1, n - 1} and len(pairs) == 2 * n:
         return "Every rank sends to both its neighbours"
+    # A parameter server: workers send to the hub, and it answers.
     for hub in sorted(sources & targets):
         if all(hub in pair for pair in pairs):
             return f"Every message goes to rank {hub} or comes from it"

@@ -226,5 +226,6 @@ def legible(lanes, start, end, most):
     """
     if sum(map(len, lanes.values())) <= most:
         return lanes, None
+    # At most every other bin begins a stretch, so `most` stretches need twice as many bins.
     bins = max(20, 2 * most // len(lanes))
     return {lane: coarse(pieces, start, end, bins) for lane, pieces in lanes.items()}, bins

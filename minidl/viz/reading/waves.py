@@ -30,6 +30,7 @@ def waves(messages):
     )
     seconds = messages[-1].recv.done - min(m.send.posted for m in messages)
     near = SAME * seconds
+    # Any two messages that end at the same moment show that the clock is virtual.
     steps = _ending_together(messages, near)
     if near > 0 and len(steps) < len(messages):
         durations = [m.recv.done - max(m.send.posted, m.recv.posted) for m in messages]
