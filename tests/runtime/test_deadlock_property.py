@@ -157,6 +157,7 @@ def shrunk(program, wrong, world, seconds=15):
     return program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(3))
 @pytest.mark.parametrize("world_size", SIZES)
 def test_programs_end_as_the_model_says(world_size, part, worlds, record_property):

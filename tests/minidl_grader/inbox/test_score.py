@@ -154,6 +154,7 @@ Grading(Course(solutions), out, settings).run(handed_in.find([inbox]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_leaves_nobody_behind_and_goes_on_from_there(inbox, grade, tmp_path, number):
     solutions, _ = sample.course(tmp_path / "course")
