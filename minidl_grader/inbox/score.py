@@ -183,6 +183,7 @@ class Grading:
             "tasks": self.course.tasks(name) if name else [],
             "checks": {},
             "seconds": {},
+            "cpu_seconds": {},
             "complete": True,
         }
         if problem:
@@ -211,6 +212,7 @@ class Grading:
             "checks": shown.checks,
             "isolation_of_notebook": shown.isolation,
             "seconds": {"notebook": shown.seconds},
+            "cpu_seconds": {"notebook": shown.cpu},
         }
 
     def ask_judge(self, made, name, parent, result):
@@ -240,6 +242,7 @@ def judged(result, path, ended):
     If it has written nothing usable, nothing is earned, and the result says why.
     """
     result["seconds"] = result["seconds"] | {"judge": ended.seconds}
+    result["cpu_seconds"] = result["cpu_seconds"] | {"judge": ended.cpu}
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         found = {task["task"]: task for task in report["tasks"]}

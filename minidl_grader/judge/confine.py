@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from minidl_grader.judge import keeper
@@ -55,13 +54,19 @@ class Limits:
 
 
 class Ended(NamedTuple):
-    """How a program ended. why: the limit that it crossed, "" if it ended by itself; left: processes that could not be killed."""
+    """How a program ended.
+
+    code     its exit code, negative for a signal;  why: the limit that it crossed, "" if it ended by itself
+    seconds  on the clock;  cpu: of processor time, of all its processes
+    output   the last of it;  left: processes that could not be killed
+    """
 
     code: int
     why: str
     seconds: float
     output: str
     left: int = 0
+    cpu: float = 0
 
     def words(self):
         """Why it was ended, as a sentence; "" if it was not."""

@@ -22,7 +22,8 @@ class Shown(NamedTuple):
     """How the kernel's copy ran.
 
     checks     {task: passed} of its visible checks
-    ended      why it did not come to its end, or ""
+    ended      why it did not run to its end, or ""
+    seconds    on the clock;  cpu: of processor time
     isolation  phrases that say what locked it in
     """
 
@@ -31,6 +32,7 @@ class Shown(NamedTuple):
     checks: dict
     ended: str
     seconds: float
+    cpu: float
     isolation: list
 
     def words(self):
@@ -86,4 +88,4 @@ def shown(notebook, ended, isolation):
     passed = [found.get(number, False) for number in range(len(code))]
     checks = {task(cell): good for cell, good in zip(code, passed) if role(cell) == "check"}
     why = ended.words() or ("" if len(found) == len(code) else "Its kernel died.")
-    return Shown(len(code), sum(passed), checks, why, ended.seconds, isolation)
+    return Shown(len(code), sum(passed), checks, why, ended.seconds, ended.cpu, isolation)

@@ -3,11 +3,11 @@
     judge ASSEMBLED.ipynb --result FILE        forked from a process that has loaded torch; see warm.py
 
     name     read as a literal                        setup    executed here, and on every caged rank
-    answer   executed on caged ranks only;            check    executed here, with the answers' names standing for
+    answer   executed on caged ranks only;            check    executed here; the answers' names stand for
              here its names are Remotes               hidden   what runs in the cage
 
-The judge executes the master's code and nothing else. What the learner's code does, it does in cage/, from where it can
-only ask. Points come from the reports that the checks write into the judge's own book.
+The judge executes the master's code and nothing else. The learner's code runs in cage/, from where it can only ask.
+Points come from the reports that the checks write into the judge's own book.
 """
 
 import argparse
@@ -28,30 +28,29 @@ from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
 ERROR = "error"
 
 
-def judge(notebook, cage=None, limits=Limits()):
-    """The result of an assembled notebook, as plain values; see docs/grading.md. cage: a Cage that is used and closed.
+def judge(notebook, cage=None, limits=None):
+    """The result of an assembled notebook, as plain values; see docs/grading.md.
+
+    cage  a Cage, which is used and closed; None for a new one
 
     {"learner", "seed", "exercise", "isolation": [phrases], "seconds", "notes",
      "tasks": [{"task", "title", "points", "earned", "state", "demands": [...], "message", "picture", "challenge"}]}
     """
     began = time.monotonic()
-    learner = ast.literal_eval(
-        next(
-            source_of(cell).split("=", 1)[1].strip()
-            for cell in notebook["cells"]
-            if role(cell) == "name"
-        )
-    )
+    [name_cell, *_] = [cell for cell in notebook["cells"] if role(cell) == "name"]
+    learner = ast.literal_eval(source_of(name_cell).split("=", 1)[1].strip())
     with (
-        CagedArena(learner, caged_cells(notebook), limits, cage) as arena,
+        CagedArena(learner, caged_cells(notebook), limits or Limits(), cage) as arena,
         arenas.use(arena),
         open_book(Book()) as book,
     ):
-        refused = examine(notebook, learner, book)
-        tasks = [
-            task_result(task, book.reports.get(task, []), refused.get(task) or told(arena, cell))
-            for task, cell in answers(notebook)
-        ]
+        refused = examine(notebook, learner)
+        tasks = []
+        for cell in notebook["cells"]:
+            if role(cell) == "answer":
+                task = cell["metadata"]["minidl"]["task"]
+                trouble = refused.get(task) or not_executed(arena, cell)
+                tasks.append(task_result(task, book.reports.get(task, []), trouble))
         return {
             "learner": learner,
             "seed": book.seed,
@@ -73,15 +72,6 @@ def source_of(cell):
     return cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
 
 
-def answers(notebook):
-    """(task, its answer cell) each."""
-    return [
-        (cell["metadata"]["minidl"]["task"], cell)
-        for cell in notebook["cells"]
-        if role(cell) == "answer"
-    ]
-
-
 def name_of(cell):
     """How errors call a cell: "answer cell of 02-bruck"."""
     return f"answer cell of {cell['metadata']['minidl']['task']}"
@@ -89,118 +79,125 @@ def name_of(cell):
 
 def caged_cells(notebook):
     """(name, source) of what every caged rank executes, in order."""
-    return [
-        (name_of(cell) if role(cell) == "answer" else f"setup cell {number}", source_of(cell))
-        for number, cell in enumerate(notebook["cells"])
-        if role(cell) in ("setup", "answer")
-    ]
-
-
-def examine(notebook, learner, book):
-    """Execute the master's cells; {task: what went wrong in a check itself, in words}."""
-    names, refused = {"__name__": "__main__", "learner": learner}, {}
+    cells = []
     for number, cell in enumerate(notebook["cells"]):
         if role(cell) == "answer":
-            names |= {name: Remote(name) for name in cell["metadata"]["minidl"]["defines"]}
-        elif role(cell) in ("setup", "check", "hidden"):
+            cells.append((name_of(cell), source_of(cell)))
+        elif role(cell) == "setup":
+            cells.append((f"setup cell {number}", source_of(cell)))
+    return cells
+
+
+def examine(notebook, learner):
+    """Execute the master's cells; returns {task: what went wrong in a check itself, in words}.
+
+    An answer's cell is not executed here: its names are Remotes, which run in the cage.
+    """
+    names = {"__name__": "__main__", "learner": learner}
+    refused = {}
+    for number, cell in enumerate(notebook["cells"]):
+        kind = role(cell)
+        if kind == "answer":
+            defines = cell["metadata"]["minidl"]["defines"]
+            names |= {name: Remote(name) for name in defines}
+        elif kind in ("setup", "check", "hidden"):
             try:
+                code = compile(source_of(cell), f"<{kind} cell {number}>", "exec")
                 with contextlib.redirect_stdout(io.StringIO()):
-                    exec(compile(source_of(cell), f"<{role(cell)} cell {number}>", "exec"), names)
+                    exec(code, names)
             except Exception as error:
-                if role(cell) == "setup":
+                if kind == "setup":
                     raise
-                refused[cell["metadata"]["minidl"]["task"]] = (
-                    f"The check could not be carried out: {type(error).__name__}: {error}"
-                )
+                why = f"The check could not be carried out: {type(error).__name__}: {error}"
+                refused[cell["metadata"]["minidl"]["task"]] = why
     return refused
 
 
-def told(arena, cell):
+def not_executed(arena, cell):
     """Why the answer cell could not be executed; "" if it could."""
     why = arena.errors.get(name_of(cell), "")
     if not why:
         return ""
-    lost = "NameError" in why
-    return f"Your cell could not be executed: {why}" + (
-        "\nCells that you added do not count: put what your answer needs into its own cell."
-        if lost
-        else ""
-    )
+    told = f"Your cell could not be executed: {why}"
+    if "NameError" in why:
+        told += "\nCells that you added do not count: put what your answer needs into its own cell."
+    return told
 
 
 def task_result(task, reports, trouble):
-    """A task as the scorer reads it: a demand is passed where every check passes it, points are those of the worst check."""
-    if not reports:
-        return result_of(task, 0, 0, ERROR if trouble else NOT_DONE, message=trouble)
-    points = reports[0].points
+    """A task as the scorer reads it.
+
+    A demand is passed if every check passes it; points are those of the worst check. trouble: why the answer could not be
+    checked, or "".
+    """
+    result = {
+        "task": task,
+        "title": task,
+        "points": reports[0].points if reports else 0,
+        "earned": 0,
+        "state": ERROR if trouble else NOT_DONE,
+        "demands": [],
+        "message": trouble,
+        "picture": "",
+        "challenge": None,
+    }
     if all(report.state == NOT_DONE for report in reports):
-        return result_of(task, points, 0, ERROR if trouble else NOT_DONE, message=trouble)
-    share = min(
-        report.earned / report.points if report.points else float(report.passed)
-        for report in reports
-    )
-    share = 0.0 if trouble else share
-    passed = all(report.passed for report in reports) and not trouble
-    worst = next((report for report in reports if not report.passed), reports[0])
-    state = PASSED if passed else ERROR if trouble else PARTLY if share and points else WRONG
-    message = trouble or (
-        str(worst.failing.strict.error or "") if worst.failing is not None else ""
-    )
+        return result
+    failed = [report for report in reports if not report.passed]
+    worst = failed[0] if failed else reports[0]
+    if not trouble:
+        share = min(_share(report) for report in reports)
+        result["earned"] = round(result["points"] * share, 2)
+        partly = PARTLY if share and result["points"] else WRONG
+        result["state"] = partly if failed else PASSED
+    if worst.failing is not None:
+        result["message"] = trouble or str(worst.failing.strict.error or "")
+        drawn = failure_picture(worst)
+        result["picture"] = drawn.svg() if drawn else ""
+    result["demands"] = demands_of(reports, result["points"])
     race = next((report.race for report in reports if report.race is not None), None)
-    drawn = failure_picture(worst)
-    return result_of(
-        task,
-        points,
-        round(points * share, 2),
-        state,
-        demands_of(reports, points),
-        message,
-        drawn.svg() if drawn else "",
-        race and {"seconds": race.seconds, "lower bound": race.bound, race.rival_name: race.rival},
-    )
+    if race is not None:
+        rival = {race.rival_name: race.rival}
+        result["challenge"] = {"seconds": race.seconds, "lower bound": race.bound} | rival
+    return result
+
+
+def _share(report):
+    """The part of its points that a report earns."""
+    return report.earned / report.points if report.points else float(report.passed)
 
 
 def demands_of(reports, points):
     """A row for each demand: of the first check that fails it, else of the first check."""
-    rows = {}
+    findings = {}
     for report in reports:
         for finding in report.findings:
-            if finding.demand.key not in rows or (
-                rows[finding.demand.key].passed and not finding.passed
-            ):
-                rows[finding.demand.key] = finding
-    return [
-        {
-            "demand": key,
-            "says": finding.demand.says(),
-            "passed": finding.passed,
-            "wanted": finding.sight.wanted if finding.sight else "",
-            "counted": finding.sight.counted if finding.sight else "",
-            "where": str(finding.case or ""),
-            "points": round(points * (1 - finding.demand.leaves), 2),
-            "earned": round(points * (1 - finding.demand.leaves) * finding.passed, 2),
-        }
-        for key, finding in rows.items()
-    ]
-
-
-def result_of(task, points, earned, state, demands=(), message="", picture="", challenge=None):
-    """One task of the result."""
-    return {
-        "task": task,
-        "title": task,
-        "points": points,
-        "earned": earned,
-        "state": state,
-        "demands": list(demands),
-        "message": message,
-        "picture": picture,
-        "challenge": challenge,
-    }
+            known = findings.setdefault(finding.demand.key, finding)
+            if known.passed and not finding.passed:
+                findings[finding.demand.key] = finding
+    rows = []
+    for key, finding in findings.items():
+        worth = points * (1 - finding.demand.leaves)
+        rows.append(
+            {
+                "demand": key,
+                "says": finding.demand.says(),
+                "passed": finding.passed,
+                "wanted": finding.sight.wanted if finding.sight else "",
+                "counted": finding.sight.counted if finding.sight else "",
+                "where": str(finding.case or ""),
+                "points": round(worth, 2),
+                "earned": round(worth * finding.passed, 2),
+            }
+        )
+    return rows
 
 
 def main(arguments=None):
-    """Judge the notebook and write the result. The cage is made first: its keeper is a copy of a process that knows nothing yet."""
+    """Judge the notebook and write the result.
+
+    The cage comes first: its keeper and ranks are copies of this process, which has not read anything yet.
+    """
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--result", type=Path, required=True)

@@ -76,7 +76,7 @@ def finish(main):
 
 def _limit(limits):
     """The limits that the system keeps for each process."""
-    import resource
+    import resource  # Windows has none, and imports this file
 
     for name, value in (
         ("RLIMIT_CPU", limits["cpu"]),
@@ -93,9 +93,10 @@ def _limit(limits):
 
 
 def keep(limits, main):
-    """Run `main()` in a child to its end; returns {code, why, seconds, output, left}."""
+    """Run `main()` in a child to its end; returns {code, why, seconds, cpu, output, left}."""
     _adopt_orphans()
     began = time.monotonic()
+    cpu = sum(os.times()[:4])  # of this process and its children that have ended
     program = Program(main, limits)
     tail, why = bytearray(), ""
     with selectors.DefaultSelector() as selector:
@@ -127,6 +128,7 @@ def keep(limits, main):
         "code": -signal.SIGKILL if program.code is None else program.code,
         "why": why,
         "seconds": round(time.monotonic() - began, 3),
+        "cpu": round(sum(os.times()[:4]) - cpu, 3),
         "output": tail[-limits["output"] :].decode("utf-8", "replace"),
         "left": left,
     }

@@ -17,7 +17,7 @@ import struct
 from pathlib import Path
 
 from minidl_grader.judge import keeper
-from minidl_grader.judge.cage import landlock, namespaces
+from minidl_grader.judge.cage import landlock, namespaces, rights
 
 FIRST_USER, USERS = 56000, 5000  # numbers that no account has, and no rank of a judge
 NO_SUID, NO_DEVICES, NO_PROGRAMS, DETACH = 2, 4, 8, 2
@@ -25,15 +25,17 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def raise_loopback():
-    """Let the new network have an address of its own, 127.0.0.1: kernels are talked to over it."""
+    """Give the new network an address, 127.0.0.1, over which pytest talks to the kernel."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = struct.pack("16sh14x", b"lo", 0)
-        flags = struct.unpack("16sh14x", fcntl.ioctl(any_socket, 0x8913, request))[1]
-        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", flags | 1))
+        form = "16sh14x"  # struct ifreq: name, flags
+        answer = fcntl.ioctl(any_socket, 0x8913, struct.pack(form, b"lo", 0))  # SIOCGIFFLAGS
+        _, flags = struct.unpack(form, answer)
+        up = struct.pack(form, b"lo", flags | 1)
+        fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
 
 
 def separate(folder, readable):
-    """Own network and file tree for what follows; returns phrases. What lies in `folder` is there afterwards, too."""
+    """Own process numbers, network and file tree; returns phrases. `folder` keeps its files."""
     inside = {path.name: path.read_bytes() for path in folder.iterdir()}
     words = namespaces.separate()
     if words[0].startswith("no "):
@@ -46,7 +48,7 @@ def separate(folder, readable):
 
 
 def own_mounts(words):
-    """In process 1: /proc shows this world only, and /dev/shm is its own; neither is there where that cannot be had."""
+    """In process 1: /proc shows this world only, and /dev/shm is its own. A place that cannot be replaced is removed."""
     if any(word.startswith("no ") for word in words):
         return
     for kind, place, options in (
@@ -58,72 +60,53 @@ def own_mounts(words):
 
 
 def give_up_rights(folder, readable):
-    """Become nobody in particular, for good; returns phrases."""
+    """Become an ordinary user without rights, for good; returns phrases."""
     words = []
-    user = FIRST_USER + int.from_bytes(os.urandom(4), "big") % USERS
     if os.geteuid() == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(user, user, user)
-            os.setresuid(user, user, user)
-            words.append("an unprivileged user")
-        except OSError:
-            words.append("no user of its own: this process may not change it")
-    for capability in range(64):
-        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-    libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())
-    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+        # Two kernels at once must not be the same user: they could signal each other.
+        number = FIRST_USER + int.from_bytes(os.urandom(4), "big") % USERS
+        words.append(rights.become(number))
+    rights.drop_capabilities()
     abi = landlock.version()
     if not abi:
         return [*words, "no Landlock: the kernel has none"]
-    rules = libc.syscall(
-        landlock.CREATE, struct.pack("Q", landlock.rights(abi)), 8, 0
-    )  # files only: its ports are its own
+    # Files only. Its network is its own, so it may use all ports there.
+    rules = libc.syscall(landlock.CREATE, struct.pack("Q", landlock.rights(abi)), 8, 0)
     for path in [*readable, "/proc"]:
         landlock.allow(rules, path, landlock.READ | landlock.READ_DIR | landlock.EXECUTE)
     for path in (str(folder), "/dev/shm", "/dev/null"):
         landlock.allow(rules, path, landlock.rights(abi) & ~landlock.EXECUTE)
-    landlock.restrict(rules)
+    landlock.restrict_files(rules)
+    os.close(rules)
     return [*words, f"files by allow-list (Landlock {abi}), no capabilities"]
-
-
-def wait_for(pid):
-    """Wait until this child ends, taking orphans on the way; returns its exit code."""
-    while True:
-        ended, status = os.wait()
-        if ended == pid:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
 
 
 def lock_in(folder, readable, report, program):
     """Run `program()` locked in; returns its exit code.
 
     folder    where it may write;  readable: paths that it may read
-    report    a file that does not exist yet, for phrases that say what is in force
+    report    a new file, for phrases that say what is in force
     """
     report = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     words = separate(Path(folder), readable)
 
     def first_process():
-        libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+        libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: ends with its parent
         own_mounts(words)
-        return in_a_child(locked)
+        return _in_a_child(locked)
 
     def locked():
         phrases = words + give_up_rights(folder, readable)
-        libc.prctl(
-            4, 1, 0, 0, 0
-        )  # PR_SET_DUMPABLE: its own /proc/self is its own again, as after exec
+        rights.show_own_files()
         os.write(report, json.dumps(phrases).encode())
         os.close(report)
         return program()
 
-    return in_a_child(first_process)
+    return _in_a_child(first_process)
 
 
-def in_a_child(run):
-    """Fork and call `run()` in the child; returns its exit code, 128 + n for signal n. Reaps orphans on the way."""
+def _in_a_child(run):
+    """Fork and call `run()` in the child; returns its exit code, 128 + n for signal n. Reaps orphans meanwhile."""
     child = os.fork()
     if child == 0:
         keeper.finish(run)

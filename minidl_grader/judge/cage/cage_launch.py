@@ -1,7 +1,8 @@
-"""Start the keeper and its ranks; know where they are and how they ended.
+"""Start the keeper of a cage and its ranks; know where they are and how they ended.
 
-Cage  --socket-->  keeper          one for each submission: 10 ms where it is forked, 2 s where it must load torch
-CagedProcess  --three sockets and a pipe-->  rank         4 ms
+Cage          --socket-->  keeper    one for each submission: 10 ms if it forks, 2 s if it loads torch
+CagedProcess  --socket, door, pipe of stacks-->  rank    4 ms
+              --a socket for each lane-->
 """
 
 import contextlib
@@ -16,15 +17,18 @@ import tempfile
 import time
 from dataclasses import astuple
 
+import torch
+
 from minidl.errors import MinidlError
 from minidl.runtime.words.calling import PACKAGE
 from minidl.runtime.words.stacks import parse
-from minidl_grader.judge.cage import rank_keeper as keeper
+from minidl_grader.judge.cage import rank_keeper
 from minidl_grader.judge.cage.channel import Channel, Closed, Late, pair
 from minidl_grader.judge.cage.codec import CodecError
 from minidl_grader.judge.cage.locks import RankLimits, environment
 
-LANES = 2  # threads for background work that a rank may have
+ROOT = os.path.dirname(os.path.dirname(PACKAGE))  # the folder that holds both packages
+MOST_LANES = 16  # threads for background work that a rank may have
 ANSWER = 0.3  # seconds in which a rank that behaves says where it is
 STACKS = 1 << 16  # bytes of what it says
 
@@ -36,34 +40,40 @@ class Cage:
           False: it starts from nothing
     """
 
-    def __init__(self, limits=RankLimits(), fork=False):
-        self.owner, self.folder = (
-            os.getpid(),
-            os.path.realpath(tempfile.mkdtemp(prefix="minidl-cage-")),
-        )
-        self.statuses, self.forked, self.process, self.pid = {}, {}, None, None
-        ours, theirs = pair()
+    def __init__(self, limits=None, fork=False):
+        limits = limits or RankLimits()
+        self.owner = os.getpid()
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="minidl-cage-"))
+        self.forked = {}  # number of a start: process id
+        self.statuses = {}  # process id: how it ended
+        self.process = self.pid = None  # the keeper's: one of both
+        self.log = None
+        self.control, theirs = pair()
+        self.channel = Channel(self.control)
         with theirs:
-            self._fork(theirs, ours, limits) if fork else self._spawn(theirs, limits)
-        self.control, self.channel = ours, Channel(ours)
+            if fork:
+                self._fork(theirs, limits)
+            else:
+                self._spawn(theirs, limits)
         self.channel.deadline = time.monotonic() + 60
         try:
             (self.words,) = self._receive("ready")
         except (Closed, Late, CodecError):
+            log = self._log()
             self.close()
             raise MinidlError(
-                f"the process that starts caged ranks did not answer:\n{self._log()}"
+                f"the process that starts caged ranks did not answer:\n{log}"
             ) from None
 
     def start(self):
         """A fresh rank, locked in."""
         number = len(self.forked)
-        ends = [pair() for _ in range(1 + LANES)]
+        ours, theirs = pair()
+        our_door, their_door = pair()
         stacks, writing = os.pipe()
+        descriptors = [theirs.fileno(), their_door.fileno(), writing]
         try:
-            socket.send_fds(
-                self.control, [b"F"], [*(theirs.fileno() for _, theirs in ends), writing]
-            )
+            socket.send_fds(self.control, [b"F"], descriptors)
             self.channel.deadline = time.monotonic() + 20
             self.channel.send("fork", number)
             while number not in self.forked:
@@ -72,9 +82,9 @@ class Cage:
             raise Closed from None
         finally:
             os.close(writing)
-            for _, theirs in ends:
-                theirs.close()
-        return CagedProcess(self, self.forked[number], [Channel(ours) for ours, _ in ends], stacks)
+            theirs.close()
+            their_door.close()
+        return CagedProcess(self, self.forked[number], Channel(ours), our_door, stacks)
 
     def ask(self, request, pid):
         """Send "kill" or "dump" for a rank; nothing happens if it is gone."""
@@ -92,7 +102,7 @@ class Cage:
         return self.statuses.get(pid)
 
     def close(self):
-        """End the keeper and everybody in the cage; returns when they and the folder are gone."""
+        """End the keeper and all in the cage; returns when they and the folder are gone."""
         if self.owner != os.getpid():
             return
         self.control.close()
@@ -108,51 +118,41 @@ class Cage:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _spawn(self, theirs, limits):
+        """A keeper from a new Python: this process may have threads, or know what ranks must not."""
         self.log = tempfile.TemporaryFile()
-        root = os.path.dirname(os.path.dirname(PACKAGE))
+        module = "minidl_grader.judge.cage.rank_keeper"
+        arguments = [str(theirs.fileno()), self.folder, *map(str, astuple(limits))]
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "minidl_grader.judge.cage.rank_keeper",
-                str(theirs.fileno()),
-                self.folder,
-                *map(str, astuple(limits)),
-            ],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.folder,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
-            env={**environment(self.folder), "PYTHONPATH": root},
+            env=environment(self.folder) | {"PYTHONPATH": ROOT},
         )
 
-    def _fork(self, theirs, ours, limits):
-        self.log = None
-        import torch
-
-        import minidl_grader.judge.cage.caged_rank  # noqa: F401  loaded once, here
-
+    def _fork(self, theirs, limits):
+        """A keeper that is a copy of this process."""
         torch.set_num_threads(1)
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                ours.close()
+                self.control.close()
                 signal.set_wakeup_fd(-1)
-                keeper.live(theirs, self.folder, limits)
+                rank_keeper.live(theirs, self.folder, limits)
             finally:
                 os._exit(1)
 
     def _receive(self, wanted):
-        """Take in what the keeper tells until it is something `wanted`; returns that."""
+        """Note what the keeper reports until a report of the `wanted` kind; returns its values."""
+        notes = {"forked": self.forked, "ended": self.statuses, "ready": {}}
         while True:
-            kind, *args = self.channel.receive()
-            if kind == "forked":
-                self.forked[args[0]] = args[1]
-            elif kind == "ended":
-                self.statuses[args[0]] = args[1]
+            kind, *values = self.channel.receive()
+            if len(values) == 2:
+                notes[kind][values[0]] = values[1]
             if kind == wanted:
-                return args
+                return values
 
     def _log(self):
         if self.log is None:
@@ -162,20 +162,46 @@ class Cage:
 
 
 class CagedProcess:
-    """A rank's process, seen from the judge. words: its locks, once it has told them."""
+    """A rank's process, seen from the judge.
 
-    def __init__(self, cage, pid, channels, stacks):
-        self.cage, self.pid, self.stacks = cage, pid, stacks
-        self.channel, *self.lanes = channels
-        self.alive, self.words = True, None
+    channel  carries what its main thread asks;  lanes: what its threads for background work ask
+    door     a socket through which it gets the other end of a new lane
+    stacks   a pipe into which it, or its crash, writes where it is
+    words    its locks in phrases, once it has said them
+    """
+
+    def __init__(self, cage, pid, channel, door, stacks):
+        self.cage = cage
+        self.pid = pid
+        self.channel = channel
+        self.door = door
+        self.stacks = stacks
+        self.lanes = []
+        self.alive = True
+        self.words = None
+
+    def lane(self, number):
+        """The channel of a lane; opened if it is the next one. Raises RuntimeError for too many."""
+        if number >= MOST_LANES:
+            raise RuntimeError(f"a rank has background work on {MOST_LANES} communicators at most")
+        if number == len(self.lanes):
+            ours, theirs = pair()
+            with theirs:
+                try:
+                    socket.send_fds(self.door, [b"L"], [theirs.fileno()])
+                except OSError:
+                    raise Closed from None
+            self.lanes.append(Channel(ours))
+            self.lanes[-1].deadline = self.channel.deadline
+        return self.lanes[number]
 
     def limit(self, deadline):
-        """Until when whatever is asked of it must be answered."""
+        """Until when it must answer whatever it is asked."""
         for channel in (self.channel, *self.lanes):
             channel.deadline = deadline
 
     def greet(self):
-        """Hear which locks are in force: the first that a rank says, before it knows any learner's code."""
+        """Receive which locks are in force: a rank's first message, before it knows learner's code."""
         if self.words is not None:
             return
         try:
@@ -186,7 +212,7 @@ class CagedProcess:
             ) from None
 
     def where(self):
-        """{thread: [(file, line, function)]} of where it is, if it lets itself be asked. What it says may be untrue."""
+        """{thread: [(file, line, function)]} of where it is, if it answers. It may say anything."""
         self.cage.ask("dump", self.pid)
         return self.last_words(ANSWER)
 
@@ -199,24 +225,28 @@ class CagedProcess:
             return {}
 
     def _written(self, seconds=0.0):
-        text, deadline = b"", time.monotonic() + seconds
-        while (
-            len(text) < STACKS
-            and select.select([self.stacks], [], [], max(0.0, deadline - time.monotonic()))[0]
-        ):
+        """What it has written about where it is, and writes within `seconds`."""
+        text = b""
+        deadline = time.monotonic() + seconds
+        while len(text) < STACKS:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self.stacks], [], [], left)[0]:
+                break
             piece = os.read(self.stacks, STACKS)
             if not piece:
                 break
-            text, deadline = text + piece, min(deadline, time.monotonic() + 0.02)
+            text += piece
+            deadline = min(deadline, time.monotonic() + 0.02)  # the rest follows at once
         return text
 
     def end(self):
-        """Kill it; returns its exit code, or that of its own end if it came first."""
+        """Kill it; returns its exit code, its own if it had ended before."""
         if not self.alive:
             return self.cage.statuses.get(self.pid)
         self.alive = False
         self.cage.ask("kill", self.pid)
         for channel in (self.channel, *self.lanes):
             channel.close()
+        self.door.close()
         os.close(self.stacks)
         return self.cage.ended(self.pid, 5)

@@ -19,21 +19,20 @@ from minidl.errors import MinidlError, RankDied, RankError, RankTimeout
 from minidl.runtime.virtual_world import VirtualWorld
 from minidl.runtime.words.sources import learn_sources
 from minidl.trace import Trace
+from minidl_grader.judge.cage.account import Account
 from minidl_grader.judge.cage.cage_launch import Cage
 from minidl_grader.judge.cage.caged_metering import ToldMeters
 from minidl_grader.judge.cage.channel import Closed, Late
 from minidl_grader.judge.cage.codec import CodecError, Function, Packed, encode
 from minidl_grader.judge.cage.locks import RankLimits
-from minidl_grader.judge.cage.relay import Account, Relay, death
+from minidl_grader.judge.cage.relay import Relay, death
 
-KINDS = {
-    "late": (RankTimeout, "RankTimeout"),
-    "died": (RankDied, "RankDied"),
-    "rogue": (RankError, "RankError"),
-}
+KINDS = {"late": RankTimeout, "died": RankDied, "rogue": RankError}
 UNWIND = 0.1  # seconds in which a rank that behaves ends a call that is over elsewhere
 BACKSTOP = 15  # seconds after its limit at which a run ends whatever happens
-_runs, _numbers = {}, itertools.count()
+FRESH = 20  # seconds in which a new rank must have said which locks are in force
+_runs = {}  # token: the accounts of a run. The strands of its VirtualWorld find them here
+_tokens = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,21 @@ class CagedArena:
     watched = False
 
     def __init__(self, learner, cells, limits=Limits(), cage=None):
-        self.learner, self.limits = learner, limits
+        self.learner = learner
+        self.limits = limits
         self.cage = Cage(limits.rank) if cage is None else cage
-        self.cells = {name: [source, ""] for name, source in cells}
-        learn_sources(
+        self.sources = dict(cells)
+        learn_sources(  # so that errors show the lines
             {name: source.splitlines(keepends=True) for name, source in cells}
-        )  # so that errors show the lines
-        self.errors, self.notes, self.output, self.spent = {}, [], {}, 0.0
-        self.processes, self.hung, self.tried = [], {}, False
+        )
+        self.refused = dict.fromkeys(self.sources, "")  # why ranks must not execute a cell
+        self.errors = {}  # why executing a cell failed
+        self.notes = []
+        self.output = {}  # what the ranks of the last run printed
+        self.spent = 0.0  # seconds of all runs
+        self.hung = {}  # how often a function did not come to its end
+        self.processes = []
+        self.tried = False
 
     def __enter__(self):
         return self
@@ -114,31 +120,30 @@ class CagedArena:
         meter=False,
     ):
         """Run the answer `fn` on len(inputs) caged ranks; returns an Outcome. See LocalArena.run."""
-        size, began = len(inputs), time.monotonic()
+        began = time.monotonic()
+        size = len(inputs)
         meters = ToldMeters(device) if meter or device is not None else None
         metering = None if meters is None else [device is not None, buffered]
         seconds, refusal = self._allowance(fn.name, size, timeout)
         if refusal:
             return nothing(size, RankTimeout(refusal))
+        world = VirtualWorld(size, network=network, buffered=buffered, device=device)
+        keywords = sent(arguments or {})
         try:
             self._try_cells()
             accounts = self._accounts(size, meters)
-            calls = [
-                encode(["run", rank, size, fn.name, sent(args), sent(arguments or {}), 0, metering])
+            calls = [  # all encoded before the first is sent: one may hold what cannot travel
+                encode(["run", rank, size, fn.name, sent(args), keywords, 0, metering])
                 for rank, args in enumerate(inputs)
             ]
-            return self._run(
-                accounts,
-                calls,
-                seconds,
-                VirtualWorld(size, network=network, buffered=buffered, device=device),
-                fn.name,
-                meters,
-            )
+            deadline = time.monotonic() + seconds
+            for account, call in zip(accounts, calls):
+                account.process.limit(deadline)
+                account.process.channel.send_bytes(call)
+            return self._served(world, accounts, seconds, fn.name, meters)
         except (Closed, Late, CodecError):
-            return nothing(
-                size, RankDied("the cage broke down: a rank ended before it was asked anything")
-            )
+            broken = "the cage broke down: a rank ended before it was called"
+            return nothing(size, RankDied(broken))
         finally:
             self.spent += time.monotonic() - began
 
@@ -154,7 +159,7 @@ class CagedArena:
         """The text of all answer cells that name `fn`."""
         return "\n".join(
             source
-            for name, (source, _) in self.cells.items()
+            for name, source in self.sources.items()
             if name.startswith("answer") and fn.name in source
         )
 
@@ -171,78 +176,73 @@ class CagedArena:
 
     def _allowance(self, name, size, timeout):
         """(seconds for a run, "") or (0, why there is none)."""
-        limits, hung = self.limits, self.hung.get(name, 0)
+        limits = self.limits
+        hung = self.hung.get(name, 0)
         left = limits.seconds - self.spent
         if size > limits.ranks:
             return 0, f"{size} ranks are more than the {limits.ranks} of a cage"
         if hung >= limits.hangs:
             return 0, f"{name} was not run again: it did not come to an end {hung} times"
         if left <= 0:
-            return (
-                0,
-                f"{name} was not run: the {limits.seconds:g} seconds of this submission are used up",
-            )
-        return min(
-            timeout or limits.case_seconds,
-            limits.later_seconds if hung else limits.case_seconds,
-            left,
-        ), ""
+            total = f"{limits.seconds:g} seconds"
+            return 0, f"{name} was not run: the {total} of this submission are used up"
+        case = limits.later_seconds if hung else limits.case_seconds
+        return min(timeout or limits.case_seconds, case, left), ""
 
     def _grown(self, size):
         """At least `size` ranks that behave."""
         self.processes = [process for process in self.processes if process.alive]
+        cells = [[name, source, self.refused[name]] for name, source in self.sources.items()]
         while len(self.processes) < size:
             process = self.cage.start()
             self.processes.append(process)
-            process.limit(time.monotonic() + 20)
-            process.channel.send(
-                "cells",
-                self.learner,
-                [[name, source, why] for name, (source, why) in self.cells.items()],
-            )
+            process.limit(time.monotonic() + FRESH)
+            process.channel.send("cells", self.learner, cells)
         for process in self.processes[:size]:
-            process.limit(time.monotonic() + 20)
+            process.limit(time.monotonic() + FRESH)
             process.greet()
         return self.processes
 
     def _accounts(self, size, meters):
-        company = []
-        company += [
-            Account(process, self.cells, company, meters) for process in self._grown(size)[:size]
-        ]
-        return list(company)
+        accounts = []
+        company = []  # a list of its own: grace() empties it
+        for process in self._grown(size)[:size]:
+            accounts.append(Account(process, self.sources, company, meters))
+        company += accounts
+        return accounts
 
     def _try_cells(self):
-        """Once, let a rank execute all cells; one that does not come to an end, or kills the rank, is left out from then on."""
+        """Once, let a rank execute all cells. A cell that hangs, or kills the rank, is left out from then on."""
         while not self.tried:
-            process, name = self._grown(1)[0], None
+            process = self._grown(1)[0]
             process.limit(time.monotonic() + self.limits.case_seconds)
+            name = None  # of the cell that the rank executes now
             try:
                 process.channel.send("try")
                 while not self.tried:
-                    for kind, told in process.channel.receive():
-                        name = told if kind == "cell" and told in self.cells else name
-                        self.errors, self.tried = (
-                            (dict(told), True) if kind == "tried" else (self.errors, self.tried)
-                        )
-            except (Closed, Late, CodecError, ValueError, TypeError) as error:
-                late = isinstance(error, Late)
-                why = (
-                    "the cell did not come to an end in time"
-                    if late
-                    else f"executing the cell, the process {death(process.end())}"
-                )
-                process.end()
-                if name is None or self.cells[name][1]:
-                    raise Closed from None
-                self.cells[name][1] = self.errors[name] = why
+                    for kind, value in process.channel.receive():
+                        if kind == "cell" and value in self.sources:
+                            name = value
+                        elif kind == "tried":
+                            self.errors = dict(value)
+                            self.tried = True
+            except Late:
+                self._refuse(process, name, "the cell did not come to an end in time")
+            except (Closed, CodecError, ValueError, TypeError):
+                ended = death(process.end())
+                self._refuse(process, name, f"executing the cell, the process {ended}")
 
-    def _run(self, accounts, calls, seconds, world, name, meters):
-        """One run; what the ranks print stays in self.output."""
-        token, deadline, error = next(_numbers), time.monotonic() + seconds, None
-        for account, call in zip(accounts, calls):
-            account.process.limit(deadline)
-            account.process.channel.send_bytes(call)
+    def _refuse(self, process, name, why):
+        """Leave a cell out from now on, and go on with another rank."""
+        process.end()
+        if name is None or self.refused[name]:
+            raise Closed
+        self.refused[name] = self.errors[name] = why
+
+    def _served(self, world, accounts, seconds, name, meters):
+        """Serve ranks that have been called until all have ended; returns an Outcome."""
+        token = next(_tokens)
+        error = None
         _runs[token] = accounts
         try:
             world.run(serve, token, timeout=seconds + BACKSTOP, meter=meters)
@@ -251,24 +251,21 @@ class CagedArena:
         finally:
             del _runs[token]
             self._settle(accounts)
-        ended = [end if error is None or end is not None else None for end in world.last.results]
-        self.output = {rank: end.printed for rank, end in enumerate(ended) if end is not None}
-        return Outcome(
-            [end and end.result for end in ended],
-            [end and end.after for end in ended],
-            world.last.trace,
-            error,
-        )
+        ends = world.last.results  # a CallEnd each, None for a rank that did not return
+        self.output = {rank: end.printed for rank, end in enumerate(ends) if end is not None}
+        results = [end and end.result for end in ends]
+        after = [end and end.after for end in ends]
+        return Outcome(results, after, world.last.trace, error)
 
     def _named(self, error, accounts, name):
-        """The error of the right kind: what ended a rank from outside is no exception of its function."""
+        """The error of the right kind: what ended a rank from outside is not an exception of its function."""
         kind = next((account.trouble for account in accounts if account.trouble), None)
         if isinstance(error, RankTimeout) or kind == "late":
             self.hung[name] = self.hung.get(name, 0) + 1
         if kind is None:
             return error
-        make, called = KINDS[kind]
-        return make(str(error).replace(f" raised {called}: ", " "), error.ranks, error.run)
+        words = str(error).replace(f" raised {KINDS[kind].__name__}: ", " ")
+        return KINDS[kind](words, error.ranks, error.run)
 
     def _settle(self, accounts):
         """Let ranks whose run is over elsewhere unwind; replace those that do not."""
@@ -280,8 +277,9 @@ class CagedArena:
             except (Closed, Late):
                 account.process.end()
         for account in waiting:
-            if account.process.alive and not (unwound(account.process) and not account.lanes):
-                account.process.end()
+            process = account.process
+            if process.alive and not (unwound(process) and not account.lanes):
+                process.end()
 
 
 def serve(token, comm):
@@ -292,7 +290,7 @@ def serve(token, comm):
 
 
 def unwound(process):
-    """Does the rank tell in time that it has ended the call?"""
+    """Does the rank say in time that it has ended the call?"""
     try:
         return process.channel.receive()[-1] == ["over"]
     except (Closed, Late, CodecError):
@@ -300,24 +298,19 @@ def unwound(process):
 
 
 def sent(value):
-    """`value` with names in place of functions, which do not travel, and models and parameters packed."""
+    """`value` as it travels: names in place of functions, models and parameters packed."""
     if isinstance(value, Remote):
         return Function(value.name)
-    if (
-        isinstance(value, (torch.nn.Module, torch.nn.Parameter))
-        or isinstance(value, torch.Tensor)
-        and value.requires_grad
-    ):
+    needs_grad = isinstance(value, torch.Tensor) and value.requires_grad
+    if needs_grad or isinstance(value, (torch.nn.Module, torch.nn.Parameter)):
         return Packed(cloudpickle.dumps(value))
     if isinstance(value, (list, tuple)):
-        return type(value)(sent(v) for v in value)
+        return type(value)(sent(item) for item in value)
     if isinstance(value, dict):
-        return {k: sent(v) for k, v in value.items()}
-    return (
-        Function(f"{value.__module__}:{value.__qualname__}")
-        if callable(value) and hasattr(value, "__qualname__")
-        else value
-    )
+        return {key: sent(item) for key, item in value.items()}
+    if callable(value) and hasattr(value, "__qualname__"):
+        return Function(f"{value.__module__}:{value.__qualname__}")
+    return value
 
 
 def nothing(size, error):

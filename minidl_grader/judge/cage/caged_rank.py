@@ -1,10 +1,10 @@
 """A caged rank: executes the notebook's cells and calls an answer by its name, as often as it is asked.
 
     cells  -->  noted: what each holds, or why it cannot be executed
-    run    -->  all cells anew, answer(comm, ...), what it returned and what became of its inputs  -->  done | failed
+    run    -->  all cells anew, answer(comm, ...), what it returned and its inputs afterwards  -->  done | failed
 
-Every call starts from fresh names, as in a run on virtual ranks. Nothing here is trusted by anybody: the learner's code may
-change all of it, and harms itself alone.
+Every call starts from fresh names, as in a run on virtual ranks. The judge trusts nothing here: the learner's code can change
+all of it, and harms only itself.
 """
 
 import faulthandler
@@ -20,7 +20,7 @@ import sys
 import types
 
 import torch
-import torch._dynamo  # noqa: F401  the first optimizer of a process loads it: a second, and files, that a locked-in rank has not
+import torch._dynamo  # noqa: F401  the first optimizer loads it: too slow, and too many files, for a rank
 
 from minidl.check.arena import observed, observed_on_a_meter
 from minidl.runtime.comms.seeding import seed_everything
@@ -30,24 +30,27 @@ from minidl_grader.judge.cage.caged_comm import CagedComm
 from minidl_grader.judge.cage.caged_metering import written
 from minidl_grader.judge.cage.channel import Channel, Closed
 from minidl_grader.judge.cage.codec import Function, Packed
-from minidl_grader.judge.cage.jobs import Lane
+from minidl_grader.judge.cage.jobs import Lanes
 from minidl_grader.judge.cage.line import Over, Side
 
-MOST_LINES, LONGEST_LINE = 200, 400  # of what a call prints
-MOST_FRAMES, LONGEST_MESSAGE = 20, 4000
+MOST_LINES = 200  # of what a call prints
+LONGEST_LINE = 400
+MOST_FRAMES = 20  # of a traceback
+LONGEST_MESSAGE = 4000
 
 
-def live(connection, others, words):
-    """Be a rank until the judge is gone. connection, others: descriptors; others are for background work, the last for stacks."""
-    *lanes, stacks = others
+def live(connection, door, stacks, words):
+    """Be a rank until the judge is gone.
+
+    connection, door  sockets, as descriptors: the main thread's, and the one that brings lanes
+    stacks            a pipe to write to;  words: the locks in force, in phrases
+    """
     os.set_blocking(stacks, False)
     faulthandler.enable(stacks)  # a crash in C code leaves its Python lines there
     faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
     torch.set_num_threads(1)
-    rank = CagedRank(
-        Channel(socket.socket(fileno=connection)),
-        [Channel(socket.socket(fileno=lane)) for lane in lanes],
-    )
+    lanes = Lanes(socket.socket(fileno=door), describe)
+    rank = CagedRank(Channel(socket.socket(fileno=connection)), lanes)
     try:
         rank.channel.send(["ready", words])
         rank.serve()
@@ -60,33 +63,40 @@ class Printed(LineStream):
 
     def __init__(self):
         super().__init__(self.keep)
-        self.lines, self.count = [], 0
+        self.lines = []
+        self.count = 0
 
     def keep(self, text):
         """Note these lines."""
-        self.count += text.count("\n") + 1
-        if len(self.lines) < MOST_LINES:
-            self.lines += [
-                line[:LONGEST_LINE] for line in text.split("\n")[: MOST_LINES - len(self.lines)]
-            ]
+        lines = text.split("\n")
+        self.count += len(lines)
+        room = max(MOST_LINES - len(self.lines), 0)
+        self.lines += [line[:LONGEST_LINE] for line in lines[:room]]
 
 
 class CagedRank:
     """This process, as it sees itself."""
 
     def __init__(self, channel, lanes):
-        self.channel, self.lanes = channel, [Lane(lane, describe) for lane in lanes]
-        self.cells, self.learner, self.errors, self.printed = [], "", {}, Printed()
+        self.channel = channel
+        self.lanes = lanes
+        self.cells = []  # (name, source, code or None)
+        self.learner = ""
+        self.errors = {}  # name of a cell: why it could not be executed
+        self.printed = Printed()
 
     def serve(self):
         """Do what the judge asks until it is gone."""
+        requests = {"cells": self.learn, "try": self.attempt, "run": self.run}
         while True:
             request, *args = self.channel.receive()
-            {"cells": self.learn, "try": self.attempt, "run": self.run}[request](*args)
+            requests[request](*args)
 
     def learn(self, learner, cells):
         """Take over the cells: (name, source, why it must not be executed or "") each, in order."""
-        self.learner, self.cells, self.errors = learner, [], {}
+        self.learner = learner
+        self.cells = []
+        self.errors = {}
         for name, source, refused in cells:
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
             code = None
@@ -120,7 +130,10 @@ class CagedRank:
         return names
 
     def run(self, rank, world_size, answer, args, arguments, seed, metering):
-        """Call an answer as one rank of so many. metering: None, or [do FLOPs take time?, is there room for every message?]"""
+        """Call an answer as one rank of `world_size`.
+
+        metering  None, or [do FLOPs take time?, is there room for every message?]
+        """
         self.printed = sys.stdout = sys.stderr = Printed()
         side = Side(self.channel, self.lanes, rank, world_size, metering)
         line = side.line()
@@ -131,7 +144,7 @@ class CagedRank:
             fn = self.look_up(answer, names)
             args, arguments = self.known(args, names), self.known(arguments, names)
             if side.meter is not None:
-                gc.disable()  # as on virtual ranks: what is held must not depend on when it looks
+                gc.disable()  # as on virtual ranks: what is held must not depend on its moment
             with side.metered():
                 result, after = self.observed(side, fn, args, arguments)
             self.end(line, "done", result, after, side.meter and written(*side.meter.read()))
@@ -162,56 +175,38 @@ class CagedRank:
         try:
             line.tell([kind, *what, printed])
         except TypeError as error:
-            line.tell(
-                [
-                    "failed",
-                    "TypeError",
-                    f"the result cannot travel back from the rank: {error}",
-                    [],
-                    printed,
-                ]
-            )
+            why = f"the result cannot travel back from the rank: {error}"
+            line.tell(["failed", "TypeError", why, [], printed])
 
     def look_up(self, name, names):
         """The function of this name; raises Missing with the reason why there is none."""
         if name in names:
             return names[name]
-        at_fault = [
-            cell
-            for cell, source, _ in self.cells
-            if cell in self.errors
-            and re.search(
-                rf"\b(def|class)\s+{re.escape(name)}\b|^{re.escape(name)}\b", source, re.M
-            )
-        ]
-        if at_fault:
-            raise Missing(self.errors[at_fault[-1]])
-        raise Missing(
-            [
-                "NameError",
-                f"there is no {name}: its own answer cell must define it. Cells that you added do not count.",
-                [],
-            ]
+        word = re.escape(name)
+        defines = re.compile(rf"\b(def|class)\s+{word}\b|^{word}\b", re.M)
+        for cell, source, _ in reversed(self.cells):
+            if cell in self.errors and defines.search(source):
+                raise Missing(self.errors[cell])
+        message = (
+            f"there is no {name}: its own answer cell must define it. "
+            "Cells that you added do not count."
         )
+        raise Missing(["NameError", message, []])
 
     def known(self, value, names):
         """`value` with the functions that it names."""
         if isinstance(value, Function):
             module, _, name = value.name.rpartition(":")
-            return (
-                getattr(importlib.import_module(module), name)
-                if module
-                else self.look_up(name, names)
-            )
+            if not module:
+                return self.look_up(name, names)
+            return getattr(importlib.import_module(module), name)
         if isinstance(value, Packed):
-            return pickle.loads(value.data)  # the judge's own
+            return pickle.loads(value.data)  # from the judge, which a rank trusts
         if isinstance(value, (list, tuple)):
-            return type(value)(self.known(v, names) for v in value)
-        return (
-            {k: self.known(v, names) for k, v in value.items()}
-            if isinstance(value, dict)
-            else value
-        )
+            return type(value)(self.known(item, names) for item in value)
+        if isinstance(value, dict):
+            return {key: self.known(item, names) for key, item in value.items()}
+        return value
 
 
 class Missing(Exception):
@@ -236,11 +231,7 @@ def describe(error, cell=None):
         message += (
             ". Cells that you added do not count: put what your answer needs into its own cell"
         )
-    memory = (
-        isinstance(error, MemoryError)
-        or isinstance(error, RuntimeError)
-        and "can't allocate memory" in message
-    )
-    if memory:
+    refused = isinstance(error, RuntimeError) and "can't allocate memory" in message
+    if refused or isinstance(error, MemoryError):
         return ["MemoryError", "more memory than a rank may have", lines]
     return [type(error).__name__, message[:LONGEST_MESSAGE], lines]

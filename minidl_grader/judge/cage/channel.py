@@ -1,4 +1,4 @@
-"""One end of a connection that carries messages of codec.py, and waits no longer than it is told.
+"""One end of a connection that carries messages of codec.py, and waits until a deadline at most.
 
 judge  --- socket pair ---  rank         8 bytes: how long; then JSON; then the tensors' bytes
 """
@@ -16,7 +16,7 @@ class Closed(Exception):
 
 
 class Late(Exception):
-    """Nothing, or not everything, came in time."""
+    """A message did not arrive in time, or not all of it."""
 
 
 class Channel:
@@ -27,8 +27,11 @@ class Channel:
     """
 
     def __init__(self, connection, ahead=True):
-        self.socket, self.ahead, self.buffer = connection, ahead, bytearray()
-        self.deadline = self.limited = None
+        self.socket = connection
+        self.ahead = ahead
+        self.buffer = bytearray()  # read, and not yet taken
+        self.deadline = None
+        self.limited = None  # the socket's time-out now
 
     def send(self, *message):
         """Send a message. Raises Closed, Late, or TypeError for a value that cannot travel."""
@@ -45,9 +48,8 @@ class Channel:
             raise Closed from None
 
     def receive(self):
-        """The next message, a list. Raises Closed, Late, or CodecError for what is none."""
-        head = bytes(self._take(HEAD.size))
-        text, tensors = sizes(head)
+        """The next message, a list. Raises Closed, Late, or CodecError for what is not a message."""
+        text, tensors = sizes(bytes(self._take(HEAD.size)))
         body = self._take(text + tensors)
         message = decode(body[:text], body[text:])
         if not isinstance(message, list) or not message or not isinstance(message[0], (str, list)):
@@ -74,6 +76,7 @@ class Channel:
         return taken
 
     def _hurry(self):
+        """Give the socket the time that is left until the deadline. Raises TimeoutError if none is."""
         if self.deadline is None:
             if self.limited is not None:
                 self.socket.settimeout(None)
@@ -82,9 +85,8 @@ class Channel:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        if (
-            self.limited is None or not left < self.limited < left + 0.25
-        ):  # setting it costs a system call
+        # To set it costs a system call, so a time-out that is nearly right stays.
+        if self.limited is None or not left < self.limited < left + 0.25:
             self.socket.settimeout(left)
             self.limited = left
 

@@ -2,8 +2,8 @@
 
     [1, {"a": tensor}]  <->  JSON  [1, {"d": [["a", {"t": ["float32", [2, 3]]}]]}]  +  the tensors' bytes, one after the other
 
-None, truth values, numbers, texts, lists, tuples, dicts of them, and dense tensors. What the other side sends is looked at
-before it is believed: sizes, shapes, dtypes, depth. Whatever is wrong with it is a CodecError in words.
+None, booleans, numbers, strings, lists, tuples, dicts of them, and dense tensors. What the other side sends is checked
+before it is used: sizes, shapes, dtypes, depth. Whatever is wrong with it raises CodecError in words.
 """
 
 import json
@@ -27,8 +27,10 @@ DTYPES = {
         torch.bool,
     )
 }
-DEEPEST, MOST_DIMENSIONS = 40, 16
-MOST_TEXT, MOST_BYTES = 4 << 20, 128 << 20  # of one message: JSON, tensors
+DEEPEST = 40  # lists in lists
+MOST_DIMENSIONS = 16
+MOST_TEXT = 4 << 20  # bytes of JSON in one message
+MOST_BYTES = 128 << 20  # bytes of tensors
 HEAD = struct.Struct("<II")
 
 
@@ -43,13 +45,14 @@ def encode(message):
     nbytes = sum(map(len, parts))
     if len(text) > MOST_TEXT or nbytes > MOST_BYTES:
         raise TypeError(
-            f"{max(len(text), nbytes) >> 20} MB are too much for one message: at most {MOST_BYTES >> 20} MB of tensors and {MOST_TEXT >> 20} MB of other values"
+            f"{max(len(text), nbytes) >> 20} MB are too much for one message: at most "
+            f"{MOST_BYTES >> 20} MB of tensors and {MOST_TEXT >> 20} MB of other values"
         )
     return b"".join([HEAD.pack(len(text), nbytes), text, *parts])
 
 
 def sizes(head):
-    """(bytes of JSON, bytes of tensors) that the first 8 bytes of a message announce. Raises CodecError if that is too much."""
+    """(bytes of JSON, bytes of tensors) that a message's first 8 bytes announce. Raises CodecError for too many."""
     text, nbytes = HEAD.unpack(head)
     if text > MOST_TEXT or nbytes > MOST_BYTES:
         raise CodecError(f"a message of {text + nbytes:,} bytes is announced")
@@ -70,59 +73,62 @@ def decode(text, tensors):
 
 
 def _plain(value, parts, depth):
+    """What JSON holds in place of `value`; the bytes of its tensors are appended to `parts`."""
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
+    if isinstance(value, (int, float)):
+        return int(value) if isinstance(value, int) else float(value)  # subclasses become plain
     if depth > DEEPEST:
         raise TypeError(f"lists in lists, {DEEPEST} deep, cannot travel")
+
+    def inner(items):
+        return [_plain(item, parts, depth + 1) for item in items]
+
     if isinstance(value, torch.Tensor):
         parts.append(tensor_bytes(value))
-        return {"t": [str(value.dtype).removeprefix("torch."), list(value.shape)]}
+        return {"t": [_dtype_name(value), list(value.shape)]}
     if isinstance(value, tuple):
-        return {"u": [_plain(v, parts, depth + 1) for v in value]}
+        return {"u": inner(value)}
     if isinstance(value, list):
-        return [_plain(v, parts, depth + 1) for v in value]
+        return inner(value)
     if isinstance(value, dict):
-        return {
-            "d": [
-                [_plain(k, parts, depth + 1), _plain(v, parts, depth + 1)] for k, v in value.items()
-            ]
-        }
+        return {"d": [inner(pair) for pair in value.items()]}
     if isinstance(value, Function):
         return {"f": value.name}
     if isinstance(value, Packed):
         parts.append(value.data)
         return {"p": len(value.data)}
     raise TypeError(
-        f"a {type(value).__name__} cannot travel: tensors, numbers, texts, None, and lists, tuples and dicts of them can"
+        f"a {type(value).__name__} cannot travel: tensors, numbers, texts, None, "
+        "and lists, tuples and dicts of them can"
     )
+
+
+def _dtype_name(tensor):
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def tensor_bytes(tensor):
     """The elements of a dense tensor, in order, as bytes."""
-    if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
+    if _dtype_name(tensor) not in DTYPES:
         raise TypeError(f"a tensor of {tensor.dtype} cannot travel")
-    if tensor.layout is not torch.strided or tensor.device.type == "meta":
-        raise TypeError(
-            "a tensor without elements in memory cannot travel"
-            if tensor.device.type == "meta"
-            else "a sparse tensor cannot travel"
-        )
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    if tensor.device.type == "meta":
+        raise TypeError("a tensor without elements in memory cannot travel")
+    if tensor.layout is not torch.strided:
+        raise TypeError("a sparse tensor cannot travel")
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes()
 
 
 class Function:
-    """A function that the other side knows by this name: an answer, or "module:name". Travels from the judge to ranks only."""
+    """A function that a rank knows by this name: an answer, or "module:name"."""
 
     def __init__(self, name):
         self.name = name
 
 
 class Packed:
-    """An object of the judge's as bytes, a model for one. Travels from the judge to ranks only, and only ranks open it: see rank.py."""
+    """An object of the judge's, pickled, such as a model. Only ranks unpickle it: the judge never does."""
 
     def __init__(self, data):
         self.data = data
@@ -132,19 +138,20 @@ class _Reader:
     """Builds values from parsed JSON, and takes the tensors' bytes in order."""
 
     def __init__(self, tensors):
-        self.tensors, self.at = tensors, 0
+        self.tensors = tensors
+        self.at = 0
 
     def value(self, tree, depth):
+        """The value that this part of the JSON stands for."""
         if tree is None or isinstance(tree, (bool, int, float)):
             return tree
         if isinstance(tree, str):
-            return tree.encode(
-                "utf-8", "replace"
-            ).decode()  # half a surrogate pair could not be written down
+            # Half of a surrogate pair could not be written to a file.
+            return tree.encode("utf-8", "replace").decode()
         if depth > DEEPEST:
             raise CodecError("values lie too deep in each other")
         if isinstance(tree, list):
-            return [self.value(v, depth + 1) for v in tree]
+            return [self.value(item, depth + 1) for item in tree]
         if len(tree) != 1:
             raise CodecError("a value has no single kind")
         [(kind, content)] = tree.items()
@@ -156,7 +163,7 @@ class _Reader:
             return Packed(self.bytes(content).tobytes())
         if kind not in ("u", "d") or not isinstance(content, list):
             raise CodecError("a value is of no known kind")
-        values = [self.value(v, depth + 1) for v in content]
+        values = [self.value(item, depth + 1) for item in content]
         return tuple(values) if kind == "u" else _dict_of(values)
 
     def bytes(self, size):
@@ -167,39 +174,35 @@ class _Reader:
         return self.tensors[self.at - size : self.at]
 
     def tensor(self, content):
-        if not (
-            isinstance(content, list)
-            and len(content) == 2
-            and isinstance(content[0], str)
-            and content[0] in DTYPES
-        ):
-            raise CodecError("a tensor has no known dtype")
-        dtype, shape = DTYPES[content[0]], shape_of(content[1])
+        """The tensor of this [dtype, shape], from the next bytes."""
+        match content:
+            case [str(name), shape] if name in DTYPES:
+                dtype = DTYPES[name]
+                shape = shape_of(shape)
+            case _:
+                raise CodecError("a tensor has no known dtype")
         data = bytearray(self.bytes(math.prod(shape) * dtype.itemsize))
         if not data:
             return torch.empty(shape, dtype=dtype)
-        if dtype is torch.bool:  # any byte but 0 and 1 would be no truth value
+        if dtype is torch.bool:  # a bool of any byte but 0 and 1 would be undefined
             return (torch.frombuffer(data, dtype=torch.uint8) != 0).reshape(shape)
         return torch.frombuffer(data, dtype=dtype).reshape(shape)
 
 
 def shape_of(given):
-    """A shape from parsed JSON, or CodecError."""
-    if (
-        not isinstance(given, (list, tuple))
-        or len(given) > MOST_DIMENSIONS
-        or not all(type(n) is int and 0 <= n < 1 << 40 for n in given)
-    ):
+    """A shape from parsed JSON. Raises CodecError."""
+    possible = isinstance(given, (list, tuple)) and len(given) <= MOST_DIMENSIONS
+    if not possible or not all(type(size) is int and 0 <= size < 1 << 40 for size in given):
         raise CodecError("a tensor has an impossible shape")
     return tuple(given)
 
 
 def _dict_of(pairs):
-    if not all(
-        isinstance(pair, list)
-        and len(pair) == 2
-        and isinstance(pair[0], (str, int, float, bool, type(None)))
-        for pair in pairs
-    ):
-        raise CodecError("a dict has keys that are neither texts nor numbers")
-    return dict(pairs)
+    found = {}
+    for pair in pairs:
+        match pair:
+            case [str() | int() | float() | None as key, value] if isinstance(pair, list):
+                found[key] = value
+            case _:
+                raise CodecError("a dict has keys that are neither texts nor numbers")
+    return found

@@ -6,18 +6,26 @@ comm.background(fn, ...)  --[background ...]-->  judge: puts it into its lane, a
 
 import os
 import queue
+import socket
 import threading
 
 import torch
 
 from minidl.comm import Work
 from minidl.runtime.words.calling import here
-from minidl_grader.judge.cage.channel import Closed
+from minidl_grader.judge.cage.channel import Channel, Closed
 from minidl_grader.judge.cage.line import Line, Over
 
 
 class CagedJob(Work):
-    """A function that runs in a lane."""
+    """A function that runs in a lane. result, error: what it returned or raised."""
+
+    def __init__(self, side, number, function):
+        self.side = side
+        self.number = number
+        self.function = function
+        self.result = None
+        self.error = None
 
     def run(self):
         """Do the work; called in the lane."""
@@ -25,34 +33,42 @@ class CagedJob(Work):
             self.result = self.function()
         self.function = None
 
-    def __init__(self, side, number, function):
-        self.side, self.number, self.function, self.result, self.error = (
-            side,
-            number,
-            function,
-            None,
-            None,
-        )
-
     def wait(self):
         try:
             self.side.line().ask("join", self.number, list(here()))
-        except Exception as told:
-            raise self.error if self.error is not None else told
-        self.side.jobs.pop(self.number, None)  # what it returned is now the waiter's alone to keep
+        except Exception:
+            if self.error is not None:  # the judge has its name and words, the error itself is here
+                raise self.error from None
+            raise
+        self.side.jobs.pop(self.number, None)  # from now on only the caller holds the result
         return self.result
+
+
+class Lanes:
+    """The lanes of a rank, by number. Each connection comes through the door when the judge opens the lane.
+
+    describe  makes [type, message, lines] of an exception
+    """
+
+    def __init__(self, door, describe):
+        self.door, self.describe, self.open = door, describe, []
+
+    def __getitem__(self, number):
+        while len(self.open) <= number:
+            _, [descriptor], _, _ = socket.recv_fds(self.door, 1, 1)
+            channel = Channel(socket.socket(fileno=descriptor))
+            self.open.append(Lane(channel, self.describe))
+        return self.open[number]
 
 
 class Lane:
     """A thread for background work, started when first needed. It runs only while the judge lets it."""
 
     def __init__(self, channel, describe):
-        self.channel, self.describe, self.jobs, self.thread = (
-            channel,
-            describe,
-            queue.SimpleQueue(),
-            None,
-        )
+        self.channel = channel
+        self.describe = describe
+        self.jobs = queue.SimpleQueue()
+        self.thread = None
 
     def submit(self, job):
         """Run a job after those that are there already; returns it."""
@@ -68,9 +84,10 @@ class Lane:
             self._do(self.jobs.get())
 
     def _do(self, job):
-        line = job.side.here.line = Line(job.side, self.channel)
+        line = Line(job.side, self.channel)
+        job.side.local.line = line
         try:
-            _, *news = self.channel.receive()  # the judge says: now
+            _, *news = self.channel.receive()  # the judge says: go
             if news:
                 line.hear(*news)
             job.run()

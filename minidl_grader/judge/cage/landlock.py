@@ -1,4 +1,4 @@
-"""Which files may a rank open? Landlock: Linux asks an allow-list at every open, and the process can never widen it.
+"""Which files may a rank open? Landlock: Linux asks an allow-list at every open; the process can never widen it.
 
     read   /usr  the interpreter  site-packages  minidl/       write   its own folder, /dev/null
     not there: the master, the solutions, other submissions, the home folder, /proc
@@ -28,7 +28,10 @@ def version():
 
 def rights(abi):
     """Every right to files that this version can take away."""
-    return (1 << (13 if abi < 2 else 14 if abi < 3 else 15 if abi < 5 else 16)) - 1
+    count = 13  # bits; versions 2, 3 and 5 have brought one more each
+    for version_with_more in (2, 3, 5):
+        count += abi >= version_with_more
+    return (1 << count) - 1
 
 
 def ruleset(readable, writable):
@@ -37,9 +40,13 @@ def ruleset(readable, writable):
     if not abi:
         return None
     handled = rights(abi)
-    attributes = struct.pack("QQQ", handled, TCP if abi >= 4 else 0, SCOPES if abi >= 6 else 0)[
-        : 8 if abi < 4 else 16 if abi < 6 else 24
-    ]
+    # A kernel knows as many of these fields as its version has.
+    fields = [handled]
+    if abi >= 4:
+        fields.append(TCP)
+    if abi >= 6:
+        fields.append(SCOPES)
+    attributes = struct.pack("Q" * len(fields), *fields)
     rules = libc.syscall(CREATE, attributes, len(attributes), 0)
     if rules < 0:
         return None
@@ -65,7 +72,7 @@ def allow(rules, path, access):
         os.close(descriptor)
 
 
-def restrict(rules):
+def restrict_files(rules):
     """From here on this process and its children are bound by the rule set. Needs no_new_privs."""
     if libc.syscall(RESTRICT, rules, 0):
         raise OSError(ctypes.get_errno(), "Landlock refused")

@@ -1,11 +1,12 @@
-"""What a caged rank's threads ask the judge, and how the answers come.
+"""What a caged rank's threads ask the judge, and how answers arrive.
 
     note, note, ask   --[start ..., span ..., wait 7]-->   judge: relay.py
-                      <--[is, ...]---                      raise, over: what the learner's line then sees
+                      <--[is, ...]---                      or raise: the error appears at the learner's line
+                                                           or over: the run has ended elsewhere
 
-Virtual time moves in the judge only when a rank waits, so what is started may go out together with the next question, and
-one message each way is enough for an exchange. On a meter an answer also brings the time, and which messages have met their
-other side since the last one: from then on what came is held here, and what went is not.
+In the judge virtual time moves only while a rank waits. So what is started can be sent together with the next question, and an
+exchange costs one message each way. On a meter an answer also brings the time, and which messages have met their other side
+since the last answer: from then on the rank holds what it received, and no longer holds what it sent.
 """
 
 import os
@@ -34,7 +35,10 @@ class Line:
     """One thread's connection to its relay."""
 
     def __init__(self, side, channel):
-        self.side, self.channel, self.pending, self.clock = side, channel, [], 0.0
+        self.side = side
+        self.channel = channel
+        self.pending = []
+        self.clock = 0.0
 
     def note(self, *request):
         """Send this together with the next question."""
@@ -44,15 +48,18 @@ class Line:
 
     def tell(self, *last):
         """Send what is noted, and `last`."""
-        requests, self.pending = [*self.pending, *last], []
+        requests = [*self.pending, *last]
+        self.pending = []
         try:
             self.channel.send(*requests)
         except Closed:
             os._exit(0)
 
     def ask(self, *request):
-        """Send what is noted and this question; returns the answer. Raises what the judge says is to be raised."""
-        return self._ask(request) if self.side.meter is None else unseen(self._ask, request)
+        """Send what is noted and this question; returns the answer. Raises the error that the judge sends."""
+        if self.side.meter is None:
+            return self._ask(request)
+        return unseen(self._ask, request)  # what asking takes is not the learner's
 
     def _ask(self, request):
         for work in self.side.sending.values():
@@ -69,7 +76,7 @@ class Line:
         return answer if self.side.meter is None else self.hear(*answer)
 
     def hear(self, clock, news, *answer):
-        """On a meter an answer also brings the time, and what has become of messages: what came counts from now on."""
+        """Take in the time and the news of messages that an answer brings on a meter."""
         self.clock = clock
         for number, i, tensor in news:
             self.side.works[number].met(i, tensor)
@@ -96,38 +103,45 @@ class CagedRecord:
 
 
 class Side(RankNode):
-    """What the communicators of one call share. works, jobs: those under way, on a meter; else nobody needs them."""
+    """What the communicators of one call share.
+
+    lanes    threads for background work, by number;  jobs: work there that nobody has waited for
+    sending  {number: CagedWork} with sends under way;  works: the same, all of them, on a meter
+    meter    what this call computes and holds, or None;  buffered: is there room for every message?
+    local    .line is the Line of the thread that looks
+    """
 
     def __init__(self, main, lanes, rank, world_size, metering=None):
         super().__init__(rank, world_size)
         self.faults = Faults((), rank, die=None)  # faults strike in the judge's world
         self.record = CagedRecord(self)
-        self.works, self.jobs, self.meter, self.buffered = {}, {}, None, False
+        self.lanes = lanes
+        self.jobs = {}
+        self.sending = {}
+        self.works = {}
+        self.count = 0
+        self.local = threading.local()
+        self.local.line = Line(self, main)
+        self.meter = None
+        self.buffered = False
         if metering is not None:
             charged, self.buffered = metering
-            self.meter = Meter(
-                lambda: self.line().clock,
-                (lambda flops: self.line().ask("flops", flops)) if charged else None,
-            )
-        self.lanes = lanes
-        self.here = threading.local()
-        self.here.line, self.main, self.count, self.sending = (
-            Line(self, main),
-            threading.get_ident(),
-            0,
-            {},
-        )
+            self.meter = Meter(lambda: self.line().clock, self._charge if charged else None)
+
+    def _charge(self, flops):
+        self.line().ask("flops", flops)
 
     def metered(self):
-        """A context manager: what this thread does inside is metered, if anything is."""
+        """A context manager: what this thread does inside is metered, if there is a meter."""
         return nullcontext() if self.meter is None else self.meter.reading()
 
     def line(self):
         """The line of the thread that asks."""
-        line = getattr(self.here, "line", None)
+        line = getattr(self.local, "line", None)
         if line is None:
             raise RuntimeError(
-                "only the rank's own thread and comm.background may use comm: a thread of your own has no place on the virtual clock"
+                "only the rank's own thread and comm.background may use comm: "
+                "a thread of your own has no place on the virtual clock"
             )
         return line
 

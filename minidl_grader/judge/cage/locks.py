@@ -1,12 +1,12 @@
-"""What locks a rank in, from what every system offers to what Linux adds; and which of it is in force, in words.
+"""What locks a rank in, from what every system offers to what Linux adds; and what of it is in force, in words.
 
     keeper  --fork-->  rank: limits, own process group, no open files, other user, no capabilities, Landlock, seccomp
                        ... and only then the learner's code
 
-Each layer that a system lacks is left out and told. What this does not hold against stands in docs/grading.md.
+Each layer guards against the failure of another. A layer that a system lacks is left out, and the phrases say so. What this
+does not hold against stands in docs/grading.md.
 """
 
-import ctypes
 import os
 import signal
 import site
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from minidl.runtime.processes.worker import die_with_parent
 from minidl.runtime.words.calling import GRADER, PACKAGE
-from minidl_grader.judge.cage import landlock, seccomp
+from minidl_grader.judge.cage import landlock, rights, seccomp
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/localtime")
@@ -48,7 +48,7 @@ def readable():
     ]
     if site.ENABLE_USER_SITE:
         paths.append(site.getusersitepackages())
-    kept = []
+    kept = []  # a path below another that is kept adds nothing
     for path in sorted(dict.fromkeys(map(os.path.normpath, paths)), key=len):
         if path != "/" and not any(path.startswith(shorter + os.sep) for shorter in kept):
             kept.append(path)
@@ -82,32 +82,33 @@ def lock(folder, limits, own_size, rules, keep, user):
     own_size  bytes that the process takes before it does anything;  keep: the descriptors that stay open
     rules     an open Landlock rule set or None;  user: a number for a user of its own, or None
     """
-    os.setpgid(0, 0)
+    os.setpgid(0, 0)  # so that the keeper can kill what the rank has started
     die_with_parent()
     _close_all_but(keep)
     os.chdir(folder)
-    words = [_limit(limits, own_size), _become(user)]
+    words = [_limit(limits, own_size)]
+    if user is not None:
+        words.append(rights.become(user))
+    elif os.geteuid() == 0:
+        words.append("no user of its own: the interpreter lies in a folder of root's")
     if sys.platform != "linux":
         return [*words, "no system calls denied: this system cannot"]
-    libc = ctypes.CDLL(None, use_errno=True)
-    words.append(_give_up_rights(libc))
-    if rules is not None:
-        landlock.restrict(rules)
+    rights.drop_capabilities()
+    rights.hide_from_others()
+    words.append("no capabilities, no new privileges")
+    if rules is None:
+        words.append("no Landlock: the kernel has none")
+    else:
+        landlock.restrict_files(rules)
         os.close(rules)
-    words.append(
-        f"files by allow-list (Landlock {landlock.version()})"
-        if rules is not None
-        else "no Landlock: the kernel has none"
-    )
-    filtered = seccomp.restrict()
-    if not filtered:
+        words.append(f"files by allow-list (Landlock {landlock.version()})")
+    # The filter is last: it denies calls that the locks before it need.
+    if seccomp.restrict_calls():
+        words.append("no new processes, programs, sockets, or signals to others (seccomp)")
+    else:
         _bound_processes(0)
-    words.append(
-        "no new processes, programs, sockets, or signals to others (seccomp)"
-        if filtered
-        else "no seccomp: processes bounded by a limit"
-    )
-    return [word for word in words if word]
+        words.append("no seccomp: processes bounded by a limit")
+    return words
 
 
 def address_space():
@@ -117,6 +118,7 @@ def address_space():
 
 
 def _close_all_but(keep):
+    """Close what the keeper has open: its socket to the judge, for one, by which a rank could forge deaths."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
@@ -127,55 +129,32 @@ def _close_all_but(keep):
 
 
 def _limit(limits, own_size):
-    import resource
+    """Set the limits that the system keeps for a process, so that a rank cannot starve the machine."""
+    import resource  # Windows has none, and imports this file
 
-    for name, value in (
-        ("CORE", 0),
-        ("FSIZE", limits.file_bytes),
-        ("NOFILE", limits.open_files),
-        ("CPU", limits.cpu_seconds),
-    ):
+    def bound(name, value):
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+    bound("CORE", 0)  # a crash must not fill the folder
+    bound("FSIZE", limits.file_bytes)
+    bound("NOFILE", limits.open_files)
+    bound("CPU", limits.cpu_seconds)
+    memory = ""
     if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (own_size + limits.memory,) * 2)
+        bound("AS", own_size + limits.memory)
+        memory = f", {limits.memory >> 20} MB of memory"
     else:
         _bound_processes(1)
-    memory = f", {limits.memory >> 20} MB of memory" if sys.platform == "linux" else ""
-    return f"a process group of its own; limits: {limits.cpu_seconds} s of CPU{memory}, files of {limits.file_bytes >> 20} MB, {limits.open_files} open files"
+    return (
+        f"a process group of its own; limits: {limits.cpu_seconds} s of CPU{memory}, "
+        f"files of {limits.file_bytes >> 20} MB, {limits.open_files} open files"
+    )
 
 
 def _bound_processes(number):
     import resource
 
     resource.setrlimit(resource.RLIMIT_NPROC, (number, number))
-
-
-def _become(user):
-    """Become a user who owns nothing; "" where this process is not root."""
-    if os.geteuid() != 0:
-        return ""
-    if user is None:
-        return "no user of its own: the interpreter lies in a folder of root's"
-    for number in (user, 65534):
-        try:
-            os.setgroups([])
-            os.setresgid(number, number, number)
-            os.setresuid(number, number, number)
-            return f"an unprivileged user (number {number})"
-        except OSError:
-            continue
-    return "no user of its own: this process may not change it"
-
-
-def _give_up_rights(libc):
-    """Drop every capability, and with no_new_privs all ways to get one."""
-    for capability in range(64):
-        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; fails harmlessly beyond the last one
-    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    libc.capset(header, nothing)
-    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-    libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: nobody of the same user may look inside
-    return "no capabilities, no new privileges"
 
 
 def own_user():

@@ -1,42 +1,31 @@
-"""A world of its own for the keeper and its ranks: process numbers, network, files.
+"""A world of its own for a cage: process numbers, network, files.
 
     outside   the judge, the master, other submissions
     inside    process 1 is the keeper; no network; a file tree in which only the interpreter and libraries are mounted
 
-When process 1 ends, the kernel kills everybody inside. Works for root, and for everybody where the system lets users
-make user namespaces; where it does not, what is missing is told in a phrase.
+When process 1 ends, the system kills every process inside. Works for root, and for other users if the system lets them make
+user namespaces. If it does not, a phrase says what is missing.
 """
 
 import ctypes
 import os
 import sys
 
-NEW_FILES, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NET = (
-    0x20000,
-    0x08000000,
-    0x10000000,
-    0x20000000,
-    0x40000000,
-)
-READ_ONLY, NO_SUID, NO_DEVICES, REMOUNT, BIND, RECURSIVE, PRIVATE = (
-    1,
-    2,
-    4,
-    32,
-    4096,
-    16384,
-    1 << 18,
-)
-KEPT = {os.ST_RDONLY: 1, os.ST_NOSUID: 2} | {
-    getattr(os, name): flag
-    for name, flag in (  # what a remount must not drop
-        ("ST_NODEV", 4),
-        ("ST_NOEXEC", 8),
-        ("ST_NOATIME", 1024),
-        ("ST_NODIRATIME", 2048),
-        ("ST_RELATIME", 1 << 21),
-    )
-    if hasattr(os, name)
+NEW_FILES = 0x20000  # flags of unshare
+NEW_IPC = 0x08000000
+NEW_USER = 0x10000000
+NEW_PIDS = 0x20000000
+NEW_NET = 0x40000000
+READ_ONLY, NO_SUID, NO_DEVICES, REMOUNT = 1, 2, 4, 32  # flags of mount
+BIND, RECURSIVE, PRIVATE = 1 << 12, 1 << 14, 1 << 18
+KEPT = {  # flags of statvfs: of mount. A remount must not drop what a mount outside has.
+    "ST_RDONLY": 1,
+    "ST_NOSUID": 2,
+    "ST_NODEV": 4,
+    "ST_NOEXEC": 8,
+    "ST_NOATIME": 1 << 10,
+    "ST_NODIRATIME": 1 << 11,
+    "ST_RELATIME": 1 << 21,
 }
 DETACH = 2
 ROOM = "size=32m,nr_inodes=2000,mode=1777"  # of the own folder, which lives in memory
@@ -73,9 +62,9 @@ def separate():
 
 
 def change_root(folder, readable):
-    """Enter a file tree that holds only `readable`, read-only, and `folder`, which is new, empty and small; returns phrases.
+    """Enter a file tree that holds `readable`, read-only, and `folder`, empty, in memory; returns phrases.
 
-    The tree is built on `folder` itself, so nothing of it is left outside.
+    The tree is built on `folder` itself, so nothing of it remains outside.
     """
     try:
         checked(libc.unshare(NEW_FILES))
@@ -96,7 +85,8 @@ def change_root(folder, readable):
     except (OSError, AttributeError, KeyError) as error:
         return [f"no file tree of their own: {error}"]
     return [
-        "a file tree with the interpreter and libraries only, read-only, and a folder of 32 MB in memory (mount namespace)"
+        "a file tree with the interpreter and libraries only, read-only, "
+        "and a folder of 32 MB in memory (mount namespace)"
     ]
 
 
@@ -116,5 +106,6 @@ def _show(path, at):
         open(at, "ab").close()
     checked(libc.mount(path.encode(), at.encode(), None, BIND | RECURSIVE, None))
     if not path.startswith("/dev/"):
-        kept = sum(flag for name, flag in KEPT.items() if os.statvfs(at).f_flag & name)
+        flags = os.statvfs(at).f_flag
+        kept = sum(flag for name, flag in KEPT.items() if flags & getattr(os, name, 0))
         checked(libc.mount(None, at.encode(), None, REMOUNT | BIND | READ_ONLY | kept, None))

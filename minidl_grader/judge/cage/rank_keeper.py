@@ -4,8 +4,8 @@
                       |
                       waits for the keeper's end, removes the folder
 
-The keeper ends with its socket, so a judge that is killed leaves nobody behind. Started as
-`python -m minidl_grader.judge.cage.rank_keeper`, or forked from a judge that has read nothing yet: what is in its memory is in the ranks'.
+The keeper ends with its socket, so no rank outlives a judge that is killed. It forks from a judge that has read nothing yet,
+because what is in its memory is in the ranks'; or it is started as `python -m minidl_grader.judge.cage.rank_keeper`.
 """
 
 import gc
@@ -17,23 +17,27 @@ import socket
 import sys
 import traceback
 
+import torch
+
 from minidl.runtime.processes.worker import die_with_parent
-from minidl_grader.judge.cage import landlock, locks, namespaces
+from minidl_grader.judge.cage import caged_rank, landlock, locks, namespaces
 from minidl_grader.judge.cage.channel import Channel, Closed
+
+LINUX = sys.platform == "linux"
 
 
 def live(control, folder, limits):
     """Be doorman and keeper until the judge is gone; never returns. control: a connected socket."""
-    os.setsid()
+    os.setsid()  # Ctrl-C is for the judge: its end is what ends the keeper
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.closerange(3, control.fileno())
+    os.closerange(3, control.fileno())  # the judge's files must not be open in ranks
     os.closerange(control.fileno() + 1, 1 << 16)
     settings = locks.environment(folder)
     os.environ.clear()
     os.environ.update(settings)
     user = locks.own_user()  # from a process number of the outside
     words = namespaces.separate()
-    keeper = os.fork()
+    keeper = os.fork()  # the first child is process 1 of the new namespace
     if keeper == 0:
         status = 1
         try:
@@ -49,37 +53,37 @@ def live(control, folder, limits):
 
 
 class Keeper:
-    """Forks ranks as the judge asks, and tells it who ended and how."""
+    """Forks ranks as the judge asks, and reports which of them ended and how.
+
+    words  what is in force so far, in phrases;  user: a number for a user of the ranks' own
+    """
 
     def __init__(self, control, folder, limits, words, user):
-        self.control, self.channel = control, Channel(control, ahead=False)
-        self.folder, self.limits, self.children = folder, limits, set()
+        self.control = control
+        self.channel = Channel(control, ahead=False)
+        self.folder = folder
+        self.limits = limits
+        self.children = set()
+        self.own_size = locks.address_space() if LINUX else 0  # later there is no /proc
         readable = locks.readable()
-        self.own_size = (
-            locks.address_space() if sys.platform == "linux" else 0
-        )  # later there is no /proc
         own_tree = (
             namespaces.change_root(folder, readable)
-            if sys.platform == "linux"
+            if LINUX
             else ["no file tree of their own: this system cannot"]
         )
         self.words = [*words, *own_tree]
         inside = not own_tree[0].startswith("no ")
-        self.user = (
-            user
-            if os.geteuid() == 0 and (inside or locks.everybody_may_enter([*readable, folder]))
-            else None
-        )
+        # Another user can read an interpreter in root's home only where the file tree is its own.
+        reachable = inside or locks.everybody_may_enter([*readable, folder])
+        self.user = user if os.geteuid() == 0 and reachable else None
         if self.user is not None and not inside:
             os.chown(folder, user, user)
-        self.rules = (
-            landlock.ruleset(readable, [folder, "/dev/null"]) if sys.platform == "linux" else None
-        )
+        self.rules = landlock.ruleset(readable, [folder, "/dev/null"]) if LINUX else None
         self.wake, self.woken = os.pipe()
 
     def serve(self):
-        """Answer the judge until it is gone, then kill everybody."""
-        gc.freeze()  # ranks share these pages as long as nobody counts what is in them
+        """Answer the judge until it is gone, then kill every rank."""
+        gc.freeze()  # ranks share these pages as long as the collector does not touch them
         for end in (self.wake, self.woken):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -99,14 +103,18 @@ class Keeper:
                 os.waitpid(pid, 0)
 
     def _answer(self):
+        # One byte, with descriptors if a rank is to be forked; then the message.
         data, descriptors, _, _ = socket.recv_fds(self.control, 1, 8)
         if not data:
             raise Closed
-        request, *args = self.channel.receive()
+        request, number = self.channel.receive()
         if request == "fork":
-            self._fork(descriptors, *args)
-        elif args[0] in self.children:  # not reaped yet, so the number is still its own
-            locks.kill(args[0]) if request == "kill" else os.kill(args[0], signal.SIGUSR1)
+            self._fork(descriptors, number)
+        elif number in self.children:  # not reaped yet, so the number is still its own
+            if request == "kill":
+                locks.kill(number)
+            else:
+                os.kill(number, signal.SIGUSR1)  # faulthandler writes the stacks
 
     def _fork(self, descriptors, number):
         pid = os.fork()
@@ -127,11 +135,9 @@ class Keeper:
         self.channel.send("forked", number, pid)
 
     def _become_rank(self, descriptors):
-        from minidl_grader.judge.cage import caged_rank as rank
-
         keep = descriptors if self.rules is None else [*descriptors, self.rules]
         words = locks.lock(self.folder, self.limits, self.own_size, self.rules, keep, self.user)
-        rank.live(descriptors[0], descriptors[1:], [*self.words, *words])
+        caged_rank.live(*descriptors, [*self.words, *words])
 
     def _reap(self):
         try:
@@ -148,13 +154,10 @@ class Keeper:
 
 def main():
     """Arguments: the control socket's descriptor, the folder, the ranks' limits."""
-    control, folder = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
-    import torch
-
-    import minidl_grader.judge.cage.caged_rank  # noqa: F401  the point of this process: all is loaded before the first fork
-
+    control, folder, *limits = sys.argv[1:]
     torch.set_num_threads(1)
-    live(control, folder, locks.RankLimits(*map(int, sys.argv[3:])))
+    limits = locks.RankLimits(*map(int, limits))
+    live(socket.socket(fileno=int(control)), folder, limits)
 
 
 if __name__ == "__main__":

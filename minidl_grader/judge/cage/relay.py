@@ -1,108 +1,64 @@
 """The judge's side of a rank: a strand of the judge's VirtualWorld that does what its rank asks, and believes nothing.
 
     rank 2  --[start ..., wait 7]-->  Relay of rank 2  --start, wait-->  the judge's Comm: matched, timed, counted
-            <--[got, tensors]-------
+            <--[is, tensors]--------
 
-Every request has a fixed form. One that has another form, comes out of turn, or is too large ends the rank, with a sentence.
+A message is a list of requests, a request its name and values. The method's prefix says what follows:
+
+    note_  nothing is sent back; an error is kept until the next question
+    ask_   an answer, or the error that the rank's line then raises
+    end_   nothing more; the thread's work is over
+
+A request of another form, out of turn, or too large ends the rank, with a sentence.
 """
 
+import inspect
 import signal
-import time
+from typing import NamedTuple
 
 import torch
 
 from minidl.comm import Recv, Send
+from minidl_grader.judge.cage.account import Rogue, whole
 from minidl_grader.judge.cage.caged_metering import MOST_FLOPS, believed
 from minidl_grader.judge.cage.channel import Closed, Late
 from minidl_grader.judge.cage.codec import DTYPES, CodecError, shape_of
 from minidl_grader.judge.cage.places import at, lines_of, place_of, raise_at
 
-GRACE = 0.25  # seconds
-MOST_OPS, MOST_BYTES = 400_000, 1 << 30  # of one rank in one run
-
-
-class Rogue(Exception):
-    """A rank sent something that its Comm never sends."""
-
 
 class Trouble(Exception):
-    """What ended a rank from outside its function. kind: "late", "died" or "rogue"; ranks' errors are named after it."""
-
-    kind = ""
+    """What ended a rank from outside its function; see _blame."""
 
 
-class Ended:
-    """A function's end on a rank: what it returned, its inputs afterwards, what it printed."""
+class CallEnd(NamedTuple):
+    """How a call ended on a rank: what it returned, its inputs afterwards, and (lines, how many) it printed."""
 
-    def __init__(self, result, after, printed):
-        self.result, self.after, self.printed = result, after, printed
-
-
-class Account:
-    """What a rank has under way in one run, over all its threads.
-
-    company  the accounts of all ranks of this run, as long as there is time
-    meters   None, or the ToldMeters of a metered run;  numbers: how the rank calls what it posted at once
-    settled  has its main thread told its end, or that it has unwound?
-    trouble  None, or what ended it from outside: "late", "died", "rogue"
-    """
-
-    def __init__(self, process, cells, company, meters=None):
-        self.process, self.cells, self.company, self.meters = process, cells, company, meters
-        self.numbers, self.comms, self.works, self.jobs = {}, {}, {}, {}
-        self.ops, self.nbytes, self.lanes = 0, 0, {}
-        self.settled, self.trouble = False, None
-
-    def grace(self):
-        """Once in a run: one rank has used up the time, so let those that are done tell it."""
-        if self.company:
-            deadline = time.monotonic() + GRACE
-            for other in self.company:
-                other.process.limit(deadline)
-            self.company.clear()  # the list is shared
-
-    def add(self, kind, number, value):
-        """Note something under a number that must be new."""
-        if number in kind:
-            raise Rogue("a number is used twice")
-        kind[number] = value
-
-    def charge(self, nbytes):
-        """Count an op against what one run may use."""
-        self.ops, self.nbytes = self.ops + 1, self.nbytes + nbytes
-        if self.ops > MOST_OPS or self.nbytes > MOST_BYTES:
-            raise Rogue(
-                f"more than {MOST_OPS:,} sends and receives, or {MOST_BYTES >> 30} GB, in one run"
-            )
-
-
-def whole(value):
-    """A whole number, or Rogue."""
-    if type(value) is not int or not -1 << 53 < value < 1 << 53:
-        raise Rogue("a number is none")
-    return value
+    result: object
+    after: tuple | None
+    printed: tuple
 
 
 class Relay:
-    """Serves one thread of a rank. comm: what the thread calls number `first`."""
+    """Serves one thread of a rank.
+
+    spans  those that the thread has opened;  owed: an error that the next answer brings, or None
+    """
 
     def __init__(self, account, channel):
-        self.account, self.channel = account, channel
-        self.spans, self.owed = [], None  # owed: an error that the next answer brings
+        self.account = account
+        self.channel = channel
+        self.spans = []
+        self.owed = None
 
     def serve(self):
-        """Do what the rank asks until it tells its end; returns Ended, or None for the end of a background job."""
+        """Do what the thread asks until it is over; returns a CallEnd, or None for a background job."""
         try:
             while True:
                 for request in self._requests():
-                    if not isinstance(request, list) or not request or request[0] not in FORMS:
-                        raise Rogue(f"a request of no known kind: {str(request)[:60]}")
-                    name, *args = request
-                    if len(args) != FORMS[name]:
-                        raise Rogue(f"{name!r} with {len(args)} values")
-                    if name in ENDS:
-                        return ENDS[name](self, *args)
-                    self._do(name, args)
+                    kind, method, values = _request(request)
+                    if kind == "end":
+                        return method(self, *values)
+                    self._do(kind, method, values)
         except (Closed, Late, CodecError, Rogue) as error:
             self._blame(error)
 
@@ -112,235 +68,254 @@ class Relay:
             raise Rogue("a message without requests")
         return message
 
-    def _do(self, name, args):
-        """Carry out one request; the Comm's own complaints go to the rank, at the learner's line."""
+    def _do(self, kind, method, values):
+        """Carry out one request. The Comm's own complaints go to the rank and are raised at the learner's line."""
         answer = None
         try:
-            if self.owed is None or name not in ASKED:
-                answer = getattr(self, f"_{name}")(*args)
+            if self.owed is None or kind == "note":
+                answer = method(self, *values)
         except (Rogue, Trouble):
             raise
         except Exception as error:
             self.owed = self.owed or error
-        if name in ASKED:
-            error, self.owed = self.owed, None
-            self.channel.send(
-                "raise", type(error).__name__, str(error)
-            ) if error is not None else self.channel.send("is", *self.news(), *answer)
+        if kind == "note":
+            return
+        error = self.owed
+        self.owed = None
+        if error is None:
+            self.channel.send("is", *self.news(), *(answer or ()))
+        else:
+            self.channel.send("raise", type(error).__name__, str(error))
 
     def news(self):
-        """On a meter, what an answer brings besides: the time, and which messages have met their other side since the last one."""
-        account, told = self.account, []
+        """What an answer brings besides on a meter: (the time, [[work, i, tensor]] of messages that have met).
+
+        A tensor came; None says that a send has met its receive.
+        """
+        account = self.account
         if account.meters is None:
             return ()
         node = account.comms[0].node
+        met = []
         for ticket, tensor in account.meters.news(node.rank):
-            if (
-                ticket.posting in account.numbers
-            ):  # else its start has failed, and the rank is told that
-                alike = [each for each in ticket.posting.tickets if each.sends is ticket.sends]
-                told.append([account.numbers[ticket.posting], alike.index(ticket), tensor])
-        return node.strand().clock, told
+            number = account.numbers.get(ticket.posting)
+            if number is not None:  # else its start has failed, and the rank learns of that
+                alike = [other for other in ticket.posting.tickets if other.sends is ticket.sends]
+                met.append([number, alike.index(ticket), tensor])
+        return node.strand().clock, met
 
-    # --- What a rank can ask -------------------------------------------------------------------------------------
+    def _at(self, place, function):
+        """Call `function()` from the learner's line, so that the record and errors name it."""
+        return at(place_of(place, self.account.cells), function)
 
-    def _start(self, comm, number, place, ops):
-        comm, account, wanted, sent = self._comm(comm), self.account, [], []
+    def _comm(self, number):
+        return self.account.known(self.account.comms, number)
+
+    # --- What a rank can ask ------------------------------------------------------------------
+
+    def note_start(self, comm, number, place, ops):
+        """Start sends and receives."""
+        account = self.account
+        comm = self._comm(comm)
         if not isinstance(ops, list):
-            raise Rogue("ops that are no list")
-        for op in ops:
-            match op:
-                case ["send", int(to), torch.Tensor() as tensor]:
-                    account.charge(tensor.nbytes)
-                    wanted.append(Send(tensor, whole(to)))
-                    sent.append(tensor)
-                case ["recv", int(source), str(dtype), list(shape)] if dtype in DTYPES:
-                    like = torch.empty(shape_of(shape), dtype=DTYPES[dtype], device="meta")
-                    account.charge(like.nbytes)
-                    wanted.append(Recv(like, whole(source)))
-                case _:
-                    raise Rogue(f"an op of no known kind: {str(op)[:60]}")
-        work = at(place_of(place, account.cells), lambda: comm.start(wanted))
-        account.add(account.works, whole(number), (work, sent))
+            raise Rogue("ops that are not a list")
+        started = [_op(op, account) for op in ops]
+        work = self._at(place, lambda: comm.start(started))
+        sent = [op.tensor for op in started if isinstance(op, Send)]
+        account.add(account.works, number, (work, sent))
         account.numbers[work.posting] = number
 
-    def _changed(self, number, i, tensor):
-        _, sent = self._known(self.account.works, number)
-        if (
-            type(i) is not int
-            or not 0 <= i < len(sent)
-            or not isinstance(tensor, torch.Tensor)
-            or (sent[i].shape, sent[i].dtype) != (tensor.shape, tensor.dtype)
-        ):
+    def note_changed(self, number, i, tensor):
+        """The rank has written into a tensor that it is sending: a send takes what is there when it meets its receive."""
+        _, sent = self.account.known(self.account.works, number)
+        if type(i) is not int or not 0 <= i < len(sent) or not _alike(sent[i], tensor):
             raise Rogue("a change of a tensor that was not sent")
         self.account.charge(tensor.nbytes)
-        sent[i].copy_(tensor)  # what has met its other side has been copied already
+        sent[i].copy_(tensor)  # a send that has met its receive has been copied already
 
-    def _wait(self, number, place):
-        work, _ = self._known(self.account.works, number)
-        received = at(place_of(place, self.account.cells), work.wait)
+    def ask_wait(self, number, place):
+        """Wait for what was started; answers with the tensors received, which on a meter came as news."""
+        work, _ = self.account.known(self.account.works, number)
+        received = self._at(place, work.wait)
         del self.account.works[number]
-        return [list(received)] if self.account.meters is None else []  # told when they came
+        return [list(received)] if self.account.meters is None else []
 
-    def _group(self, comm, number, ranks):
+    def note_group(self, comm, number, ranks):
+        """Make a group."""
         if not isinstance(ranks, list):
-            raise Rogue("a group of no list")
-        self.account.add(
-            self.account.comms, whole(number), self._comm(comm).group([whole(r) for r in ranks])
-        )
+            raise Rogue("a group that is not a list of ranks")
+        members = [whole(rank) for rank in ranks]
+        self.account.add(self.account.comms, number, self._comm(comm).group(members))
 
-    def _compute(self, comm, seconds, place):
+    def ask_compute(self, comm, seconds, place):
+        """Let virtual time pass."""
         comm = self._comm(comm)
         if type(seconds) is not float or not 0 <= seconds < 1e9:
             raise ValueError(
                 f"compute() takes a number of seconds that is not negative, not {seconds!r}"
             )
-        at(place_of(place, self.account.cells), lambda: comm.compute(seconds))
-        return []
+        self._at(place, lambda: comm.compute(seconds))
 
-    def _flops(self, flops):
-        meters, node = self.account.meters, self.account.comms[0].node
+    def ask_flops(self, flops):
+        """The rank has computed: let the time pass that its Device takes."""
+        meters = self.account.meters
         if meters is None or meters.device is None or not 0 <= whole(flops) < MOST_FLOPS:
-            raise Rogue("FLOPs that nobody asked for")
-        meters.compute(node, flops)
-        return []
+            raise Rogue("FLOPs where they are not counted")
+        meters.compute(self.account.comms[0].node, flops)
 
-    def _look(self):
-        return []
+    def ask_look(self):
+        """Answer with the news alone."""
 
-    def _finish(self):
+    def ask_finish(self):
+        """The function has returned: wait for what it left under way."""
         self.account.comms[0].node.finish()
-        return []
 
-    def _now(self, comm):
+    def ask_now(self, comm):
+        """Answer with the virtual time."""
         return [self._comm(comm).now()]
 
-    def _span(self, comm, name, place):
+    def note_span(self, comm, name, place):
+        """Open a span."""
         if not isinstance(name, str) or len(name) > 200:
             raise Rogue("a span without a name")
         span = self._comm(comm).span(name)
-        at(place_of(place, self.account.cells), span.__enter__)
+        self._at(place, span.__enter__)
         self.spans.append(span)
 
-    def _unspan(self):
+    def note_unspan(self):
+        """Close the innermost span."""
         if not self.spans:
             raise Rogue("the end of a span that never began")
         self.spans.pop().__exit__(None, None, None)
 
-    def _background(self, comm, twin, job, place):
-        account, parent = self.account, self._comm(comm)
+    def ask_background(self, comm, twin, job, place):
+        """Put a job into the Comm's lane, where `twin` will be its Comm; answers with the lane's number."""
+        account = self.account
+        parent = self._comm(comm)
         lane = account.lanes.setdefault(parent.twin_name, len(account.lanes))
-        if lane >= len(account.process.lanes):
-            raise RuntimeError(
-                f"here a rank has room for the background work of {len(account.process.lanes)} communicators"
-            )
-        relay = Relay(account, account.process.lanes[lane])
-        work = at(
-            place_of(place, account.cells), lambda: parent.background(_in_lane, relay, whole(twin))
-        )
-        account.add(account.jobs, whole(job), work)
+        relay = Relay(account, account.process.lane(lane))
+        work = self._at(place, lambda: parent.background(_in_lane, relay, whole(twin)))
+        account.add(account.jobs, job, work)
         return [lane]
 
-    def _join(self, job, place):
-        at(place_of(place, self.account.cells), self._known(self.account.jobs, job).wait)
-        return []
+    def ask_join(self, job, place):
+        """Wait for a background job."""
+        self._at(place, self.account.known(self.account.jobs, job).wait)
 
-    # --- Its end -------------------------------------------------------------------------------------------------
+    # --- How its work ends --------------------------------------------------------------------
 
-    def _done(self, result, after, reading, printed):
+    def end_done(self, result, after, reading, printed):
+        """The function returned."""
         self._take(reading)
         self.account.settled = True
-        return Ended(
-            result,
-            tuple(after) if isinstance(after, (list, tuple)) else None,
-            self._printed(printed),
-        )
+        after = tuple(after) if isinstance(after, (list, tuple)) else None
+        return CallEnd(result, after, _printed(printed))
 
     def _take(self, reading):
-        """The rank's own reading, where one was asked for."""
-        meters, rank = self.account.meters, self.account.comms[0].rank
-        if (reading is None) is not (meters is None):
-            raise Rogue("a reading that nobody asked for, or none")
-        if meters is not None:
-            try:
-                meters.told[rank] = believed(
-                    reading, None if meters.device is None else meters.charged.get(rank, 0)
-                )
-            except ValueError as error:
-                raise Rogue(str(error)) from None
+        """Note the rank's own reading of its meter, if one is expected."""
+        meters = self.account.meters
+        if (reading is None) != (meters is None):
+            raise Rogue("a reading that is not expected, or none where one is")
+        if meters is None:
+            return
+        rank = self.account.comms[0].rank
+        charged = None if meters.device is None else meters.charged.get(rank, 0)
+        try:
+            meters.told[rank] = believed(reading, charged)
+        except ValueError as error:
+            raise Rogue(str(error)) from None
 
-    def _failed(self, kind, message, lines, printed):
-        self.account.settled = self.account.settled or printed is not None
-        if not (isinstance(kind, str) and isinstance(message, str)):
+    def end_failed(self, kind, message, lines, printed):
+        """The function, or a background job, raised an exception."""
+        if printed is not None:  # it was the main thread's
+            self.account.settled = True
+        if not isinstance(kind, str) or not isinstance(message, str):
             raise Rogue("an error without words")
         name = kind[:80] if kind[:80].isidentifier() else "Exception"
-        raise_at(lines_of(lines, self.account.cells), type(name, (Exception,), {})(message[:4000]))
+        error = type(name, (Exception,), {})(message[:4000])
+        raise_at(lines_of(lines, self.account.cells), error)
 
-    def _over(self):
+    def end_end(self):
+        """A background job is done; its result stays on the rank."""
+
+    def end_over(self):
+        """The rank has unwound: only right after the judge said that the run is over, and that is read elsewhere."""
         self.account.settled = True
         raise Rogue("the end of a run that was not over")
-
-    def _end(self):
-        return None
-
-    # --- What is wrong with it -----------------------------------------------------------------------------------
-
-    def _comm(self, number):
-        return self._known(self.account.comms, number)
-
-    def _known(self, kind, number):
-        if type(number) is not int or number not in kind:
-            raise Rogue("a number that stands for nothing")
-        return kind[number]
-
-    def _printed(self, printed):
-        match printed:
-            case [list(lines), int(count)] if all(isinstance(line, str) for line in lines):
-                return lines, count
-        raise Rogue("output of no known form")
 
     def _blame(self, error):
         """End the rank and raise what happened to it, in words, at the line where it was."""
         account = self.account
+        process = account.process
         if isinstance(error, Late):
             account.grace()
-            kind, words, lines = (
-                "late",
-                "did not come to an end in time",
-                _innermost(account.process.where(), account.cells),
-            )
+            kind = "late"
+            words = "did not come to an end in time"
+            lines = _innermost(process.where(), account.cells)
         elif isinstance(error, Closed):
-            lines = _innermost(account.process.last_words(), account.cells)
-            kind, words = "died", death(account.process.cage.ended(account.process.pid, 1.0))
+            kind = "died"
+            words = death(process.cage.ended(process.pid, 1.0))
+            lines = _innermost(process.last_words(), account.cells)
         else:
-            kind, words, lines = "rogue", f"sent what no Comm sends: {error}", []
+            kind = "rogue"
+            words = f"sent what no Comm sends: {error}"
+            lines = []
         account.trouble = account.trouble or kind
-        account.process.end()
-        raise_at(lines, type(NAMES[kind], (Trouble,), {"kind": kind})(words))
+        process.end()
+        raise_at(lines, type(NAMES[kind], (Trouble,), {})(words))
 
 
 NAMES = {"late": "RankTimeout", "died": "RankDied", "rogue": "RankError"}
-FORMS = {
-    "start": 4,
-    "changed": 3,
-    "wait": 2,
-    "group": 3,
-    "compute": 3,
-    "now": 1,
-    "span": 3,
-    "unspan": 0,
-    "background": 4,
-    "join": 2,
-    "done": 4,
-    "flops": 1,
-    "look": 0,
-    "finish": 0,
-    "failed": 4,
-    "end": 0,
-    "over": 0,
+METHODS = {  # "wait": ("ask", Relay.ask_wait, 2)
+    name.partition("_")[2]: (
+        name.partition("_")[0],
+        method,
+        len(inspect.signature(method).parameters) - 1,
+    )
+    for name, method in vars(Relay).items()
+    if name.startswith(("note_", "ask_", "end_"))
 }
-ASKED = ("wait", "compute", "now", "background", "join", "flops", "look", "finish")
-ENDS = {"done": Relay._done, "failed": Relay._failed, "end": Relay._end, "over": Relay._over}
+
+
+def _request(request):
+    """(kind, method, values) of a request from a rank."""
+    match request:
+        case [str(name), *values] if name in METHODS:
+            pass
+        case _:
+            raise Rogue(f"a request of no known kind: {str(request)[:60]}")
+    kind, method, expected = METHODS[name]
+    if len(values) != expected:
+        raise Rogue(f"{name!r} with {len(values)} values")
+    return kind, method, values
+
+
+def _op(given, account):
+    """The Send or Recv that a rank describes. A receive's tensor is the rank's: here only its form matters."""
+    match given:
+        case ["send", int(to), torch.Tensor() as tensor]:
+            op = Send(tensor, whole(to))
+            account.charge(tensor.nbytes)
+        case ["recv", int(source), str(dtype), list(shape)] if dtype in DTYPES:
+            like = torch.empty(shape_of(shape), dtype=DTYPES[dtype], device="meta")
+            op = Recv(like, whole(source))
+            account.charge(like.nbytes)
+        case _:
+            raise Rogue(f"an op of no known kind: {str(given)[:60]}")
+    return op
+
+
+def _alike(ours, theirs):
+    if not isinstance(theirs, torch.Tensor):
+        return False
+    return ours.shape == theirs.shape and ours.dtype == theirs.dtype
+
+
+def _printed(printed):
+    match printed:
+        case [list(lines), int(count)] if all(isinstance(line, str) for line in lines):
+            return lines, count
+    raise Rogue("output of no known form")
 
 
 def _in_lane(relay, twin, comm):
@@ -359,8 +334,8 @@ def death(status):
     """How a process ended, in words."""
     if status is None:
         return "closed its connection"
-    if status == -signal.SIGXCPU or status == -signal.SIGKILL:
-        return "was killed: out of CPU time or memory, or by itself"
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        return "was killed: it used up its CPU time or memory, or killed itself"
     if status < 0:
         return f"died of {signal.Signals(-status).name}"
     return f"ended with exit code {status}: os._exit, or a library that gave up"

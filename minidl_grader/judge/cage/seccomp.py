@@ -1,9 +1,9 @@
-"""Which system calls may a rank make? A filter that the kernel asks at each call; nobody can take it off again.
+"""Which system calls may a rank make? The kernel asks a filter at each call; a process cannot take it off again.
 
     number of the call --> a short program --> go on | "not permitted" | "there is no such call"
 
-Denied: new processes, other programs, sockets, signals to anybody else, looking into other processes, mounts and
-namespaces, keys, memory that no limit counts. Threads are allowed. Linux on x86-64 and 64-bit ARM.
+Denied: new processes, other programs, sockets, signals to other processes, looking into them, mounts and namespaces, keys,
+memory that no limit counts. Threads are allowed. Linux on x86-64 and 64-bit ARM.
 """
 
 import ctypes
@@ -72,21 +72,23 @@ def filter_for(pid, machine=None):
     column, architecture = MACHINES.get(machine or platform.machine(), (None, None))
     if column is None:
         return None
+    allow = (RETURN, 0, 0, ALLOW)
+    deny = (RETURN, 0, 0, DENY)
+    # A step is (instruction, steps to skip if true, if false, value).
     steps = [
         (LOAD, 0, 0, ARCHITECTURE),
         (EQUAL, 1, 0, architecture),
-        (RETURN, 0, 0, DIE),
+        (RETURN, 0, 0, DIE),  # calls of another processor's numbering
         (LOAD, 0, 0, NUMBER),
         (AT_LEAST, 0, 1, 0x40000000),
-        (RETURN, 0, 0, DENY),
-    ]  # the second numbering of x86-64
+        deny,  # the second numbering of x86-64
+    ]
     for numbers in DENIED.values():
         if numbers[column] is not None:
-            steps += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, DENY)]
-    steps += [
-        (EQUAL, 0, 1, CLONE3[column]),
-        (RETURN, 0, 0, MISSING),
-    ]  # its flags cannot be seen; libc then uses clone
+            steps += [(EQUAL, 0, 1, numbers[column]), deny]
+    # clone3 hides its flags from a filter. If it is missing, libc uses clone.
+    steps += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, MISSING)]
+    # Allowed with one first argument only: threads, signals to itself, its own limits.
     for number, test, value in (
         (CLONE, ANY_BIT, THREAD),
         (KILL, EQUAL, pid),
@@ -97,10 +99,10 @@ def filter_for(pid, machine=None):
             (EQUAL, 0, 4, number[column]),
             (LOAD, 0, 0, FIRST_ARGUMENT),
             (test, 0, 1, value),
-            (RETURN, 0, 0, ALLOW),
-            (RETURN, 0, 0, DENY),
+            allow,
+            deny,
         ]
-    return b"".join(struct.pack("HBBI", *step) for step in [*steps, (RETURN, 0, 0, ALLOW)])
+    return b"".join(struct.pack("HBBI", *step) for step in [*steps, allow])
 
 
 class Program(ctypes.Structure):
@@ -109,12 +111,11 @@ class Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
 
 
-def restrict():
-    """Put the filter on this process; False where that cannot be done. Needs no_new_privs."""
+def restrict_calls():
+    """Put the filter on this process; returns False if that cannot be done. Needs no_new_privs."""
     steps = filter_for(os.getpid())
     if steps is None:
         return False
     program = Program(len(steps) // 8, steps)
-    return (
-        ctypes.CDLL(None, use_errno=True).prctl(22, 2, ctypes.byref(program), 0, 0) == 0
-    )  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0  # PR_SET_SECCOMP, filter

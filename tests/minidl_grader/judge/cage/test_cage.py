@@ -34,6 +34,12 @@ def grouped(x, comm):
     several = comm.start([Recv(x, comm.left), Recv(x, comm.right), Send(x, comm.left), Send(2 * x, comm.right)]).wait()
     return near, several, job.wait(), comm.split(comm.rank % 2).world_size
 
+def many_lanes(x, comm):
+    exchange = lambda x, comm: comm.exchange(x, to=comm.right, source=comm.left)
+    groups = [comm, *(comm.group([rank for rank in range(4) if rank != left]) for left in range(4) if left != comm.rank)]
+    jobs = [group.background(exchange, x + i, group) for i, group in enumerate(groups)]
+    return [job.wait() for job in jobs]
+
 def stuck(x, comm):
     comm.send(x, to=comm.right)
 
@@ -73,7 +79,7 @@ def inputs(N, n=12):
 
 
 @pytest.mark.parametrize("network", [Uniform(1.0, 0.0), Islands(2, contention=True)])
-@pytest.mark.parametrize("name, N", [("ring", 1), ("ring", 3), ("ring", 4), ("grouped", 4)])
+@pytest.mark.parametrize("name, N", [("ring", 1), ("ring", 3), ("ring", 4), ("grouped", 4), ("many_lanes", 4)])
 def test_a_caged_run_equals_a_virtual_one(caged, names, name, N, network):
     theirs = caged.run(Remote(name), inputs(N), network=network)
     ours = LocalArena().run(names[name], inputs(N), network=network)
@@ -102,7 +108,7 @@ def test_a_deadlock_is_certain_and_names_the_learners_line(caged):
     error = caged.run(Remote("stuck"), inputs(3)).error
     assert isinstance(
         error, DeadlockError
-    ) and "answer cell, line 22: comm.send(x, to=comm.right)" in str(error)
+    ) and "answer cell, line 28: comm.send(x, to=comm.right)" in str(error)
     assert (
         caged.run(Remote("stuck"), inputs(2), buffered=True).error is not None
     )  # sent, and never received
