@@ -1,1 +1,1 @@
-"""What is a submission worth? Code that is not trusted runs locked in; what it did is counted outside."""
+"""What is a submission worth? Its code runs locked in; what it did is counted outside."""

@@ -1,11 +1,11 @@
 """In the cage: pytest runs the notebook, and its kernel starts without loading torch again.
 
     locked in --fork--> waits until pytest starts a kernel, then is that kernel
-        |                  '--fork--> waits until the notebook makes a World, then is the zygote of its ranks
+        |                  '--fork--> waits until the notebook makes a World, then is its zygote
         '--> pytest --nbval-lax 02_collectives.ipynb
 
-Both are copies of a process that has run nothing of the notebook. A second kernel or zygote, after the first was killed,
-starts from nothing.
+Both are copies of a process that has run nothing of the notebook. A second kernel or zygote, after
+the first was killed, starts from nothing.
 """
 
 import contextlib
@@ -39,7 +39,8 @@ MOST = 1 << 17  # bytes of a request
 class Waiting:
     """A forked copy of this process that waits for its work; used as a subprocess.Popen is.
 
-    work(request, descriptors) runs in the copy once `begin` is called here. If this process ends first, so does the copy.
+    work(request, descriptors) runs in the copy once `begin` is called here. If this process ends
+    first, so does the copy.
     """
 
     stdin = stdout = stderr = None
@@ -99,7 +100,7 @@ class Waiting:
 
 
 def first_from(waiting, begin, start):
-    """A function that hands out `waiting` at its first call, after begin(...), and start(...) at later ones."""
+    """A function that returns `waiting` at its first call, after begin(...); later start(...)."""
     left = [waiting]
 
     def started(*args, **kwargs):
@@ -158,7 +159,10 @@ ask = RunningKernel.get_message
 
 
 def get_message(self, stream, timeout=None):
-    """A message of the kernel. Raises Empty after `timeout`, and as soon as the kernel is dead: nbval would wait on."""
+    """A message of the kernel.
+
+    Raises Empty after `timeout`, and as soon as the kernel is dead: nbval would wait on.
+    """
     if stream != "shell" or timeout is None:
         return ask(self, stream, timeout)
     deadline = time.monotonic() + timeout
@@ -171,7 +175,10 @@ def get_message(self, stream, timeout=None):
 
 
 def main(arguments):
-    """Lock this process in and run pytest. arguments: folder, file for the isolation in force, pytest's own."""
+    """Lock this process in and run pytest.
+
+    arguments: folder, file for the isolation in force, pytest's own.
+    """
     RunningKernel.get_message = get_message
     folder, report, *options = arguments
     if sys.platform != "linux":

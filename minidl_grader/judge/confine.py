@@ -1,10 +1,11 @@
 """How does the grader run a program that it does not trust to end?
 
-    with Limits: wall time, CPU time, memory, processes, file size, output
-    in a folder of its own, in a session of its own, with an environment that holds nothing of the grader's
+    with Limits: wall time, CPU time, memory, processes, file size, output in a folder of its own,
+    in a session of its own, with an environment that holds nothing of the grader's
 
-Each program has a keeper (keeper.py), which ends it and all that it has started: at a limit, when the grader says so,
-and when the grader has died. Isolation beyond that is the cage's: kernel_cage.py, cage/.
+Each program has a keeper (keeper.py), which ends it and all that it has started: at a limit, when
+the grader says so, and when the grader has died. Isolation beyond that is the cage's:
+kernel_cage.py, cage/.
 """
 
 import json
@@ -40,7 +41,8 @@ class Limits:
 
     wall, cpu    seconds in all; CPU seconds of each process
     memory       address space of each process;  together: memory of all processes
-    processes    at once;  file_size: bytes of a file;  files: open at once;  output: bytes of output that are kept
+    processes    at once;  file_size: bytes of a file;  files: open at once
+    output       bytes of output that are kept
     """
 
     wall: float = 120
@@ -56,7 +58,8 @@ class Limits:
 class Ended(NamedTuple):
     """How a program ended.
 
-    code     its exit code, negative for a signal;  why: the limit that it crossed, "" if it ended by itself
+    code     its exit code, negative for a signal
+    why      the limit that it crossed, "" if it ended by itself
     seconds  on the clock;  cpu: of processor time, of all its processes
     output   the last of it;  left: processes that could not be killed
     """
@@ -84,8 +87,9 @@ SENTENCES = {
 class Keepers:
     """The programs that run now. `stop()` ends them all, and none starts after it.
 
-    A command is a program and its arguments, or a name in PROGRAMS and arguments. The latter fork from a process that has
-    loaded the program's code already, where the system can do that; see warm.py.
+    A command is a program and its arguments, or a name in PROGRAMS and arguments. The latter fork
+    from a process that has loaded the program's code already, where the system can do that; see
+    warm.py.
     """
 
     def __init__(self):
@@ -150,7 +154,10 @@ class Keepers:
             self._warm.clear()
 
     def _start(self, command, folder, limits, env, pipes):
-        """Start the keeper of a command; it reads and writes these pipes. Returns its Popen if it is a child of this process."""
+        """Start the keeper of a command.
+
+        It reads and writes these pipes. Returns its Popen if it is a child of this process.
+        """
         name, *arguments = command
         if name in self._warm:
             request = {"arguments": arguments, "limits": limits, "folder": str(folder), "env": env}

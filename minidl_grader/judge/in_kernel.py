@@ -1,9 +1,9 @@
-"""Does the notebook run as its author saw it?  The kernel's copy under nbval, in a folder that holds nothing else.
+"""Does the notebook run as its author saw it?  nbval runs the kernel's copy in an empty folder.
 
     folder/02_collectives.ipynb --pytest --nbval-lax--> cell 3 passed, cell 7 failed, ...
 
-No point comes from here: what this says can be forged by the notebook itself. It tells whether the notebook runs to
-its end, and which of its visible checks pass there.
+No point comes from here: what this says can be forged by the notebook itself. It tells whether the
+notebook runs to its end, and which of its visible checks pass there.
 """
 
 import json

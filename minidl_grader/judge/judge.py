@@ -1,13 +1,14 @@
 """What is a submission worth?
 
-    judge ASSEMBLED.ipynb --result FILE        forked from a process that has loaded torch; see warm.py
+    judge ASSEMBLED.ipynb --result FILE    forked from a process that has loaded torch: warm.py
 
-    name     read as a literal                        setup    executed here, and on every caged rank
-    answer   executed on caged ranks only;            check    executed here; the answers' names stand for
-             here its names are Remotes               hidden   what runs in the cage
+    name            read as a literal
+    setup           executed here, and on every caged rank
+    answer          executed on caged ranks only; here its names are Remotes
+    check, hidden   executed here; the answers' names stand for what runs in the cage
 
-The judge executes the master's code and nothing else. The learner's code runs in cage/, from where it can only ask.
-Points come from the reports that the checks write into the judge's own book.
+The judge executes the master's code and nothing else. The learner's code runs in cage/, from where
+it can only ask. Points come from the reports that the checks write into the judge's own book.
 """
 
 import argparse
@@ -34,7 +35,8 @@ def judge(notebook, cage=None, limits=None):
     cage  a Cage, which is used and closed; None for a new one
 
     {"learner", "seed", "exercise", "isolation": [phrases], "seconds", "notes",
-     "tasks": [{"task", "title", "points", "earned", "state", "demands": [...], "message", "picture", "challenge"}]}
+     "tasks": [{"task", "title", "points", "earned", "state", "demands": [...], "message",
+                "picture", "challenge"}]}
     """
     began = time.monotonic()
     [name_cell, *_] = [cell for cell in notebook["cells"] if role(cell) == "name"]
@@ -127,8 +129,8 @@ def not_executed(arena, cell):
 def task_result(task, reports, trouble):
     """A task as the scorer reads it.
 
-    A demand is passed if every check passes it; points are those of the worst check. trouble: why the answer could not be
-    checked, or "".
+    A demand is passed if every check passes it; points are those of the worst check. trouble: why
+    the answer could not be checked, or "".
     """
     result = {
         "task": task,
@@ -196,7 +198,8 @@ def demands_of(reports, points):
 def main(arguments=None):
     """Judge the notebook and write the result.
 
-    The cage comes first: its keeper and ranks are copies of this process, which has not read anything yet.
+    The cage comes first: its keeper and ranks are copies of this process, which has not read
+    anything yet.
     """
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("notebook", type=Path)

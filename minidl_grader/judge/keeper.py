@@ -1,11 +1,11 @@
 """Who ends a program that does not end by itself, with everything that it has started?
 
-    grader --pipe--> keeper --fork--> the program --> its children --> orphans, which the keeper adopts
+    grader --pipe--> keeper --fork--> the program --> its children --> orphans, which it adopts
        |                |  looks at time, processes and memory of all of them, five times a second
-    dies --end of pipe--'  then: kill all of them, remove the folder; one line of JSON says how it ended
+    dies --end of pipe--'  then: kill all of them, remove the folder; say how it ended, in JSON
 
-Needs nothing but Python's own library, so as a file of its own it starts in a few hundredths of a second. It also finds
-programs that leave their process group, except where the system is not Linux.
+Needs nothing but Python's own library, so as a file of its own it starts in a few hundredths of a
+second. It also finds programs that leave their process group, except where the system is not Linux.
 """
 
 import contextlib
@@ -24,7 +24,10 @@ KILLING = (
 
 
 class Program:
-    """A forked child that runs `main()`, with its output in a pipe. code: its exit code, None while it runs."""
+    """A forked child that runs `main()`, with its output in a pipe.
+
+    code: its exit code, None while it runs.
+    """
 
     def __init__(self, main, limits):
         self.output, writing = os.pipe()
@@ -59,7 +62,10 @@ def _run(main, limits, writing):
 
 
 def finish(main):
-    """Call `main()` and end this forked process with the exit code that it returns; never comes back to its parent's code."""
+    """Call `main()` and end this forked process with the exit code that it returns.
+
+    Never comes back to its parent's code.
+    """
     code = 1
     try:
         code = main() or 0
@@ -150,7 +156,8 @@ def _crossed(limits, began):
     if len(memory) > limits["processes"]:
         return "processes"
     if sum(memory.values()) > limits["together"]:
-        # Forked processes share most of their pages. To count those once costs more, so it is done only now.
+        # Forked processes share most of their pages. To count those once costs more, so it is done
+        # only now.
         shared = sum(_proportional(pid, nbytes) for pid, nbytes in memory.items())
         if shared > limits["together"]:
             return "memory"
@@ -179,7 +186,10 @@ def _below(ancestor):
 
 
 def _proportional(pid, nbytes):
-    """Bytes of a process, where pages that N processes share count 1/N; `nbytes` if the system does not say."""
+    """Bytes of a process, where pages that N processes share count 1/N.
+
+    `nbytes` if the system does not say.
+    """
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             return next(1024 * int(line.split()[1]) for line in file if line.startswith(b"Pss:"))

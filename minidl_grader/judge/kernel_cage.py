@@ -1,10 +1,13 @@
-"""How is the kernel of a submission locked in?  Between its keeper and pytest, before anything of it runs.
+"""How is the kernel of a submission locked in, before anything of the submission runs?
 
-    keeper --fork--> own network,    --fork--> process 1: --fork--> another user,      --> pytest --> kernel --> ranks
-                     own file tree             own /proc            no capabilities,       sees: interpreter, libraries,
-                                               own /dev/shm         Landlock               minidl, a folder of 32 MB
+    keeper --fork--> own network,    --fork--> process 1: --fork--> another user,    --> pytest,
+                     own file tree             own /proc,           no capabilities,     kernel,
+                                               own /dev/shm         Landlock             ranks
 
-When process 1 ends, the system's kernel kills every process inside. What a system lacks is left out, and said in the report.
+They see the interpreter, libraries, minidl and a folder of 32 MB.
+
+When process 1 ends, the system's kernel kills every process inside. What a system lacks is left
+out, and said in the report.
 """
 
 import ctypes
@@ -48,7 +51,10 @@ def separate(folder, readable):
 
 
 def own_mounts(words):
-    """In process 1: /proc shows this world only, and /dev/shm is its own. A place that cannot be replaced is removed."""
+    """In process 1: /proc shows this world only, and /dev/shm is its own.
+
+    A place that cannot be replaced is removed.
+    """
     if any(word.startswith("no ") for word in words):
         return
     for kind, place, options in (
@@ -106,7 +112,10 @@ def lock_in(folder, readable, report, program):
 
 
 def _in_a_child(run):
-    """Fork and call `run()` in the child; returns its exit code, 128 + n for signal n. Reaps orphans meanwhile."""
+    """Fork and call `run()` in the child.
+
+    Returns its exit code, 128 + n for signal n. Reaps orphans meanwhile.
+    """
     child = os.fork()
     if child == 0:
         keeper.finish(run)

@@ -1,12 +1,13 @@
-"""How is a submission graded without loading torch again?  Everything forks from two processes that have loaded the code.
+"""How is a submission graded without loading torch?  Everything forks from two warm processes.
 
     grader --socket--> warm --fork--> keeper --fork--> judge --fork--> keeper of its cage --> ranks
        '-----socket--> warm --fork--> keeper --fork--> the notebook's cage --> pytest, kernel, ranks
 
-A warm process loads code and reads requests, nothing else: no submission, no solution, no result. So what forks from it can
-find nothing of others in its memory. It does not compute and starts no thread: a fork copies the locks of threads, but not
-the threads that would release them. It ends with its socket. It closes the keepers' pipes at once, so a keeper still
-notices when the grader dies.
+A warm process loads code and reads requests, nothing else: no submission, no solution, no result.
+So what forks from it can find nothing of others in its memory. It does not compute and starts no
+thread: a fork copies the locks of threads, but not the threads that would release them. It ends
+with its socket. It closes the keepers' pipes at once, so a keeper still notices when the grader
+dies.
 """
 
 import gc
@@ -28,10 +29,16 @@ MOST = 1 << 17  # bytes of a request
 
 
 class Warm:
-    """A warm process, seen from the grader. Needs fork, and sockets that carry descriptors: Linux."""
+    """A warm process, seen from the grader.
+
+    Needs fork, and sockets that carry descriptors: Linux.
+    """
 
     def __init__(self, module, environment):
-        """module: whose main() is the program; environment: a function of a folder, see confine.py."""
+        """module: whose main() is the program.
+
+        Environment: a function of a folder, see confine.py.
+        """
         self.folder = tempfile.mkdtemp(prefix="minidl-warm-")
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -68,7 +75,10 @@ class Warm:
 
 
 def serve(control, program):
-    """Fork a keeper for each request until the grader is gone. program: main(arguments) -> exit code."""
+    """Fork a keeper for each request until the grader is gone.
+
+    program: main(arguments) -> exit code.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system takes the keepers' exit codes
     gc.freeze()  # forked processes share these pages as long as the collector does not touch them
     while True:
@@ -86,7 +96,7 @@ def serve(control, program):
 
 
 def _be_keeper(request, pipes, program):
-    """In a child: become what a new Python in this folder with this environment would be, and keep the program."""
+    """In a child: become what a new Python in this folder would be, and keep the program."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for descriptor, pipe in enumerate(pipes):
@@ -101,7 +111,10 @@ def _be_keeper(request, pipes, program):
 
 
 def main(descriptor, folder, module):
-    """Load the program's module, then serve. descriptor: of the socket to the grader; folder: goes in the end."""
+    """Load the program's module, then serve.
+
+    descriptor: of the socket to the grader; folder: goes in the end.
+    """
     import torch
 
     torch.set_num_threads(1)

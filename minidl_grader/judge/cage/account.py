@@ -1,6 +1,7 @@
 """What a rank has under way in one run, seen from the judge: one Account for all its threads.
 
-Everything that a rank sends is looked at before it is used. What does not fit is Rogue and ends the rank.
+Everything that a rank sends is looked at before it is used. What does not fit is Rogue and ends the
+rank.
 """
 
 import time
@@ -42,7 +43,10 @@ class Account:
         self.trouble = None
 
     def grace(self):
-        """Once in a run: one rank has used up the time, so ranks that are done get a moment to say so."""
+        """One rank has used up the time: ranks that are done get a moment to say so.
+
+        Once in a run.
+        """
         deadline = time.monotonic() + GRACE
         for other in self.company:
             other.process.limit(deadline)

@@ -1,6 +1,6 @@
 """Start the keeper of a cage and its ranks; know where they are and how they ended.
 
-Cage          --socket-->  keeper    one for each submission: 10 ms if it forks, 2 s if it loads torch
+Cage          --socket-->  keeper    one for each submission: 10 ms if it forks, else 2 s
 CagedProcess  --socket, door, pipe of stacks-->  rank    4 ms
               --a socket for each lane-->
 """
@@ -36,7 +36,7 @@ STACKS = 1 << 16  # bytes of what it says
 class Cage:
     """A keeper and its ranks.
 
-    fork  True: the keeper is a copy of this process, which must have read nothing that ranks may not know.
+    fork  True: the keeper is a copy of this process, which has not read what ranks must not know;
           False: it starts from nothing
     """
 
@@ -94,7 +94,10 @@ class Cage:
             self.channel.send(request, pid)
 
     def ended(self, pid, seconds):
-        """How a rank ended, as an exit code, negative for a signal; None if it has not within `seconds`."""
+        """How a rank ended, as an exit code, negative for a signal.
+
+        None if it has not within `seconds`.
+        """
         self.channel.deadline = time.monotonic() + seconds
         with contextlib.suppress(Closed, Late):
             while pid not in self.statuses:
@@ -118,7 +121,7 @@ class Cage:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _spawn(self, theirs, limits):
-        """A keeper from a new Python: this process may have threads, or know what ranks must not."""
+        """A keeper from a new Python: this process may have threads, or may know a solution."""
         self.log = tempfile.TemporaryFile()
         module = "minidl_grader.judge.cage.rank_keeper"
         arguments = [str(theirs.fileno()), self.folder, *map(str, astuple(limits))]
@@ -201,7 +204,10 @@ class CagedProcess:
             channel.deadline = deadline
 
     def greet(self):
-        """Receive which locks are in force: a rank's first message, before it knows learner's code."""
+        """Receive a rank's first message: which locks are in force.
+
+        It knows no learner's code yet.
+        """
         if self.words is not None:
             return
         try:

@@ -1,10 +1,11 @@
-"""Where checks run when a submission is graded: every rank a locked-in process, everything counted in the judge.
+"""Where checks run when a submission is graded: ranks are locked-in processes, the judge counts.
 
     arena = CagedArena("Ada", [("answer cell 1", "def double(x, comm): ...")])
     arena.run(Remote("double"), [(x,), (x,)])  ->  Outcome(results, after, trace, error)
 
-A rank serves one case after the other as long as it behaves. After a hang or a death it is replaced, and a function that hung
-gets less time from then on, so that many tasks that hang do not add up to an hour.
+A rank serves one case after the other as long as it behaves. After a hang or a death it is
+replaced, and a function that hung gets less time from then on, so that many tasks that hang do not
+add up to an hour.
 """
 
 import itertools
@@ -39,8 +40,9 @@ _tokens = itertools.count()
 class Limits:
     """What one submission may use.
 
-    case_seconds    of one run of one function;  later_seconds: once the function has not come to an end
-    hangs           so many times a function is tried that does not come to an end
+    case_seconds    of one run of one function
+    later_seconds   the same, after a run of this function has not come to an end
+    hangs           runs of a function that do not come to an end, before it is given up
     seconds         of all runs together
     ranks           at once;  rank: what each of them may use
     """
@@ -67,10 +69,10 @@ class Remote:
 
 
 class CagedArena:
-    """An arena for check(): see grading/arena.py.
+    """An arena for check(): see minidl/check/arena.py.
 
     learner  the name in the notebook
-    cells    (name, source) of all setup and answer cells, in order; the names are those that errors tell
+    cells    (name, source) of all setup and answer cells, in order; errors show the names
     cage     a Cage, which this arena then owns; None for a new one
     """
 
@@ -105,7 +107,7 @@ class CagedArena:
             process.end()
         self.cage.close()
 
-    # --- What checks ask -----------------------------------------------------------------------------------------
+    # --- What checks ask ----------------------------------------------------------------------
 
     def run(
         self,
@@ -119,7 +121,10 @@ class CagedArena:
         device=None,
         meter=False,
     ):
-        """Run the answer `fn` on len(inputs) caged ranks; returns an Outcome. See LocalArena.run."""
+        """Run the answer `fn` on len(inputs) caged ranks.
+
+        Returns an Outcome. See LocalArena.run.
+        """
         began = time.monotonic()
         size = len(inputs)
         meters = ToldMeters(device) if meter or device is not None else None
@@ -172,7 +177,7 @@ class CagedArena:
         for process in self.processes[:1] or self._grown(1):
             return list(process.words)
 
-    # --- Ranks ---------------------------------------------------------------------------------------------------
+    # --- Ranks --------------------------------------------------------------------------------
 
     def _allowance(self, name, size, timeout):
         """(seconds for a run, "") or (0, why there is none)."""
@@ -212,7 +217,10 @@ class CagedArena:
         return accounts
 
     def _try_cells(self):
-        """Once, let a rank execute all cells. A cell that hangs, or kills the rank, is left out from then on."""
+        """Once, let a rank execute all cells.
+
+        A cell that hangs, or kills the rank, is left out from then on.
+        """
         while not self.tried:
             process = self._grown(1)[0]
             process.limit(time.monotonic() + self.limits.case_seconds)
@@ -258,7 +266,7 @@ class CagedArena:
         return Outcome(results, after, world.last.trace, error)
 
     def _named(self, error, accounts, name):
-        """The error of the right kind: what ended a rank from outside is not an exception of its function."""
+        """The error of the right kind: a rank that was ended from outside has raised nothing."""
         kind = next((account.trouble for account in accounts if account.trouble), None)
         if isinstance(error, RankTimeout) or kind == "late":
             self.hung[name] = self.hung.get(name, 0) + 1

@@ -2,10 +2,11 @@
 
     rank   Meter: operations, storages  --[flops 4096]--> judge: virtual time, as on a Device
                                         --[done ..., (flops, changes)]--> judge: the record
-    judge  a message has met its other side --with the next answer--> rank: this tensor is received, that one sent
+    judge  a message has met its other side --with the next answer--> rank: received, or sent
 
-Messages, bytes and the clock are the judge's. FLOPs and memory are counted in the process that runs the answer, by its
-runner, so an answer that patches the runner can forge them; docs/grading.md says which forgeries are noticed.
+Messages, bytes and the clock are the judge's. FLOPs and memory are counted in the process that runs
+the answer, by its runner, so an answer that patches the runner can forge them; docs/grading.md says
+which forgeries are noticed.
 """
 
 from contextlib import nullcontext
@@ -20,7 +21,7 @@ MOST_CHANGES = 1 << 20
 
 
 class ToldMeters(Meters):
-    """The judge's side. It meters nothing: ranks say what they compute and, at the end, what they held.
+    """The judge's side. It meters nothing: ranks report what they compute and, at last, held.
 
     met      {rank: [(ticket, tensor)]} of messages that have met, which the rank does not know yet
     charged  {rank: FLOPs that it has reported one by one};  told: {rank: its reading}

@@ -1,10 +1,10 @@
-"""A caged rank: executes the notebook's cells and calls an answer by its name, as often as it is asked.
+"""A caged rank: executes the notebook's cells, and calls an answer by its name when it is asked to.
 
     cells  -->  noted: what each holds, or why it cannot be executed
-    run    -->  all cells anew, answer(comm, ...), what it returned and its inputs afterwards  -->  done | failed
+    run    -->  all cells anew, answer(comm, ...)  -->  done: result, inputs afterwards | failed
 
-Every call starts from fresh names, as in a run on virtual ranks. The judge trusts nothing here: the learner's code can change
-all of it, and harms only itself.
+Every call starts from fresh names, as in a run on virtual ranks. The judge trusts nothing here: the
+learner's code can change all of it, and harms only itself.
 """
 
 import faulthandler
@@ -20,7 +20,7 @@ import sys
 import types
 
 import torch
-import torch._dynamo  # noqa: F401  the first optimizer loads it: too slow, and too many files, for a rank
+import torch._dynamo  # noqa: F401  the first optimizer loads it, which a locked-in rank cannot
 
 from minidl.check.arena import observed, observed_on_a_meter
 from minidl.runtime.comms.seeding import seed_everything

@@ -48,7 +48,10 @@ class Channel:
             raise Closed from None
 
     def receive(self):
-        """The next message, a list. Raises Closed, Late, or CodecError for what is not a message."""
+        """The next message, a list.
+
+        Raises Closed, Late, or CodecError for what is not a message.
+        """
         text, tensors = sizes(bytes(self._take(HEAD.size)))
         body = self._take(text + tensors)
         message = decode(body[:text], body[text:])
@@ -76,7 +79,10 @@ class Channel:
         return taken
 
     def _hurry(self):
-        """Give the socket the time that is left until the deadline. Raises TimeoutError if none is."""
+        """Give the socket the time that is left until the deadline.
+
+        Raises TimeoutError if none is.
+        """
         if self.deadline is None:
             if self.limited is not None:
                 self.socket.settimeout(None)

@@ -1,9 +1,10 @@
 """Values as bytes and back, without pickle: nothing that is decoded can run.
 
-    [1, {"a": tensor}]  <->  JSON  [1, {"d": [["a", {"t": ["float32", [2, 3]]}]]}]  +  the tensors' bytes, one after the other
+    [1, {"a": tensor}]  <->  [1, {"d": [["a", {"t": ["float32", [2, 3]]}]]}]  +  the tensors' bytes
 
-None, booleans, numbers, strings, lists, tuples, dicts of them, and dense tensors. What the other side sends is checked
-before it is used: sizes, shapes, dtypes, depth. Whatever is wrong with it raises CodecError in words.
+None, booleans, numbers, strings, lists, tuples, dicts of them, and dense tensors. What the other
+side sends is checked before it is used: sizes, shapes, dtypes, depth. Whatever is wrong with it
+raises CodecError in words.
 """
 
 import json
@@ -52,7 +53,10 @@ def encode(message):
 
 
 def sizes(head):
-    """(bytes of JSON, bytes of tensors) that a message's first 8 bytes announce. Raises CodecError for too many."""
+    """(bytes of JSON, bytes of tensors) that a message's first 8 bytes announce.
+
+    Raises CodecError for too many.
+    """
     text, nbytes = HEAD.unpack(head)
     if text > MOST_TEXT or nbytes > MOST_BYTES:
         raise CodecError(f"a message of {text + nbytes:,} bytes is announced")
@@ -128,7 +132,10 @@ class Function:
 
 
 class Packed:
-    """An object of the judge's, pickled, such as a model. Only ranks unpickle it: the judge never does."""
+    """An object of the judge's, pickled, such as a model.
+
+    Only ranks unpickle it: the judge never does.
+    """
 
     def __init__(self, data):
         self.data = data

@@ -1,7 +1,8 @@
 """Background work of a caged rank: a thread that runs only while the judge lets it.
 
-comm.background(fn, ...)  --[background ...]-->  judge: puts it into its lane, and when its turn comes
-                          <--[go]---             the thread here runs fn; its questions go to a relay of its own
+comm.background(fn, ...)  --[background ...]-->  judge: it waits in the Comm's lane
+                          <--[go]---             its turn: the lane's thread here runs fn,
+                          --[start ..., ...]-->  and asks a relay of its own
 """
 
 import os
@@ -45,7 +46,7 @@ class CagedJob(Work):
 
 
 class Lanes:
-    """The lanes of a rank, by number. Each connection comes through the door when the judge opens the lane.
+    """The lanes of a rank, by number. When the judge opens one, a connection arrives at the door.
 
     describe  makes [type, message, lines] of an exception
     """
@@ -62,7 +63,10 @@ class Lanes:
 
 
 class Lane:
-    """A thread for background work, started when first needed. It runs only while the judge lets it."""
+    """A thread for background work, started when first needed.
+
+    It runs only while the judge lets it.
+    """
 
     def __init__(self, channel, describe):
         self.channel = channel

@@ -1,9 +1,10 @@
-"""Which files may a rank open? Landlock: Linux asks an allow-list at every open; the process can never widen it.
+"""Which files may a rank open? Landlock is an allow-list of Linux that a process cannot widen.
 
     read   /usr  the interpreter  site-packages  minidl/       write   its own folder, /dev/null
     not there: the master, the solutions, other submissions, the home folder, /proc
 
-Needs no rights (Linux 5.13; connections since 6.7, signals since 6.12). Source: the kernel's documentation, userspace-api/landlock.
+Needs no rights (Linux 5.13; connections since 6.7, signals since 6.12). Source: the kernel's
+documentation, userspace-api/landlock.
 """
 
 import ctypes
@@ -35,7 +36,10 @@ def rights(abi):
 
 
 def ruleset(readable, writable):
-    """An open rule set that allows these paths and nothing else; None where the system has no Landlock."""
+    """An open rule set that allows these paths and nothing else.
+
+    None where the system has no Landlock.
+    """
     abi = version()
     if not abi:
         return None

@@ -1,12 +1,13 @@
 """What a caged rank's threads ask the judge, and how answers arrive.
 
     note, note, ask   --[start ..., span ..., wait 7]-->   judge: relay.py
-                      <--[is, ...]---                      or raise: the error appears at the learner's line
+                      <--[is, ...]---                      or raise: an error at the learner's line
                                                            or over: the run has ended elsewhere
 
-In the judge virtual time moves only while a rank waits. So what is started can be sent together with the next question, and an
-exchange costs one message each way. On a meter an answer also brings the time, and which messages have met their other side
-since the last answer: from then on the rank holds what it received, and no longer holds what it sent.
+In the judge virtual time moves only while a rank waits. So what is started can be sent together
+with the next question, and an exchange costs one message each way. On a meter an answer also brings
+the time, and which messages have met their other side since the last answer: from then on the rank
+holds what it received, and no longer holds what it sent.
 """
 
 import os
@@ -56,7 +57,10 @@ class Line:
             os._exit(0)
 
     def ask(self, *request):
-        """Send what is noted and this question; returns the answer. Raises the error that the judge sends."""
+        """Send what is noted and this question.
+
+        Returns the answer. Raises the error that the judge sends.
+        """
         if self.side.meter is None:
             return self._ask(request)
         return unseen(self._ask, request)  # what asking takes is not the learner's

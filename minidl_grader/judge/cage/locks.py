@@ -1,10 +1,11 @@
-"""What locks a rank in, from what every system offers to what Linux adds; and what of it is in force, in words.
+"""What locks a rank in: what every system offers, and what Linux adds; and which is in force.
 
-    keeper  --fork-->  rank: limits, own process group, no open files, other user, no capabilities, Landlock, seccomp
+    keeper  --fork-->  rank: own process group, no open files, limits, another user,
+                             no capabilities, Landlock, seccomp
                        ... and only then the learner's code
 
-Each layer guards against the failure of another. A layer that a system lacks is left out, and the phrases say so. What this
-does not hold against stands in docs/grading.md.
+Each layer guards against the failure of another. A layer that a system lacks is left out, and the
+phrases say so. What this does not hold against stands in docs/grading.md.
 """
 
 import os
@@ -34,7 +35,10 @@ class RankLimits:
 
 
 def readable():
-    """The paths that ranks may read: interpreter, libraries, this package. Each is the shortest that is needed."""
+    """The paths that ranks may read: interpreter, libraries, this package.
+
+    Each is the shortest that is needed.
+    """
     paths = [
         *SYSTEM,
         *DEVICES,
@@ -66,7 +70,7 @@ def everybody_may_enter(paths):
 
 
 def environment(folder):
-    """The environment of ranks: what the interpreter needs, this project's own settings, and nothing else."""
+    """The environment of ranks: what the interpreter needs, and this project's own settings."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -79,7 +83,8 @@ def environment(folder):
 def lock(folder, limits, own_size, rules, keep, user):
     """Lock this process in, for good. Returns phrases that say what is in force.
 
-    own_size  bytes that the process takes before it does anything;  keep: the descriptors that stay open
+    own_size  bytes that the process takes before it does anything
+    keep      the descriptors that stay open
     rules     an open Landlock rule set or None;  user: a number for a user of its own, or None
     """
     os.setpgid(0, 0)  # so that the keeper can kill what the rank has started
@@ -112,13 +117,16 @@ def lock(folder, limits, own_size, rules, keep, user):
 
 
 def address_space():
-    """Bytes of address space that this process takes; ranks that fork from it begin with the same."""
+    """Bytes of address space that this process takes.
+
+    Ranks that fork from it begin with the same.
+    """
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _close_all_but(keep):
-    """Close what the keeper has open: its socket to the judge, for one, by which a rank could forge deaths."""
+    """Close what the keeper has open, such as its socket to the judge, which could forge deaths."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
@@ -129,7 +137,7 @@ def _close_all_but(keep):
 
 
 def _limit(limits, own_size):
-    """Set the limits that the system keeps for a process, so that a rank cannot starve the machine."""
+    """Set the limits that the system keeps for a process: a rank must not starve the machine."""
     import resource  # Windows has none, and imports this file
 
     def bound(name, value):
@@ -158,7 +166,10 @@ def _bound_processes(number):
 
 
 def own_user():
-    """A user number for the ranks of this process; two judges at once have different ones, nearly always."""
+    """A user number for the ranks of this process.
+
+    Two judges at once have different ones, nearly always.
+    """
     return FIRST_USER + os.getpid() % USERS
 
 

@@ -1,10 +1,10 @@
 """A world of its own for a cage: process numbers, network, files.
 
     outside   the judge, the master, other submissions
-    inside    process 1 is the keeper; no network; a file tree in which only the interpreter and libraries are mounted
+    inside    process 1 is the keeper; no network; a file tree of interpreter and libraries only
 
-When process 1 ends, the system kills every process inside. Works for root, and for other users if the system lets them make
-user namespaces. If it does not, a phrase says what is missing.
+When process 1 ends, the system kills every process inside. Works for root, and for other users if
+the system lets them make user namespaces. If it does not, a phrase says what is missing.
 """
 
 import ctypes
@@ -41,7 +41,10 @@ def checked(result):
 
 
 def separate():
-    """Enter new namespaces for processes (from the next child on), network and System V memory; returns phrases."""
+    """Enter new namespaces for processes (from the next child on), network and System V memory.
+
+    Returns phrases.
+    """
     if sys.platform != "linux":
         return ["no namespaces: this system has none"]
     flags = NEW_PIDS | NEW_NET | NEW_IPC
@@ -62,7 +65,7 @@ def separate():
 
 
 def change_root(folder, readable):
-    """Enter a file tree that holds `readable`, read-only, and `folder`, empty, in memory; returns phrases.
+    """Enter a file tree of `readable`, read-only, and `folder`, empty, in memory; returns phrases.
 
     The tree is built on `folder` itself, so nothing of it remains outside.
     """

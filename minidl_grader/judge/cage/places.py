@@ -1,9 +1,10 @@
-"""Errors of a relay name the learner's line: its calls go through a frame that bears the place in the caged rank.
+"""Errors of a relay name the learner's line: its calls go through a frame that bears that place.
 
     the judge's stack      relay.py -> "answer cell 3", line 4 -> VirtualComm.start
 
-The machinery finds places by walking the stack, so it needs no more than a frame with the right name. Places come from
-a rank and are not believed: the line's text is shown to the learner, so only cells and concepts may be named.
+The machinery finds places by walking the stack, so it needs no more than a frame with the right
+name. Places come from a rank and are not believed: the line's text is shown to the learner, so only
+cells and concepts may be named.
 """
 
 import os
@@ -34,7 +35,7 @@ def _is_concept(file):
 
 
 def lines_of(given, cells):
-    """[(file, line, function)] of a stack or traceback that a rank sends, without lines from elsewhere."""
+    """[(file, line, function)] of a stack that a rank sends, without lines from elsewhere."""
     lines = []
     for entry in given if isinstance(given, (list, tuple)) else ():
         place = place_of(entry, cells)

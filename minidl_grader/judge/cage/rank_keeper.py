@@ -1,11 +1,12 @@
-"""The process from which caged ranks fork: torch is loaded, no learner's code runs in it, and the ranks die with it.
+"""The process from which caged ranks fork: torch is loaded, no learner's code runs in it.
 
-    judge --socket--> doorman --fork--> keeper: process 1 of a world of its own --fork--> rank 0, rank 1, ...
+    judge --socket--> doorman --fork--> keeper: process 1 of a world of its own --fork--> ranks
                       |
                       waits for the keeper's end, removes the folder
 
-The keeper ends with its socket, so no rank outlives a judge that is killed. It forks from a judge that has read nothing yet,
-because what is in its memory is in the ranks'; or it is started as `python -m minidl_grader.judge.cage.rank_keeper`.
+The keeper ends with its socket, so no rank outlives a judge that is killed. It forks from a judge
+that has read nothing yet, because what is in its memory is in the ranks'; or it is started as
+`python -m minidl_grader.judge.cage.rank_keeper`.
 """
 
 import gc

@@ -1,9 +1,10 @@
-"""The judge's side of a rank: a strand of the judge's VirtualWorld that does what its rank asks, and believes nothing.
+"""The judge's side of a rank: it does what its rank asks in a VirtualWorld, and believes nothing.
 
-    rank 2  --[start ..., wait 7]-->  Relay of rank 2  --start, wait-->  the judge's Comm: matched, timed, counted
-            <--[is, tensors]--------
+    rank 2  --[start ..., wait 7]-->  Relay of rank 2  --start, wait-->  the judge's Comm:
+            <--[is, tensors]--------                                     matched, timed, counted
 
-A message is a list of requests, a request its name and values. The method's prefix says what follows:
+A message is a list of requests, a request its name and values. The method's prefix says what
+follows:
 
     note_  nothing is sent back; an error is kept until the next question
     ask_   an answer, or the error that the rank's line then raises
@@ -31,7 +32,7 @@ class Trouble(Exception):
 
 
 class CallEnd(NamedTuple):
-    """How a call ended on a rank: what it returned, its inputs afterwards, and (lines, how many) it printed."""
+    """How a call ended on a rank. printed: (the first lines, how many there were)."""
 
     result: object
     after: tuple | None
@@ -51,7 +52,10 @@ class Relay:
         self.owed = None
 
     def serve(self):
-        """Do what the thread asks until it is over; returns a CallEnd, or None for a background job."""
+        """Do what the thread asks until it is over.
+
+        Returns a CallEnd, or None for a background job.
+        """
         try:
             while True:
                 for request in self._requests():
@@ -69,7 +73,10 @@ class Relay:
         return message
 
     def _do(self, kind, method, values):
-        """Carry out one request. The Comm's own complaints go to the rank and are raised at the learner's line."""
+        """Carry out one request.
+
+        The Comm's own complaints go to the rank and are raised at the learner's line.
+        """
         answer = None
         try:
             if self.owed is None or kind == "note":
@@ -88,7 +95,7 @@ class Relay:
             self.channel.send("raise", type(error).__name__, str(error))
 
     def news(self):
-        """What an answer brings besides on a meter: (the time, [[work, i, tensor]] of messages that have met).
+        """What an answer brings on a meter: (the time, [[work, i, tensor]] of messages that met).
 
         A tensor came; None says that a send has met its receive.
         """
@@ -126,7 +133,7 @@ class Relay:
         account.numbers[work.posting] = number
 
     def note_changed(self, number, i, tensor):
-        """The rank has written into a tensor that it is sending: a send takes what is there when it meets its receive."""
+        """A tensor being sent has changed: a send takes what it holds when it meets its receive."""
         _, sent = self.account.known(self.account.works, number)
         if type(i) is not int or not 0 <= i < len(sent) or not _alike(sent[i], tensor):
             raise Rogue("a change of a tensor that was not sent")
@@ -134,7 +141,10 @@ class Relay:
         sent[i].copy_(tensor)  # a send that has met its receive has been copied already
 
     def ask_wait(self, number, place):
-        """Wait for what was started; answers with the tensors received, which on a meter came as news."""
+        """Wait for what was started.
+
+        Answers with the tensors received, which on a meter came as news.
+        """
         work, _ = self.account.known(self.account.works, number)
         received = self._at(place, work.wait)
         del self.account.works[number]
@@ -189,7 +199,10 @@ class Relay:
         self.spans.pop().__exit__(None, None, None)
 
     def ask_background(self, comm, twin, job, place):
-        """Put a job into the Comm's lane, where `twin` will be its Comm; answers with the lane's number."""
+        """Put a job into the Comm's lane, where `twin` will be its Comm.
+
+        Answers with the lane's number.
+        """
         account = self.account
         parent = self._comm(comm)
         lane = account.lanes.setdefault(parent.twin_name, len(account.lanes))
@@ -239,7 +252,7 @@ class Relay:
         """A background job is done; its result stays on the rank."""
 
     def end_over(self):
-        """The rank has unwound: only right after the judge said that the run is over, and that is read elsewhere."""
+        """The rank has unwound, though the judge has not said that the run is over."""
         self.account.settled = True
         raise Rogue("the end of a run that was not over")
 
@@ -291,7 +304,10 @@ def _request(request):
 
 
 def _op(given, account):
-    """The Send or Recv that a rank describes. A receive's tensor is the rank's: here only its form matters."""
+    """The Send or Recv that a rank describes.
+
+    A receive's tensor is the rank's: here only its form matters.
+    """
     match given:
         case ["send", int(to), torch.Tensor() as tensor]:
             op = Send(tensor, whole(to))

@@ -1,4 +1,7 @@
-"""Who is this process, and what may it do because of that?  Both are given up for good before learner's code runs."""
+"""Who is this process, and what may it do because of that?
+
+Both are given up for good before learner's code runs.
+"""
 
 import ctypes
 import os
@@ -20,7 +23,7 @@ def become(user):
 
 
 def drop_capabilities():
-    """Drop every right of root's, and with no_new_privs all ways to get one, such as setuid programs."""
+    """Drop every right of root, and with no_new_privs every way to get one, as setuid programs."""
     for capability in range(64):
         libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; fails harmlessly beyond the last one
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process

@@ -1,9 +1,10 @@
-"""Which system calls may a rank make? The kernel asks a filter at each call; a process cannot take it off again.
+"""Which system calls may a rank make? The system asks a filter that a process cannot take off.
 
     number of the call --> a short program --> go on | "not permitted" | "there is no such call"
 
-Denied: new processes, other programs, sockets, signals to other processes, looking into them, mounts and namespaces, keys,
-memory that no limit counts. Threads are allowed. Linux on x86-64 and 64-bit ARM.
+Denied: new processes, other programs, sockets, signals to other processes, looking into them,
+mounts and namespaces, keys, memory that no limit counts. Threads are allowed. Linux on x86-64 and
+64-bit ARM.
 """
 
 import ctypes
