@@ -29,6 +29,7 @@ from minidl_grader.judge.cage.locks import RankLimits, environment
 
 ROOT = os.path.dirname(os.path.dirname(PACKAGE))  # the folder that holds both packages
 MOST_LANES = 16  # threads for background work that a rank may have
+LOADING = 240  # seconds in which a keeper that is not forked loads torch, on a busy machine
 ANSWER = 0.3  # seconds in which a rank that behaves says where it is
 STACKS = 1 << 16  # bytes of what it says
 
@@ -55,7 +56,7 @@ class Cage:
                 self._fork(theirs, limits)
             else:
                 self._spawn(theirs, limits)
-        self.channel.deadline = time.monotonic() + 60
+        self.channel.deadline = time.monotonic() + LOADING
         try:
             (self.words,) = self._receive("ready")
         except (Closed, Late, CodecError):

@@ -160,11 +160,11 @@ def test_a_meter_that_was_tampered_with_ends_the_run(caged, names):
     [
         ("much", None, "no known form"),
         ([True, torch.zeros(0, 4)], None, "no known form"),
-        ([-1, torch.zeros(0, 4).double()], None, "none"),
+        ([-1, torch.zeros(0, 4).double()], None, "out of range"),
         ([5, torch.zeros(0, 4).double()], 6, "while it ran"),
-        (written(0, [(0, 0.0, 4, 8)]), None, "that there is not"),
-        (written(0, [(0, 0.0, 0, 0.5)]), None, "that there is not"),
-        (written(0, [(0, float("inf"), 0, 8)]), None, "none"),
+        (written(0, [(0, 0.0, 4, 8)]), None, "does not exist"),
+        (written(0, [(0, 0.0, 0, 0.5)]), None, "does not exist"),
+        (written(0, [(0, float("inf"), 0, 8)]), None, "NaN or infinity"),
         (written(0, [(0, 0.0, 0, 8), (1, 0.0, 1, -8)]), None, "less than no memory"),
     ],
 )
