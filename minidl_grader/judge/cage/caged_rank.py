@@ -68,10 +68,10 @@ class Printed(LineStream):
 
     def keep(self, text):
         """Note these lines."""
-        lines = text.split("\n")
-        self.count += len(lines)
-        room = max(MOST_LINES - len(self.lines), 0)
-        self.lines += [line[:LONGEST_LINE] for line in lines[:room]]
+        self.count += text.count("\n") + 1
+        room = MOST_LINES - len(self.lines)
+        if room > 0:  # a function may print a million lines
+            self.lines += [line[:LONGEST_LINE] for line in text.split("\n")[:room]]
 
 
 class CagedRank:
