@@ -70,6 +70,7 @@ class Warm:
     def close(self):
         """End the warm process; what has forked from it stays."""
         self.control.close()
+        self.process.kill()  # it would only notice once it has loaded everything
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 

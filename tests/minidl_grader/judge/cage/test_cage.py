@@ -79,7 +79,9 @@ def inputs(N, n=12):
 
 
 @pytest.mark.parametrize("network", [Uniform(1.0, 0.0), Islands(2, contention=True)])
-@pytest.mark.parametrize("name, N", [("ring", 1), ("ring", 3), ("ring", 4), ("grouped", 4), ("many_lanes", 4)])
+@pytest.mark.parametrize(
+    "name, N", [("ring", 1), ("ring", 3), ("ring", 4), ("grouped", 4), ("many_lanes", 4)]
+)
 def test_a_caged_run_equals_a_virtual_one(caged, names, name, N, network):
     theirs = caged.run(Remote(name), inputs(N), network=network)
     ours = LocalArena().run(names[name], inputs(N), network=network)
