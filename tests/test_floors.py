@@ -186,7 +186,11 @@ def test_one_name_stands_for_one_thing():
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                 places[node.name].append(module)
     twice = {name: where for name, where in places.items() if len(where) > 1}
-    assert not {name: where for name, where in twice.items() if name.removeprefix("textbook_") not in SHARED_NAMES}
+    assert not {
+        name: where
+        for name, where in twice.items()
+        if name.removeprefix("textbook_") not in SHARED_NAMES
+    }
 
 
 def test_no_two_files_have_one_name():
