@@ -206,7 +206,7 @@ def test_a_killed_grader_leaves_no_warm_process_and_no_kernel(inbox, tmp_path):
     code = GRADE.replace(", judged_by=STAND_IN, shown=False", "")
     grader = subprocess.Popen(
         [sys.executable, "-c", code, str(solutions), str(inbox.folder), str(tmp_path / "out")],
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=Path(__file__).resolve().parents[3],
         env=os.environ | {"TMPDIR": str(tmp_path)},
         stderr=subprocess.DEVNULL,
     )
