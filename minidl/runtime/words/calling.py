@@ -87,17 +87,3 @@ def call(fn, comm, args, kwargs):
     elif "comm" in names:
         kwargs = {**kwargs, "comm": comm}
     return fn(*args, **kwargs)
-
-
-def waiting_for(kind, comm, peer, number, place=None, leftover=False, size=""):
-    """What a wait is for: "waits for rank 1 to receive message 0, (4,) float32"."""
-    if kind == "background":
-        return "waits for its background work"
-    where = "" if comm == "world" else f" on {comm}"
-    if kind in ("send", "recv"):
-        verb = "receive" if kind == "send" else "send"
-        return f"waits for rank {peer} to {verb} message {number}{where}, {size}"
-    words = f"waits in {kind} number {number}{where}"
-    if peer >= 0:
-        words += f" for rank {peer}"
-    return words
