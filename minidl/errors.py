@@ -1,4 +1,5 @@
-"""What can go wrong, each as an error in words: which rank, which line, what the others did, what to do.
+"""What can go wrong, each as an error in words: which rank, which line, what the others did, what
+to do.
 
 In a notebook these errors show their message and nothing else: the frames between the cell and
 the rank are machinery, and the learner's own lines stand in the message.
@@ -31,7 +32,9 @@ class MinidlError(Exception):
 
 
 class RankError(MinidlError):
-    """The function raised on one rank or more. `causes[rank]` is the exception, where it could travel."""
+    """The function raised on one rank or more. `causes[rank]` is the exception, where it could
+    travel.
+    """
 
     def __init__(self, message, ranks=(), run=None, causes=None):
         super().__init__(message, ranks, run)
@@ -39,7 +42,9 @@ class RankError(MinidlError):
 
 
 class DeadlockError(MinidlError):
-    """These ranks wait for each other, or for a rank that has finished, and nothing can ever wake them."""
+    """These ranks wait for each other, or for a rank that has finished, and nothing can ever wake
+    them.
+    """
 
     def wait_for(self):
         """The picture of who waits for whom."""
@@ -51,7 +56,7 @@ class RankDied(MinidlError):
 
 
 class MismatchError(MinidlError):
-    """Two ranks disagree on the shape or the dtype of a message, or on which collective comes next."""
+    """Two ranks disagree on a message's shape or dtype, or on which collective comes next."""
 
 
 class LeftoverError(MinidlError):

@@ -3,7 +3,8 @@
     tests/browser ran the notebook  ->  its cells are played back to nbval, which compares them
     no browser, or only notebooks/  ->  nbval starts a kernel and runs the cells itself
 
-Pictures are compared by their text, which holds counts; the drawings hold measured seconds. nbval runs
+Pictures are compared by their text, which holds counts; the drawings hold measured seconds.
+nbval runs
 cells without counting them, so "In [9]" is the same as "In [1]".
 """
 

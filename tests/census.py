@@ -1,8 +1,10 @@
-"""Who is still there? Finds the processes, folders and ports of minidl that a test may have left behind.
+"""Who is still there? Finds the processes, folders and ports of minidl that a test may have left
+behind.
 
     pytest (MINIDL_CENSUS=token) -> kernel, script, ... -> zygote -> ranks -> DataLoader workers
 
-All that descends from a test inherits a token in its environment, also when its parent is dead and init
+All that descends from a test inherits a token in its environment, also when its parent is dead
+and init
 has adopted it. Other people's minidl on the same machine has another token, or none.
 """
 
@@ -42,7 +44,9 @@ def new_token():
 
 
 def processes(token):
-    """Zygotes, ranks and their workers that descend from where this token was set. Zombies do not count."""
+    """Zygotes, ranks and their workers that descend from where this token was set. Zombies do not
+    count.
+    """
     return [p for p in everybody(token) if any(word in p.command for word in OURS)]
 
 
@@ -151,7 +155,9 @@ def strays(token):
 
 
 def eventually_empty(look, seconds):
-    """Call `look` until it finds nothing; return what it found last. An idle machine needs `seconds` at most."""
+    """Call `look` until it finds nothing; return what it found last. An idle machine needs
+    `seconds` at most.
+    """
     deadline = time.monotonic() + generous(seconds)
     while (found := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -159,7 +165,8 @@ def eventually_empty(look, seconds):
 
 
 def eventually(condition, seconds, what):
-    """Poll until `condition()` is true and return its value; fail in words if that does not happen in time.
+    """Poll until `condition()` is true and return its value; fail in words if that does not happen
+    in time.
 
     An idle machine needs `seconds` at most.
     """
@@ -171,7 +178,9 @@ def eventually(condition, seconds, what):
 
 
 def gone(token, seconds=3, where=None, addresses=()):
-    """Assert that soon nothing of this token is left: no process, no folder below `where`, no open port."""
+    """Assert that soon nothing of this token is left: no process, no folder below `where`, no open
+    port.
+    """
 
     def look():
         return [

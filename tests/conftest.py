@@ -51,7 +51,8 @@ reported = set()  # what an earlier test left behind
 
 @pytest.fixture(autouse=True)
 def nobody_left_behind():
-    """Each minidl process that this pytest started has a live parent, and closed worlds left nothing.
+    """Each minidl process that this pytest started has a live parent, and closed worlds left
+    nothing.
 
     What a test leaves behind is reported once, and not by all tests after it.
     """
@@ -65,7 +66,9 @@ def nobody_left_behind():
 
 @pytest.fixture(scope="session")
 def worlds():
-    """worlds(n) is a live World of n ranks, one for all tests: most tests are shorter than its start."""
+    """worlds(n) is a live World of n ranks, one for all tests: most tests are shorter than its
+    start.
+    """
     made = {}
 
     def world(n):

@@ -1,4 +1,5 @@
-"""How long does a test wait before it gives up? Long, since a deadline costs nothing when the test passes.
+"""How long does a test wait before it gives up? Long, since a deadline costs nothing when the test
+passes.
 
     subprocess.run(command, timeout=generous(30))     # 30 s at most on an idle machine
 

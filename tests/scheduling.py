@@ -1,4 +1,5 @@
-"""Which tests run in one worker, in which order do the workers begin, and what does a notebook cost?
+"""Which tests run in one worker, in which order do the workers begin, and what does a notebook
+cost?
 
     tests/browser/...[03_data_parallel.ipynb]  ->  notebooks/03_data_parallel.ipynb::Cell 0, 1, ...
     tests/.../test_museum.py::...[03-...]      ->  one unit for each exercise

@@ -1,4 +1,5 @@
-"""The house keeps its order: imports point down and never in a circle, one name stands for one thing.
+"""The house keeps its order: imports point down and never in a circle, one name stands for one
+thing.
 
 Read from the syntax trees, so imports inside functions count, too.
 """
@@ -15,7 +16,8 @@ PACKAGES = [Path(package.__file__).parent for package in (minidl, minidl_grader)
 # Learners import both: minidl.parallel.data trains, minidl.zoo.data is what is trained on.
 SHARED_FILES = {"data", "__init__", "__main__"}
 
-# A room or a file of `minidl`, and the floor on which it lies. What stands on floor 4 may use everything.
+# A room or a file of `minidl`, and the floor on which it lies. What stands on floor 4 may use
+# everything.
 FLOORS = {
     "trace": 0,
     "errors": 0,
@@ -43,7 +45,8 @@ INSIDE = {
     "minidl_grader": ["course", "judge", "inbox"],
 }
 
-# The yardstick compares ours with the backend's own collectives; processes/ is where a backend is used.
+# The yardstick compares ours with the backend's own collectives; processes/ is where a backend is
+# used.
 TORCH_DISTRIBUTED = ("minidl.runtime.processes.", "minidl.collectives.native")
 OUTSIDE = ("torch.distributed", "multiprocessing", "socket", "plotly")
 

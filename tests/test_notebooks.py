@@ -1,4 +1,5 @@
-"""Is each notebook of the course as style.md asks, and are its committed outputs those of its sources?
+"""Is each notebook of the course as style.md asks, and are its committed outputs those of its
+sources?
 
 This file reads; nbval (pytest --nbval notebooks/) and tests/browser/ run.
 """

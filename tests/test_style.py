@@ -1,4 +1,6 @@
-"""Is every line of the repository as `ruff format` and `ruff check` want it, by the settings in pyproject.toml?"""
+"""Is every line of the repository as `ruff format` and `ruff check` want it, by the settings in
+pyproject.toml?
+"""
 
 import subprocess
 import sysconfig

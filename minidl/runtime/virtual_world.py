@@ -1,4 +1,5 @@
-"""VirtualWorld: up to thousands of ranks in one process, on a virtual clock; the same run every time.
+"""VirtualWorld: up to thousands of ranks in one process, on a virtual clock; the same run every
+time.
 
     world = VirtualWorld(1024, network=Islands(8))
     run = world.run(my_all_reduce, torch.arange(1024.))    # as in a World: the same Run and errors
@@ -16,7 +17,8 @@ from minidl.runtime.words.report import explain
 
 
 class VirtualWorld:
-    """`world_size` virtual ranks: threads that take turns. 1,024 ranks of a ring need a minute or two.
+    """`world_size` virtual ranks: threads that take turns. 1,024 ranks of a ring need a minute or
+    two.
 
     network   how far ranks are apart: Uniform(alpha, beta), Islands(size), OneSlowLink(a, b)
     buffered  False: a send returns when it has been received. True: at once
@@ -50,7 +52,8 @@ class VirtualWorld:
     ):
         """Run `fn(*args, **kwargs)` on every rank; returns a Run. See World.run.
 
-        timeout is in real seconds. Tensors on the device "meta" have shapes and sizes and no memory:
+        timeout is in real seconds. Tensors on the device "meta" have shapes and sizes and no
+        memory:
         a model may be far larger than this machine. What depends on their values is an error.
         """
         faults = tuple(faults)
@@ -82,6 +85,6 @@ class VirtualWorld:
 
     def __reduce__(self):
         raise TypeError(
-            "a VirtualWorld cannot travel to its ranks. A function that runs on ranks talks through "
+            "a VirtualWorld cannot travel to its ranks. A function that runs on ranks uses "
             "its parameter `comm`: use `comm` there, not the world"
         )

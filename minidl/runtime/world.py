@@ -45,8 +45,10 @@ class World:
     from GPU to GPU, those in memory by gloo. Results come back in memory. Spans, and messages
     between GPUs, are timed by the GPU itself.
 
-    In a notebook a new World closes those that the notebook made before. Use it as a context manager,
-    or close() it, if that matters. Raises ValueError for fewer than 1 rank or more than 256, and for
+    In a notebook a new World closes those that the notebook made before. Use it as a context
+    manager,
+    or close() it, if that matters. Raises ValueError for fewer than 1 rank or more than 256, and
+    for
     backend="nccl" without a GPU for each.
     """
 

@@ -1,4 +1,6 @@
-"""A JupyterLab of the tests' own, and a headless Chromium. Skipped, with its reason, where there is no browser."""
+"""A JupyterLab of the tests' own, and a headless Chromium. Skipped, with its reason, where there is
+no browser.
+"""
 
 import json
 import os
@@ -29,7 +31,9 @@ QUIET = (
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory, chromium):
-    """The address of a JupyterLab that serves a copy of notebooks and exercises, and nothing of this user's settings."""
+    """The address of a JupyterLab that serves a copy of notebooks and exercises, and nothing of
+    this user's settings.
+    """
     folder = tmp_path_factory.mktemp("lab")
     for place in ("notebooks", "exercises"):
         (folder / place).mkdir()

@@ -1,4 +1,6 @@
-"""A learner does an exercise by hand: a stub, a wrong answer and what is wrong with it, the right one and its points."""
+"""A learner does an exercise by hand: a stub, a wrong answer and what is wrong with it, the right
+one and its points.
+"""
 
 import pytest
 

@@ -2,7 +2,8 @@
 
     JupyterLab on 127.0.0.1  <--  headless Chromium
 
-It opens a notebook, runs all cells, moves each first slider, presses Play in each replay and drags it.
+It opens a notebook, runs all cells, moves each first slider, presses Play in each replay and
+drags it.
 No console error, no request to the outside, and no error but in cells that are meant to raise. The
 outputs are those committed, by nbval's own comparison.
 

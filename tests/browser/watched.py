@@ -1,4 +1,6 @@
-"""A page on one notebook in JupyterLab: what a learner does with keyboard and mouse, and everything that goes wrong."""
+"""A page on one notebook in JupyterLab: what a learner does with keyboard and mouse, and everything
+that goes wrong.
+"""
 
 import time
 from urllib.parse import urlsplit
@@ -68,7 +70,9 @@ class Watched:
         )
 
     def move_slider(self, index):
-        """Press an arrow key on the first slider of cell `index`; return its output before and after, as HTML."""
+        """Press an arrow key on the first slider of cell `index`; return its output before and
+        after, as HTML.
+        """
         self.page.evaluate(
             f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
             " await book.scrollToCell(book.widgets[index], 'start'); }",
@@ -95,7 +99,9 @@ class Watched:
         return before, after
 
     def write(self, index, text):
-        """Replace what stands in cell `index`, by keyboard, and run it with Shift+Enter; then wait until the kernel is idle."""
+        """Replace what stands in cell `index`, by keyboard, and run it with Shift+Enter; then wait
+        until the kernel is idle.
+        """
         self.page.evaluate(
             f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
             " await book.scrollToCell(book.widgets[index], 'start'); }",
@@ -128,7 +134,9 @@ class Watched:
         return from_dict(self.page.evaluate(f"{PANEL}.content.model.sharedModel.toJSON()")).cells
 
     def play_and_drag(self, index):
-        """Press Play in the replay of cell `index`, then drag its slider back; return what was drawn before, after and then."""
+        """Press Play in the replay of cell `index`, then drag its slider back; return what was
+        drawn before, after and then.
+        """
         self.page.evaluate(
             f"async index => {{ const book = {PANEL}.content; book.activeCellIndex = index;"
             " await book.scrollToCell(book.widgets[index], 'start'); }",
@@ -157,7 +165,8 @@ class Watched:
         self.page.mouse.up()
         self.until_changed(drawn, played)
         dragged = settled(drawn)
-        # plotly rejects the promise of a film that is interrupted, without a reason, and nobody catches it
+        # plotly rejects the promise of a film that is interrupted, without a reason, and nobody
+        # catches it
         self.wrong = [what for what in self.wrong if what != "uncaught in the page: undefined"]
         return still, played, dragged
 
@@ -171,7 +180,9 @@ class Watched:
 
 
 def settled(locator):
-    """The HTML of a node, once two looks 0.3 s apart find the same: pictures are drawn after they have come."""
+    """The HTML of a node, once two looks 0.3 s apart find the same: pictures are drawn after they
+    have come.
+    """
     seen, now = None, locator.inner_html()
     deadline = time.monotonic() + generous(15)
     while now != seen and time.monotonic() < deadline:

@@ -1,11 +1,13 @@
-"""The museum: wrong answers, kept because they look right. Each says which demands it must lose, no more and no fewer.
+"""The museum: wrong answers, kept because they look right. Each says which demands it must lose, no
+more and no fewer.
 
     MUTANTS = [Mutant("02-bruck", "whole tensors in every step", loses={"bytes"}, answer='''
     def bruck(chunk, comm):
         ...
     '''), ...]                                                     in tests/check/museum_02.py
 
-A mutant takes the place of the solution in its answer cell; the setup, check and hidden cells are those of the
+A mutant takes the place of the solution in its answer cell; the setup, check and hidden cells
+are those of the
 exercise. All runs on virtual ranks, real processes included, so that the museum is fast.
 """
 
@@ -51,8 +53,8 @@ class VirtualArena(arenas.LocalArena):
 
     watched = False
 
-    def real(self, fn, inputs, *, timeout=generous(20), arguments=None):
-        return self.run(fn, inputs, timeout=timeout, arguments=arguments)
+    def real(self, fn, inputs, *, timeout=None, arguments=None):
+        return self.run(fn, inputs, timeout=timeout or generous(20), arguments=arguments)
 
     def real_ranks(self):
         return 4
@@ -62,7 +64,9 @@ class VirtualArena(arenas.LocalArena):
 
 
 def changed(answer, *pairs):
-    """An answer with some of its lines replaced by others, before, after, before, after; each before must be there."""
+    """An answer with some of its lines replaced by others, before, after, before, after; each
+    before must be there.
+    """
     for before, after in zip(pairs[::2], pairs[1::2], strict=True):
         assert before in answer, before
         answer = answer.replace(before, after)
@@ -89,7 +93,9 @@ def tasks(notebook):
 
 
 def judged(notebook, task, answer=None, learner="Ada"):
-    """The reports of one task: of its solution, or of `answer` in its place. Earlier answers are the solutions'."""
+    """The reports of one task: of its solution, or of `answer` in its place. Earlier answers are
+    the solutions'.
+    """
     names = {"__name__": "__main__"}
     with (
         open_book(Book()) as book,

@@ -1,4 +1,6 @@
-"""These tests run where there are GPUs; elsewhere they are skipped, and say how many there would have to be."""
+"""These tests run where there are GPUs; elsewhere they are skipped, and say how many there would
+have to be.
+"""
 
 import pytest
 import torch

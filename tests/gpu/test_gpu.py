@@ -1,4 +1,6 @@
-"""The same functions on GPUs: NCCL between them, the GPU's own clock, deadlocks and deaths. Skipped where there is none."""
+"""The same functions on GPUs: NCCL between them, the GPU's own clock, deadlocks and deaths. Skipped
+where there is none.
+"""
 
 import os
 import signal

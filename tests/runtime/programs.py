@@ -4,11 +4,15 @@
       -> mistakes   swap, delete, repeat, retarget, unbundle ...: near misses, about a third deadlock
       -> model      runs the program as a net of posts and waits, to its end       Outcome("deadlock", {0, 2})
 
-The model knows the contract of comm.py and nothing of minidl.runtime: a post never blocks; a wait for a
-send is over when the matching receive has been posted, and the other way round; a collective is over for
-a member when all members have posted it. The net is confluent, so one schedule tells the end of all.
+The model knows the contract of comm.py and nothing of minidl.runtime: a post never blocks; a
+wait for a
+send is over when the matching receive has been posted, and the other way round; a collective is
+over for
+a member when all members have posted it. The net is confluent, so one schedule tells the end of
+all.
 
-Instructions of a rank are plain tuples. Peers are numbered in the world; members name the communicator.
+Instructions of a rank are plain tuples. Peers are numbered in the world; members name the
+communicator.
 
     ("start", handle, members, (("send", peer, value), ("recv", peer), ("native", name, value)))
     ("background", handle, members, (instructions on the twin of that communicator))
@@ -50,11 +54,13 @@ def _lines(own, indent):
             yield f"{indent}{handle}.wait()" if what == "wait" else f"{indent}spin {handle} us"
 
 
-# ---- making programs -------------------------------------------------------------------------------------------------
+# ---- making programs -----------------------------------------------------------------------------
 
 
 def random_program(seed, world_size):
-    """The program of this seed. Those in which ranks disagree on a collective are left to other tests."""
+    """The program of this seed. Those in which ranks disagree on a collective are left to other
+    tests.
+    """
     for attempt in range(1000):
         rng = random.Random(f"{seed} {world_size} {attempt}")
         code = plan(rng, world_size)
@@ -69,7 +75,9 @@ def random_program(seed, world_size):
 
 
 def plan(rng, n):
-    """Legal code for n ranks: the same events in one order for all, waited for at once, later, or by the end."""
+    """Legal code for n ranks: the same events in one order for all, waited for at once, later, or
+    by the end.
+    """
     comms = [tuple(range(n))] * 2 + [
         tuple(rng.sample(range(n), rng.randint(2, n))) for _ in range(rng.randint(0, 2))
     ]
@@ -145,7 +153,9 @@ def with_mistake(code, rng):
 
 
 def mistake(rank, own, rng):
-    """`own` with one random change, or None where the dice fell on something that cannot be changed so."""
+    """`own` with one random change, or None where the dice fell on something that cannot be changed
+    so.
+    """
     i = rng.randrange(len(own)) if own else 0
     if not own:
         return own
@@ -248,7 +258,7 @@ def finished(code, rng):
     return tuple(tuple(finish(own)) for own in code)
 
 
-# ---- the model -------------------------------------------------------------------------------------------------------
+# ---- the model -----------------------------------------------------------------------------------
 
 
 class Outcome(NamedTuple):
@@ -266,7 +276,9 @@ class Outcome(NamedTuple):
     threads: dict
 
     def supported(self, ranks, leftovers_only=False):
-        """The threads of `ranks` that are stuck even if all others could still move: (rank, thread) pairs."""
+        """The threads of `ranks` that are stuck even if all others could still move: (rank, thread)
+        pairs.
+        """
         stuck = {
             (r, t)
             for r in ranks

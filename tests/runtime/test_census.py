@@ -1,6 +1,7 @@
 """However a program with a World ends, nothing of it stays: no process, no folder, no open port.
 
-Each case is a script (or a pytest) of its own, with its own folder for temporary files. It says through a
+Each case is a script (or a pytest) of its own, with its own folder for temporary files. It says
+through a
 named pipe that its ranks are at work; then it is killed, or ends by itself.
 """
 
@@ -52,7 +53,9 @@ def during(world, act, *args):
 
 
 class Script:
-    """A Python program under way, with a token of its own, a folder for its temporary files, and a pipe to hear from it."""
+    """A Python program under way, with a token of its own, a folder for its temporary files, and a
+    pipe to hear from it.
+    """
 
     def __init__(self, folder, code, *arguments, **environment):
         self.folder, self.token = folder / "tmp", census.new_token()

@@ -1,4 +1,6 @@
-"""The operations of Comm on real gloo and on the virtual clock, against what they must return and cost."""
+"""The operations of Comm on real gloo and on the virtual clock, against what they must return and
+cost.
+"""
 
 import math
 import weakref

@@ -3,7 +3,8 @@
     MINIDL_PROGRAMS=5000 pytest tests/runtime/test_deadlock_property.py         more programs than the suite's 300
     MINIDL_SEED=1234 MINIDL_PROGRAMS=4 pytest ...                               begin with this seed: to see one again
 
-A program that ends otherwise than the model says is printed with its seed and its listing, once as it
+A program that ends otherwise than the model says is printed with its seed and its listing, once
+as it
 was made and once after every instruction that is not needed for the failure was taken out.
 """
 
@@ -32,7 +33,7 @@ SEED = int(os.environ.get("MINIDL_SEED", 0))
 SIZES = (2, 3, 4, 5)
 
 
-# ---- running programs ------------------------------------------------------------------------------------------------
+# ---- running programs ----------------------------------------------------------------------------
 
 
 def perform(program, comm):
@@ -115,7 +116,8 @@ def surprise(program, world):
         or not named <= expected.ranks
     ):
         return story
-    # The verdict may come while other ranks still compute. Then those named must be stuck by themselves.
+    # The verdict may come while other ranks still compute. Then those named must be stuck by
+    # themselves.
     alone = expected.supported(named, leftovers_only=leftover)
     if {rank for rank, _ in alone} != named or (
         not leftover and all(expected.threads[r][t][0] for r, t in alone)
@@ -126,7 +128,9 @@ def surprise(program, world):
 
 
 def shrunk(program, wrong, world, seconds=15):
-    """A smaller program that surprises in the same way, found by taking out one instruction after the other."""
+    """A smaller program that surprises in the same way, found by taking out one instruction after
+    the other.
+    """
 
     def same(other):
         return (
@@ -212,7 +216,7 @@ def test_the_model_knows_the_textbook_cases():
     ), "a message of a twin never meets one of the world"
 
 
-# ---- found by random programs ----------------------------------------------------------------------------------------
+# ---- found by random programs --------------------------------------------------------------------
 
 
 def a_collective_first_and_a_message_meanwhile(comm):
@@ -281,13 +285,15 @@ def test_a_rank_skips_a_collective_with_a_root(name, absent, worlds):
     "name, absent", [("broadcast", 2), ("scatter", 2), ("reduce", 0), ("gather", 0)]
 )
 def test_a_rank_that_need_not_wait_is_never_called_stuck(name, absent, worlds):
-    """Whether those who give must wait is the backend's affair: gloo makes them, and so the run ends by its time-out."""
+    """Whether those who give must wait is the backend's affair: gloo makes them, and so the run
+    ends by its time-out.
+    """
     with pytest.raises(RankTimeout, match=f"{name} number 0") as caught:
         worlds(3).run(one_skips, name, absent, timeout=0.5)
     assert absent not in caught.value.ranks
 
 
-# ---- what looks like a deadlock and is none --------------------------------------------------------------------------
+# ---- what looks like a deadlock and is none ------------------------------------------------------
 
 
 def everyone_waits_for_a_busy_rank(seconds, comm):

@@ -1,4 +1,5 @@
-"""What a learner meets in a notebook, in a real Jupyter kernel: Stop, Restart, a dead kernel, %%ranks, prints.
+"""What a learner meets in a notebook, in a real Jupyter kernel: Stop, Restart, a dead kernel,
+%%ranks, prints.
 
 One kernel serves all tests of this file; the last ones restart it, kill it and shut it down.
 """
@@ -24,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Notebook:
-    """A kernel, driven as JupyterLab drives it. `cell` runs code and returns what the page would show."""
+    """A kernel, driven as JupyterLab drives it. `cell` runs code and returns what the page would
+    show.
+    """
 
     def __init__(self, folder):
         self.folder, self.token = folder, census.new_token()
@@ -113,7 +116,9 @@ class Notebook:
         return path
 
     def interrupt(self, number, mark):
-        """Press Stop once `mark` exists; returns how long it took until the cell was over, and its text and error."""
+        """Press Stop once `mark` exists; returns how long it took until the cell was over, and its
+        text and error.
+        """
         census.eventually(mark.exists, 20, f"a rank makes {mark}")
         began = time.monotonic()
         self.manager.interrupt_kernel()
@@ -154,7 +159,7 @@ def plain(text):
     return re.sub("\x1b\\[[0-9;]*m", "", text)
 
 
-# ---- Stop ------------------------------------------------------------------------------------------------------------
+# ---- Stop ----------------------------------------------------------------------------------------
 
 ENDLESS = {
     "a receive": "comm.recv(torch.zeros(1), source=(rank + 1) % 3) if rank else busy()",
@@ -255,7 +260,7 @@ def test_stop_at_a_bad_moment(where, notebook):
     assert time.monotonic() - began < generous(5)
 
 
-# ---- ranks that die --------------------------------------------------------------------------------------------------
+# ---- ranks that die ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -285,7 +290,7 @@ world.run(one_dies)""",
     works(notebook)
 
 
-# ---- what cannot travel ----------------------------------------------------------------------------------------------
+# ---- what cannot travel --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -330,7 +335,7 @@ def test_a_result_that_cannot_travel_is_told(notebook):
     works(notebook)
 
 
-# ---- %%ranks ---------------------------------------------------------------------------------------------------------
+# ---- %%ranks -------------------------------------------------------------------------------------
 
 
 def test_classes_of_a_cell_can_be_pulled(notebook):
@@ -407,7 +412,7 @@ run.output""")
     assert text == "0| rank 0\n1| rank 1\n2| rank 2\n'0| rank 0\\n1| rank 1\\n2| rank 2'\n"
 
 
-# ---- the lives of a kernel -------------------------------------------------------------------------------------------
+# ---- the lives of a kernel -----------------------------------------------------------------------
 
 
 def test_a_second_world_replaces_the_first(notebook):
@@ -427,7 +432,9 @@ def test_a_second_world_replaces_the_first(notebook):
 
 
 def at_work(notebook):
-    """Start an endless cell, so that the kernel has to end in the middle of it; returns the ports that are open."""
+    """Start an endless cell, so that the kernel has to end in the middle of it; returns the ports
+    that are open.
+    """
     mark = notebook.mark("here")
     notebook.begin(f"%%ranks\nopen({str(mark)!r}, 'w').close()\nwhile True: pass")
     census.eventually(mark.exists, 20, "the cell runs")

@@ -1,4 +1,6 @@
-"""What is peculiar to the virtual world: its clock, its order, its isolation, and how little can hang there."""
+"""What is peculiar to the virtual world: its clock, its order, its isolation, and how little can
+hang there.
+"""
 
 import random
 import threading

@@ -1,4 +1,6 @@
-"""Curves stand where their numbers are; those that coincide all stay visible, and the title says what the numbers say."""
+"""Curves stand where their numbers are; those that coincide all stay visible, and the title says
+what the numbers say.
+"""
 
 import plotly.graph_objects as go
 import pytest

@@ -1,4 +1,6 @@
-"""A file that Perfetto opens: slices nest, flows have both ends inside their slices, ranks are processes."""
+"""A file that Perfetto opens: slices nest, flows have both ends inside their slices, ranks are
+processes.
+"""
 
 import json
 from collections import defaultdict
@@ -74,9 +76,14 @@ def test_every_flow_starts_in_a_send_and_ends_in_its_receive(exported):
     by_track = defaultdict(list)
     for piece in of(events, "X"):
         by_track[piece["pid"], piece["tid"]].append(piece)
-    inside = lambda flow: next(
-        p for p in by_track[flow["pid"], flow["tid"]] if p["ts"] <= flow["ts"] < p["ts"] + p["dur"]
-    )
+
+    def inside(flow):
+        return next(
+            p
+            for p in by_track[flow["pid"], flow["tid"]]
+            if p["ts"] <= flow["ts"] < p["ts"] + p["dur"]
+        )
+
     for number, start in starts.items():
         end = ends[number]
         send, recv = inside(start), inside(end)

@@ -1,4 +1,6 @@
-"""The fit finds the alpha and beta that made the times, knows how far off it may be, and refuses what cannot be told."""
+"""The fit finds the alpha and beta that made the times, knows how far off it may be, and refuses
+what cannot be told.
+"""
 
 import math
 import statistics

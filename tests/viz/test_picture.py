@@ -1,4 +1,6 @@
-"""What holds for every picture: it is valid in each of its forms, small, quick, and says the same in all of them."""
+"""What holds for every picture: it is valid in each of its forms, small, quick, and says the same
+in all of them.
+"""
 
 import json
 import subprocess

@@ -31,7 +31,9 @@ NBYTES = DESCRIPTOR.size
 
 
 class BoardChannel:
-    """One channel of one rank, found on the board once and for all: its count, and its ring of descriptors."""
+    """One channel of one rank, found on the board once and for all: its count, and its ring of
+    descriptors.
+    """
 
     __slots__ = ("board", "cell", "start", "version")
 
@@ -46,7 +48,8 @@ class BoardChannel:
         return self.board.cells[self.cell]
 
     def post(self, number, description, place):
-        """Publish the next message, which has this number. By the rank itself, one thread at a time.
+        """Publish the next message, which has this number. By the rank itself, one thread at a
+        time.
 
         description: five integers; place: an integer.
         """
@@ -59,7 +62,7 @@ class BoardChannel:
         cells[self.version] = next(board.versions)
 
     def read(self, number):
-        """(check, *description, place, 0) of a message; None if it is not posted or no longer kept."""
+        """(check, *description, place, 0) of a message; None if it is not posted or not kept."""
         if not number < self.board.cells[self.cell] <= number + DEPTH:
             return None
         descriptor = DESCRIPTOR.unpack_from(self.board.map, self.start + number % DEPTH * NBYTES)
@@ -67,7 +70,7 @@ class BoardChannel:
 
 
 class Board:
-    """One mapping of the board's file. Ranks write their own part only; the world resets all parts."""
+    """One mapping of the board's file. A rank writes only its part; the world resets all parts."""
 
     def __init__(self, path, world_size, create=False):
         nbytes = world_size * STRIDE * 8
@@ -131,7 +134,9 @@ class Board:
         return any(self.count(rank, key) > number for rank, key, number in posts)
 
     def open(self, rank, key):
-        """The BoardChannel `key` of this process's own rank, made if there is none. Raises ValueError for too many."""
+        """The BoardChannel `key` of this process's own rank, made if there is none. Raises
+        ValueError for too many.
+        """
         channel = self.find(rank, key)
         if channel is not None:
             return channel
@@ -139,7 +144,8 @@ class Board:
         i = self.cells[base + N_CHANNELS]
         if i == CHANNELS:
             raise ValueError(
-                f"rank {rank} uses more than {CHANNELS} channels (ranks x groups x directions) in one run"
+                f"rank {rank} uses more than {CHANNELS} channels "
+                "(ranks x groups x directions) in one run"
             )
         self.cells[base + DIRECTORY + 2 * i] = key
         self.cells[base + DIRECTORY + 2 * i + 1] = 0

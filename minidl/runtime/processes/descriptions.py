@@ -27,7 +27,7 @@ def key(context, peer, direction):
 
 @lru_cache(4096)
 def description(shape, dtype, on_gpu=False):
-    """Five integers: dtype, dimensions and memory, then four sizes; the last stands for the rest."""
+    """Five integers: dtype, dimensions and memory, then four sizes, the last for all others."""
     n = len(shape)
     sizes = (*shape, 0, 0, 0, 0)[:4]
     if n > 4:

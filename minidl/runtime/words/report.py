@@ -1,4 +1,5 @@
-"""What went wrong, in words: which ranks, which of the learner's lines, what the others did, what to do.
+"""What went wrong, in words: which ranks, which of the learner's lines, what the others did, what
+to do.
 
 Reads the Facts of a run and returns the error to raise. Nothing here finds out anything.
 """
@@ -133,7 +134,8 @@ def explain(facts, run):
     return kind("\n".join(lines), ranks=ranks, run=run, **extra)
 
 
-# Each of these returns (kind of error, ranks, lines of its message), for a RankError with the causes
+# Each of these returns (kind of error, ranks, lines of its message), for a RankError with the
+# causes
 # as well; or None if the run did not end in this way.
 
 

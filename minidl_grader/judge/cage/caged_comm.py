@@ -102,7 +102,7 @@ class CagedWork(Work):
 
 
 class MeteredWork(CagedWork):
-    """The same on a meter: a message counts from when it meets its other side, waited for or not."""
+    """The same on a meter: a message counts from when it meets its other side."""
 
     def __init__(self, side, number, ops):
         super().__init__(side, number, ops)

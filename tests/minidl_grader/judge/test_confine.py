@@ -1,4 +1,6 @@
-"""A program ends: by itself, at a limit, or when it is told to. Nobody whom it has started is left then."""
+"""A program ends: by itself, at a limit, or when it is told to. Nobody whom it has started is left
+then.
+"""
 
 import os
 import sys

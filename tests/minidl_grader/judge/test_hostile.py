@@ -1,7 +1,10 @@
-"""Hostile and broken submissions: each gets the right score and a sentence, and the one beside it is untouched.
+"""Hostile and broken submissions: each gets the right score and a sentence, and the one beside it
+is untouched.
 
-All of them are handed in at once, as to an instructor, and graded by the real judge in its cage. What is tried in vain
-stands before a right answer: it must neither help nor harm. Every submission answers its second task rightly.
+All of them are handed in at once, as to an instructor, and graded by the real judge in its cage.
+What is tried in vain
+stands before a right answer: it must neither help nor harm. Every submission answers its second
+task rightly.
 """
 
 import os
@@ -154,11 +157,14 @@ def handed(name, folder, paths):
 
 def nobody_is_left():
     """No judge, no caged rank and no keeper is there any more."""
-    graders = lambda: [
-        process
-        for process in census.processes(os.environ[census.TOKEN])
-        if "minidl_grader" in process.command
-    ]
+
+    def graders():
+        return [
+            process
+            for process in census.processes(os.environ[census.TOKEN])
+            if "minidl_grader" in process.command
+        ]
+
     assert not census.eventually_empty(graders, seconds=5)
 
 

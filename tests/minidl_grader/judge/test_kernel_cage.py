@@ -28,7 +28,9 @@ sys.exit(lock_in(folder, json.loads(readable), report, lambda: os.execv(command[
 
 @pytest.fixture
 def caged(tmp_path):
-    """Run Python code as a submission's kernel is run; returns (its output, the isolation in force)."""
+    """Run Python code as a submission's kernel is run; returns (its output, the isolation in
+    force).
+    """
     folder = tmp_path / "submission" / "kernel"
     folder.mkdir(parents=True)
     (folder / "02.ipynb").write_text("{}")

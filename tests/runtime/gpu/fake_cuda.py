@@ -78,7 +78,9 @@ class GlooWires(Wires):
 
 
 def with_fake_gpu(comm):
-    """Give this rank a fake GPU until its World connects it again; returns the FakeCuda. For the Comm of a World."""
+    """Give this rank a fake GPU until its World connects it again; returns the FakeCuda. For the
+    Comm of a World.
+    """
     node = comm.node
     if node.gpu is None:
         node.gpu = Gpu(comm.rank, node.now, FakeCuda())

@@ -1,4 +1,6 @@
-"""How tensors travel between GPUs, with gloo in NCCL's place and float64 for "on the GPU": order, deadlocks, deaths, times."""
+"""How tensors travel between GPUs, with gloo in NCCL's place and float64 for "on the GPU": order,
+deadlocks, deaths, times.
+"""
 
 import os
 import threading
@@ -148,7 +150,9 @@ def test_an_error_or_a_death_ends_the_waits_of_the_others(world):
 
 
 def waits_for_its_gpu(comm):
-    """Rank 0 stands for a program in cudaStreamSynchronize: no signal reaches it, and it goes on when NCCL is aborted."""
+    """Rank 0 stands for a program in cudaStreamSynchronize: no signal reaches it, and it goes on
+    when NCCL is aborted.
+    """
     with_fake_gpu(comm)
     if comm.rank == 1:
         raise ValueError("enough")

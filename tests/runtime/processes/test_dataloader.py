@@ -138,7 +138,9 @@ def test_workers_that_live_between_cells_end_with_the_world():
 
 
 def temporary_folder(comm):
-    """Where this process's multiprocessing keeps its sockets; the loader shares tensors through them."""
+    """Where this process's multiprocessing keeps its sockets; the loader shares tensors through
+    them.
+    """
     assert len(list(DataLoader(Squares(8), batch_size=2, num_workers=2))) == 4
     return multiprocessing.util.get_temp_dir()
 

@@ -1,4 +1,5 @@
-"""A caged run is the run: the same values, messages, bytes, virtual times and errors, though every rank is a process elsewhere.
+"""A caged run is the run: the same values, messages, bytes, virtual times and errors, though every
+rank is a process elsewhere.
 
 The network stands in one process and the ranks in others; so it is separable from them.
 """

@@ -1,4 +1,6 @@
-"""Memory, FLOPs and overlap of caged ranks are those of virtual ones, change by change; and a reading is looked at before it is believed."""
+"""Memory, FLOPs and overlap of caged ranks are those of virtual ones, change by change; and a
+reading is looked at before it is believed.
+"""
 
 import sys
 
