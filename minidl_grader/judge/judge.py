@@ -24,7 +24,7 @@ from minidl.check.book import Book, open_book
 from minidl.check.reports import NOT_DONE, PARTLY, PASSED, WRONG
 from minidl.check.show import failure_picture
 from minidl_grader.judge.cage.cage_launch import Cage
-from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
+from minidl_grader.judge.cage.caged_arena import CagedArena, CaseLimits, Remote
 
 ERROR = "error"
 
@@ -39,17 +39,17 @@ def judge(notebook, cage=None, limits=None):
                 "picture", "challenge"}]}
     """
     began = time.monotonic()
-    [name_cell, *_] = [cell for cell in notebook["cells"] if role(cell) == "name"]
+    [name_cell, *_] = [cell for cell in notebook["cells"] if _role(cell) == "name"]
     learner = ast.literal_eval(source_of(name_cell).split("=", 1)[1].strip())
     with (
-        CagedArena(learner, caged_cells(notebook), limits or Limits(), cage) as arena,
+        CagedArena(learner, caged_cells(notebook), limits or CaseLimits(), cage) as arena,
         arenas.use(arena),
         open_book(Book()) as book,
     ):
         refused = examine(notebook, learner)
         tasks = []
         for cell in notebook["cells"]:
-            if role(cell) == "answer":
+            if _role(cell) == "answer":
                 task = cell["metadata"]["minidl"]["task"]
                 trouble = refused.get(task) or not_executed(arena, cell)
                 tasks.append(task_result(task, book.reports.get(task, []), trouble))
@@ -64,7 +64,7 @@ def judge(notebook, cage=None, limits=None):
         }
 
 
-def role(cell):
+def _role(cell):
     """The role of a cell; "" for text and free code."""
     return cell["metadata"].get("minidl", {}).get("role", "")
 
@@ -83,9 +83,9 @@ def caged_cells(notebook):
     """(name, source) of what every caged rank executes, in order."""
     cells = []
     for number, cell in enumerate(notebook["cells"]):
-        if role(cell) == "answer":
+        if _role(cell) == "answer":
             cells.append((name_of(cell), source_of(cell)))
-        elif role(cell) == "setup":
+        elif _role(cell) == "setup":
             cells.append((f"setup cell {number}", source_of(cell)))
     return cells
 
@@ -98,7 +98,7 @@ def examine(notebook, learner):
     names = {"__name__": "__main__", "learner": learner}
     refused = {}
     for number, cell in enumerate(notebook["cells"]):
-        kind = role(cell)
+        kind = _role(cell)
         if kind == "answer":
             defines = cell["metadata"]["minidl"]["defines"]
             names |= {name: Remote(name) for name in defines}

@@ -37,7 +37,7 @@ def raise_loopback():
         fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
 
 
-def separate(folder, readable):
+def _own_tree(folder, readable):
     """Own process numbers, network and file tree; returns phrases. `folder` keeps its files."""
     inside = {path.name: path.read_bytes() for path in folder.iterdir()}
     words = namespaces.separate()
@@ -94,7 +94,7 @@ def lock_in(folder, readable, report, program):
     report    a new file, for phrases that say what is in force
     """
     report = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    words = separate(Path(folder), readable)
+    words = _own_tree(Path(folder), readable)
 
     def first_process():
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: ends with its parent

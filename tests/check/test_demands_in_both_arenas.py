@@ -11,7 +11,7 @@ from minidl import Device, Uniform
 from minidl.check import arena as arenas
 from minidl.check import check
 from minidl.check.book import Book, open_book
-from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
+from minidl_grader.judge.cage.caged_arena import CagedArena, CaseLimits, Remote
 from tests.check.museum import VirtualArena, run
 from tests.deadlines import generous
 
@@ -120,7 +120,7 @@ def expected(inputs, rank, N):
 def judged():
     names = {"__name__": "__main__"}
     run(CELL, "<a cell>", names)
-    with CagedArena("Ada", [("answer cell", CELL)], Limits(case_seconds=generous(20))) as caged:
+    with CagedArena("Ada", [("answer cell", CELL)], CaseLimits(case_seconds=generous(20))) as caged:
 
         def both(name, sentence):
             reports = []

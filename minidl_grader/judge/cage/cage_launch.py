@@ -144,7 +144,7 @@ class Cage:
             try:
                 self.control.close()
                 signal.set_wakeup_fd(-1)
-                rank_keeper.live(theirs, self.folder, limits)
+                rank_keeper.live_as_keeper(theirs, self.folder, limits)
             finally:
                 os._exit(1)
 

@@ -37,7 +37,7 @@ _tokens = itertools.count()
 
 
 @dataclass(frozen=True)
-class Limits:
+class CaseLimits:
     """What one submission may use.
 
     case_seconds    of one run of one function
@@ -78,7 +78,7 @@ class CagedArena:
 
     watched = False
 
-    def __init__(self, learner, cells, limits=Limits(), cage=None):
+    def __init__(self, learner, cells, limits=CaseLimits(), cage=None):
         self.learner = learner
         self.limits = limits
         self.cage = Cage(limits.rank) if cage is None else cage
@@ -253,7 +253,7 @@ class CagedArena:
         error = None
         _runs[token] = accounts
         try:
-            world.run(serve, token, timeout=seconds + BACKSTOP, meter=meters)
+            world.run(_serve_rank, token, timeout=seconds + BACKSTOP, meter=meters)
         except MinidlError as raised:
             error = self._named(raised, accounts, name)
         finally:
@@ -290,7 +290,7 @@ class CagedArena:
                 process.end()
 
 
-def serve(token, comm):
+def _serve_rank(token, comm):
     """What each strand of the judge's world runs."""
     account = _runs[token][comm.rank]
     account.comms[0] = comm

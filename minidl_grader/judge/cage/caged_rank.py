@@ -39,7 +39,7 @@ MOST_FRAMES = 20  # of a traceback
 LONGEST_MESSAGE = 4000
 
 
-def live(connection, door, stacks, words):
+def live_as_rank(connection, door, stacks, words):
     """Be a rank until the judge is gone.
 
     connection, door  sockets, as descriptors: the main thread's, and the one that brings lanes

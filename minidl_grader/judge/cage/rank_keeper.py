@@ -27,7 +27,7 @@ from minidl_grader.judge.cage.channel import Channel, Closed
 LINUX = sys.platform == "linux"
 
 
-def live(control, folder, limits):
+def live_as_keeper(control, folder, limits):
     """Be doorman and keeper until the judge is gone; never returns. control: a connected socket."""
     os.setsid()  # Ctrl-C is for the judge: its end is what ends the keeper
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -138,7 +138,7 @@ class Keeper:
     def _become_rank(self, descriptors):
         keep = descriptors if self.rules is None else [*descriptors, self.rules]
         words = locks.lock(self.folder, self.limits, self.own_size, self.rules, keep, self.user)
-        caged_rank.live(*descriptors, [*self.words, *words])
+        caged_rank.live_as_rank(*descriptors, [*self.words, *words])
 
     def _reap(self):
         try:
@@ -158,7 +158,7 @@ def main():
     control, folder, *limits = sys.argv[1:]
     torch.set_num_threads(1)
     limits = locks.RankLimits(*map(int, limits))
-    live(socket.socket(fileno=int(control)), folder, limits)
+    live_as_keeper(socket.socket(fileno=int(control)), folder, limits)
 
 
 if __name__ == "__main__":

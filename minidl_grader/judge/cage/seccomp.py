@@ -106,7 +106,7 @@ def filter_for(pid, machine=None):
     return b"".join(struct.pack("HBBI", *step) for step in [*steps, allow])
 
 
-class Program(ctypes.Structure):
+class _FilterProgram(ctypes.Structure):
     """struct sock_fprog: how many instructions, and where."""
 
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
@@ -117,6 +117,6 @@ def restrict_calls():
     steps = filter_for(os.getpid())
     if steps is None:
         return False
-    program = Program(len(steps) // 8, steps)
+    program = _FilterProgram(len(steps) // 8, steps)
     libc = ctypes.CDLL(None, use_errno=True)
     return libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0  # PR_SET_SECCOMP, filter

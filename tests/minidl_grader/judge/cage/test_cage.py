@@ -11,7 +11,7 @@ import torch
 
 from minidl import DeadlockError, Islands, RankDied, RankError, RankTimeout, Uniform
 from minidl.check.arena import LocalArena
-from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
+from minidl_grader.judge.cage.caged_arena import CagedArena, CaseLimits, Remote
 from tests.check.museum import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is Linux's")
@@ -63,7 +63,7 @@ def loops(x, comm):
 @pytest.fixture(scope="module")
 def caged():
     with CagedArena(
-        "Ada", [("answer cell", CELL)], Limits(case_seconds=4, later_seconds=1)
+        "Ada", [("answer cell", CELL)], CaseLimits(case_seconds=4, later_seconds=1)
     ) as arena:
         yield arena
 

@@ -11,7 +11,7 @@ from torch import nn
 from minidl import Device, RankError, Uniform
 from minidl.check.arena import LocalArena
 from minidl.check.demands_metered import overlap_shares
-from minidl_grader.judge.cage.caged_arena import CagedArena, Limits, Remote
+from minidl_grader.judge.cage.caged_arena import CagedArena, CaseLimits, Remote
 from minidl_grader.judge.cage.caged_metering import believed, written
 from tests.check.museum import run
 from tests.deadlines import generous
@@ -83,7 +83,7 @@ def cheats(model, x, comm):
 
 @pytest.fixture(scope="module")
 def caged():
-    with CagedArena("Ada", [("answer cell", CELL)], Limits(case_seconds=generous(10))) as arena:
+    with CagedArena("Ada", [("answer cell", CELL)], CaseLimits(case_seconds=generous(10))) as arena:
         yield arena
 
 
