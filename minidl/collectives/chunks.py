@@ -12,14 +12,19 @@ import torch
 
 def near_equal(x, n):
     """n chunks of the flattened x, views if x is contiguous; the first ones may be one longer."""
-    return torch.tensor_split(x.detach().reshape(-1), n)
+    flat = x.detach().reshape(-1)
+    return torch.tensor_split(flat, n)
 
 
 def bounds(count, n):
     """The starts of n near-equal chunks of `count` elements, and the end: n + 1 indices."""
     size, larger = divmod(count, n)
     # 10 elements, 4 chunks: size 2, 2 larger ones -> 0 3 6 8 10
-    return [i * size + min(i, larger) for i in range(n + 1)]
+    starts = []
+    for i in range(n + 1):
+        extra = min(i, larger)  # one element for each larger chunk before this start
+        starts.append(i * size + extra)
+    return starts
 
 
 def equal(x, n):
@@ -40,7 +45,9 @@ def equal_length(x, n):
         raise ValueError(f"a single number does not split over {n} ranks")
     length = len(x)
     if length % n:
-        items = "elements" if x.dim() == 1 else "rows"
+        items = "rows"
+        if x.dim() == 1:
+            items = "elements"
         raise ValueError(f"{length} {items} do not split over {n} ranks")
     return length // n
 
@@ -51,9 +58,10 @@ def joined_shape(chunk, n):
     return (n * rows, *rest)
 
 
-def joined(chunk, n):
-    """An empty tensor with room for n such chunks."""
-    return chunk.new_empty(joined_shape(chunk, n), requires_grad=False)
+def joined(chunk, n, into=None):
+    """Memory for n such chunks joined: `into`, or a new tensor. Raises ValueError as place does."""
+    shape = joined_shape(chunk, n)
+    return place(shape, chunk, into)
 
 
 def fresh(x):
@@ -80,8 +88,9 @@ def place(shape, x, into=None):
     if into is None:
         # Also if x requires a gradient: messages carry values only.
         return x.new_empty(shape, requires_grad=False)
-    fits = into.shape == torch.Size(shape) and into.dtype == x.dtype
-    if not fits or not into.is_contiguous():
+    same_shape = into.shape == torch.Size(shape)
+    same_dtype = into.dtype == x.dtype
+    if not (same_shape and same_dtype and into.is_contiguous()):
         raise ValueError(
             f"into must be a contiguous tensor of shape {tuple(shape)} and {x.dtype}, "
             f"not {tuple(into.shape)} and {into.dtype}"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from minidl.collectives.chunks import bounds, equal_length, fresh, joined_shape, place
+from minidl.collectives.chunks import bounds, equal_length, fresh, joined
 from minidl.collectives.reducing import in_rank_order, reduction
 from minidl.comm import Recv, Send
 
@@ -25,7 +25,8 @@ def textbook_all_reduce(x, comm):
     distance = 1
     while distance < comm.world_size:
         partner = comm.rank ^ distance
-        total = total + comm.exchange(total, to=partner, source=partner)
+        theirs = comm.exchange(total, to=partner, source=partner)
+        total = total + theirs  # of 2, 4, 8, ... ranks
         distance *= 2
     return total
 
@@ -37,9 +38,11 @@ def textbook_reduce_scatter(x, comm):
         distance //= 2
         partner = comm.rank ^ distance
         # Of what is left, the lower rank keeps the first half, the higher one the second.
-        low, high = x.chunk(2)
-        keep, give = (low, high) if comm.rank < partner else (high, low)
-        x = keep + comm.exchange(give, to=partner, source=partner)
+        keep, give = x.chunk(2)
+        if comm.rank > partner:
+            keep, give = give, keep
+        part = comm.exchange(give, to=partner, source=partner)
+        x = keep + part
     return x.clone()
 
 
@@ -50,7 +53,11 @@ def textbook_all_gather(chunk, comm):
     while distance < comm.world_size:
         partner = comm.rank ^ distance
         theirs = comm.exchange(block, to=partner, source=partner)
-        block = torch.cat([block, theirs] if comm.rank < partner else [theirs, block])
+        # In rank order. At distance 2 both are two chunks: 0 1 | 2 3
+        if comm.rank < partner:
+            block = torch.cat([block, theirs])
+        else:
+            block = torch.cat([theirs, block])
         distance *= 2
     return block
 
@@ -59,23 +66,26 @@ def all_reduce(x, comm, op="sum"):
     """Every rank returns the reduction of all x, with the same bits on every rank.
 
     Recursive doubling. x: any shape -> the same. log2 N steps, each rank sends log2 N messages of n
-    bytes; if N is not
-    a power of two, floor(log2 N) + 2 steps. Raises MismatchError if shapes differ, ValueError for
-    an op that the dtype does not have. Adds ((0 + 1) + (2 + 3)) + ...: for N = 2 ** k the same bits
-    as tree.all_reduce. Thakur, Rabenseifner & Gropp 2005, "Reduce and Allreduce".
+    bytes; if N is not a power of two, floor(log2 N) + 2 steps. Raises MismatchError if shapes
+    differ, ValueError for an op that the dtype does not have. Adds ((0 + 1) + (2 + 3)) + ...: for
+    N = 2 ** k the same bits as tree.all_reduce. Thakur, Rabenseifner & Gropp 2005, "Reduce and
+    Allreduce".
     """
-    combine, finish = reduction(op, x, comm.world_size)
-    if comm.world_size == 1:
+    N = comm.world_size
+    combine, finish = reduction(op, x, N)
+    if N == 1:
         return finish(fresh(x))
-    team = team_of(comm.world_size)
-    total = fold(
-        x, comm, team, combine
-    )  # of this rank, and of its left neighbour if that one rests
-    for distance in distances(comm.rank, team):
-        partner = team[team.index(comm.rank) ^ distance]
+    rank = comm.rank
+    team = team_of(N)
+    # The sum of this rank, and of its left neighbour if that one rests.
+    total = fold(x, comm, team, combine)
+    for distance in distances(rank, team):
+        i = team.index(rank)
+        partner = team[i ^ distance]
         theirs = comm.exchange(total, to=partner, source=partner)
-        total = in_rank_order(combine, comm.rank, total, partner, theirs, out=theirs)
-    return finish(unfold(total, total, comm, team))
+        total = in_rank_order(combine, rank, total, partner, theirs, out=theirs)
+    total = unfold(total, total, comm, team)
+    return finish(total)
 
 
 def halving_doubling_all_reduce(x, comm, op="sum"):
@@ -89,14 +99,19 @@ def halving_doubling_all_reduce(x, comm, op="sum"):
     every chunk: equal elements have equal sums. Rabenseifner 2004, "Optimization of collective
     reduction operations" (recursive vector halving, distance doubling).
     """
-    combine, finish = reduction(op, x, comm.world_size)
-    team = team_of(comm.world_size)
-    y = fresh(fold(x, comm, team, combine)).reshape(-1)
+    N = comm.world_size
+    combine, finish = reduction(op, x, N)
+    team = team_of(N)
+    y = fold(x, comm, team, combine)
+    y = fresh(y).reshape(-1)
+    starts = bounds(len(y), len(team))
     # Both halves have the same partners and blocks, in opposite orders.
-    exchanges = exchanges_of(comm.rank, team, y, bounds(len(y), len(team)))
+    exchanges = exchanges_of(comm.rank, team, y, starts)
     halve(exchanges, comm, combine)
     double(exchanges, comm)
-    return finish(unfold(y, y, comm, team)).reshape(x.shape)
+    total = unfold(y, y, comm, team)
+    finish(total)
+    return total.reshape(x.shape)
 
 
 def reduce_scatter(x, comm, op="sum"):
@@ -107,16 +122,22 @@ def reduce_scatter(x, comm, op="sum"):
     does not split over the ranks, MismatchError if shapes differ. Thakur, Rabenseifner & Gropp
     2005, "Reduce-scatter".
     """
-    combine, finish = reduction(op, x, comm.world_size)
-    team = team_of(comm.world_size)
-    m = equal_length(x, comm.world_size)
-    y = fresh(fold(x, comm, team, combine))
-    exchanges = exchanges_of(comm.rank, team, y, chunk_starts(team, m))
+    N = comm.world_size
+    combine, finish = reduction(op, x, N)
+    team = team_of(N)
+    m = equal_length(x, N)
+    y = fold(x, comm, team, combine)
+    y = fresh(y)
+    starts = chunk_starts(team, m)
+    exchanges = exchanges_of(comm.rank, team, y, starts)
     halve(exchanges, comm, combine)
     # A rank beside a resting one has both chunks now.
     give = chunk_of(y, comm.left, m)
     own = chunk_of(y, comm.rank, m)
-    return finish(fresh(unfold(give, own, comm, team)))
+    chunk = unfold(give, own, comm, team)
+    # A view would keep all of y alive.
+    chunk = fresh(chunk)
+    return finish(chunk)
 
 
 def all_gather(chunk, comm, into=None):
@@ -127,49 +148,62 @@ def all_gather(chunk, comm, into=None):
     steps, the last one of n bytes. Raises MismatchError if shapes differ.
     Thakur, Rabenseifner & Gropp 2005, sec. 4.1.
     """
-    team = team_of(comm.world_size)
-    y = place(joined_shape(chunk, comm.world_size), chunk, into)
-    m = equal_length(y, comm.world_size)
-    own = chunk_of(y, comm.rank, m)
+    N = comm.world_size
+    team = team_of(N)
+    y = joined(chunk, N, into)
+    m = equal_length(y, N)
+    rank = comm.rank
+    own = chunk_of(y, rank, m)
     own.copy_(chunk.detach())
     # The fold: a resting rank's chunk goes to the right, to stand beside its neighbour's.
-    if comm.rank not in team:
+    if rank not in team:
         comm.send(own, to=comm.right)
     elif comm.left not in team:
         theirs = chunk_of(y, comm.left, m)
-        comm.start([Recv(theirs, comm.left, into=theirs)]).wait()
-    exchanges = exchanges_of(comm.rank, team, y, chunk_starts(team, m))
+        recv = Recv(theirs, comm.left, into=theirs)
+        comm.start([recv]).wait()
+    starts = chunk_starts(team, m)
+    exchanges = exchanges_of(rank, team, y, starts)
     double(exchanges, comm)
     whole = unfold(y, y, comm, team)
-    # A resting rank received it as a message, not in y.
-    return y if whole is y else y.copy_(whole)
+    if whole is not y:
+        # A resting rank received it as a message, not in y.
+        y.copy_(whole)
+    return y
 
 
 def barrier(comm):
     """No rank returns before all have entered. log2 N empty messages a rank, and the fold's."""
-    all_reduce(torch.empty(0), comm)
+    nothing = torch.empty(0)
+    all_reduce(nothing, comm)
 
 
 def team_of(N):
     """The ranks that do not rest, a power of two. 6 ranks: (0) 1 (2) 3 4 5 -> [1, 3, 4, 5]."""
-    surplus = N - (1 << N.bit_length() - 1)
-    # The even ones of the first 2 * surplus ranks rest.
-    return [rank for rank in range(N) if rank % 2 or rank >= 2 * surplus]
+    steps = N.bit_length() - 1
+    surplus = N - 2**steps
+    # The even ones of the first 2 * surplus ranks.
+    resting = range(0, 2 * surplus, 2)
+    return [rank for rank in range(N) if rank not in resting]
 
 
 def distances(rank, team):
     """1, 2, 4, ... up to half of the team; none for a resting rank, which meets no partner."""
     if rank not in team:
         return []
-    return [1 << k for k in range(len(team).bit_length() - 1)]
+    # A team of 8: distances 1, 2, 4
+    steps = len(team).bit_length() - 1
+    return [2**k for k in range(steps)]
 
 
 def fold(x, comm, team, combine):
     """A rank of the team adds its left neighbour's x if that one rests. All others return x."""
+    # 3 ranks, team [1, 2]: rank 1 returns x0 + x1, rank 2 its own x, rank 0 rests.
     if comm.rank not in team:
         comm.send(x, to=comm.right)
     elif comm.left not in team:
-        return combine(comm.recv(x, source=comm.left), x.detach())
+        theirs = comm.recv(x, source=comm.left)
+        return combine(theirs, x.detach())
     return x.detach()
 
 
@@ -184,13 +218,18 @@ def unfold(give, keep, comm, team):
 
 def chunk_of(y, rank, m):
     """Chunk `rank` of y. One view, not all N: there may be a thousand."""
-    return y[rank * m : (rank + 1) * m]
+    start = rank * m
+    return y[start : start + m]
 
 
 def chunk_starts(team, m):
     """Where the chunks of each rank of the team start, those of resting neighbours included."""
     # 3 ranks, team [1, 2]: rank 1 starts at 0 and owns chunks 0 and 1, rank 2 owns chunk 2.
-    return [0, *(m * (rank + 1) for rank in team)]
+    starts = [0]
+    for rank in team:
+        end = m * (rank + 1)
+        starts.append(end)
+    return starts
 
 
 class Exchange(NamedTuple):
@@ -210,23 +249,29 @@ def exchanges_of(rank, team, y, starts):
 
     def block(i, distance):
         first = i // distance * distance  # of the `distance` owners around i
-        return y[starts[first] : starts[first + distance]]
+        start = starts[first]
+        stop = starts[first + distance]
+        return y[start:stop]
 
     exchanges = []
     for distance in distances(rank, team):
         i = team.index(rank)
         partner = i ^ distance
-        exchanges.append(Exchange(team[partner], block(i, distance), block(partner, distance)))
+        mine = block(i, distance)
+        theirs = block(partner, distance)
+        exchange = Exchange(team[partner], mine, theirs)
+        exchanges.append(exchange)
     return exchanges
 
 
 def halve(exchanges, comm, combine):
     """This rank's part of y is reduced: at each distance it sends the partner's block away."""
+    rank = comm.rank
     # The farthest partner first: its block is half of y, the next one a quarter.
     for partner, mine, theirs in reversed(exchanges):
         part = comm.exchange(theirs, to=partner, source=partner, like=mine)
         # The sum takes the place of this rank's part.
-        in_rank_order(combine, comm.rank, mine, partner, part, out=mine)
+        in_rank_order(combine, rank, mine, partner, part, out=mine)
 
 
 def double(exchanges, comm):
@@ -234,4 +279,5 @@ def double(exchanges, comm):
     for partner, mine, theirs in exchanges:
         # Into its place in y at once.
         recv = Recv(theirs, partner, into=theirs)
-        comm.start([recv, Send(mine, partner)]).wait()
+        send = Send(mine, partner)
+        comm.start([recv, send]).wait()

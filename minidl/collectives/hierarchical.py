@@ -24,15 +24,22 @@ def all_reduce(x, comm, *, islands, op="sum", inside=tree, between=ring.all_redu
     tree.all_reduce. Raises ValueError if the islands are not a partition of the ranks, otherwise as
     tree.all_reduce does. Adds island by island: other islands, other bits.
     """
-    island = comm.group(island_of(comm, islands))
+    ranks = island_of(comm, islands)
+    island = comm.group(ranks)
     _, finish = reduction(op, x, comm.world_size)
     # Islands may differ in size, so a mean divides once, at the end.
-    combine_op = "sum" if op == "mean" else op
-    total = inside.reduce(x, island, op=combine_op)  # None on all but the leader
+    if op == "mean":
+        op = "sum"
+    total = inside.reduce(x, island, op=op)
+    # Only the leaders have a total now, each that of its island.
     if island.rank == 0:
-        leaders = comm.group([members[0] for members in islands])
-        total = finish(between(total, leaders, op=combine_op))
-    return inside.broadcast(x if total is None else total, island)
+        first_ranks = [members[0] for members in islands]
+        leaders = comm.group(first_ranks)
+        total = between(total, leaders, op=op)
+        finish(total)
+    else:
+        total = x  # of the right shape: the leader's total is received into it
+    return inside.broadcast(total, island)
 
 
 def island_of(comm, islands):
@@ -40,8 +47,12 @@ def island_of(comm, islands):
 
     Raises ValueError if the islands do not hold each rank once, or if one is empty.
     """
-    ranks = sorted(rank for members in islands for rank in members)
-    if ranks != list(range(comm.world_size)) or [] in islands:
+    ranks = []
+    for members in islands:
+        ranks += members
+    # [[0, 2], [1]] is a partition of 3 ranks: sorted, its ranks are 0, 1, 2.
+    everyone = list(range(comm.world_size))
+    if sorted(ranks) != everyone or [] in islands:
         raise ValueError(
             f"islands must hold each of {comm.world_size} ranks once, "
             f"and none may be empty, not {islands}"

@@ -39,11 +39,16 @@ def reduce(x, comm, root=0, op="sum"):
     combine, finish = reduction(op, x, comm.world_size)
     if comm.rank != root:
         return comm.send(x, to=root)
-    total = None
     # In rank order, also where the root is not rank 0: ((x0 + x1) + x2) + x3
     for rank in range(comm.world_size):
-        part = fresh(x) if rank == root else comm.recv(x, source=rank)
-        total = part if rank == 0 else combine(total, part, out=total)
+        if rank == root:
+            part = fresh(x)
+        else:
+            part = comm.recv(x, source=rank)
+        if rank == 0:
+            total = part
+        else:
+            combine(total, part, out=total)
     return finish(total)
 
 
@@ -54,8 +59,10 @@ def all_reduce(x, comm, op="sum"):
     Raises as reduce does.
     """
     total = reduce(x, comm, op=op)
-    # Only the root has it. The x of the others shows the broadcast what to expect.
-    return broadcast(x if total is None else total, comm)
+    if total is None:
+        # Not on the root: x shows the broadcast what to expect.
+        total = x
+    return broadcast(total, comm)
 
 
 def gather(x, comm, root=0):
@@ -69,8 +76,12 @@ def gather(x, comm, root=0):
     chunks = []
     # In rank order, so that they can be joined.
     for rank in range(comm.world_size):
-        chunk = x.detach() if rank == root else comm.recv(x, source=rank)
-        chunks.append(torch.atleast_1d(chunk))
+        if rank == root:
+            chunk = x.detach()
+        else:
+            chunk = comm.recv(x, source=rank)
+        chunk = torch.atleast_1d(chunk)  # a number counts as one row
+        chunks.append(chunk)
     return torch.cat(chunks)
 
 
@@ -81,7 +92,8 @@ def scatter(x, comm, root=0, like=None):
     and dtype. The root sends N - 1 messages of n / N bytes. Raises ValueError if x does not split.
     """
     if comm.rank != root:
-        return comm.recv(known(like, comm), source=root)
+        like = known(like, comm)
+        return comm.recv(like, source=root)
     chunks = equal(x, comm.world_size)
     for rank in range(comm.world_size):
         if rank != root:
@@ -92,22 +104,26 @@ def scatter(x, comm, root=0, like=None):
 def all_gather(chunk, comm):
     """Every rank returns all chunks, joined in rank order.
 
-    chunk: (m, ...) -> (N * m, ...). The root sends N - 1 messages of n bytes, the others one of n /
-    N.
+    chunk: (m, ...) -> (N * m, ...). The root sends N - 1 messages of n bytes, each other rank one
+    of n / N.
     """
     whole = gather(chunk, comm)
-    # As in all_reduce: room for the whole shows what to expect.
-    return broadcast(joined(chunk, comm.world_size) if whole is None else whole, comm)
+    if whole is None:
+        # As in all_reduce: an empty tensor of the right shape shows what to expect.
+        whole = joined(chunk, comm.world_size)
+    return broadcast(whole, comm)
 
 
 def reduce_scatter(x, comm, op="sum"):
     """Rank r returns chunk r of the reduction of all x.
 
-    x: (N * m, ...) -> (m, ...). The root receives N - 1 messages of n bytes and sends N - 1 of n /
-    N. Raises ValueError if x does not split over the ranks, and as reduce does.
+    x: (N * m, ...) -> (m, ...). The root receives N - 1 messages of n bytes and sends N - 1 of
+    n / N. Raises ValueError if x does not split over the ranks, and as reduce does.
     """
-    like = equal(x, comm.world_size)[comm.rank]
-    return scatter(reduce(x, comm, op=op), comm, like=like)
+    chunks = equal(x, comm.world_size)
+    own = chunks[comm.rank]
+    total = reduce(x, comm, op=op)
+    return scatter(total, comm, like=own)
 
 
 def all_to_all(x, comm):
@@ -118,17 +134,21 @@ def all_to_all(x, comm):
     ValueError if x does not split. Thakur, Rabenseifner & Gropp 2005, "All-to-all" (pairwise
     exchange).
     """
+    N = comm.world_size
     result = fresh(x)
-    sent = equal(x, comm.world_size)
-    received = equal(result, comm.world_size)
+    sent = equal(x, N)
+    received = equal(result, N)
     # 4 ranks, rank 0: to 1 from 3, to 2 from 2, to 3 from 1. Its own chunk stays where it is.
-    for distance in range(1, comm.world_size):
-        ahead = (comm.rank + distance) % comm.world_size
-        behind = (comm.rank - distance) % comm.world_size
-        received[behind].copy_(comm.exchange(sent[ahead], to=ahead, source=behind))
+    for distance in range(1, N):
+        # Ranks form a circle: rank 0 follows rank N - 1.
+        to = (comm.rank + distance) % N
+        source = (comm.rank - distance) % N
+        chunk = comm.exchange(sent[to], to=to, source=source)
+        received[source].copy_(chunk)
     return result
 
 
 def barrier(comm):
     """No rank returns before all have entered. 2 (N - 1) empty messages through the root."""
-    all_reduce(torch.empty(0), comm)
+    nothing = torch.empty(0)
+    all_reduce(nothing, comm)

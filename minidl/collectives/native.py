@@ -10,9 +10,10 @@ own words.
 
 import torch
 
-from minidl.collectives.chunks import equal, fresh, joined, known
+from minidl.collectives.chunks import equal, equal_length, fresh, joined, known
 from minidl.collectives.reducing import reduction
 
+# Our names of the operations and the backend's. The mean is a sum that we divide.
 OPS = {"sum": "sum", "mean": "sum", "max": "max", "min": "min", "prod": "product"}
 
 
@@ -32,8 +33,12 @@ def reduce(x, comm, root=0, op="sum"):
     """The root returns the reduction of all x; the others None.   x: any shape -> the same"""
     _, finish = reduction(op, x, comm.world_size)
     y = fresh(x)
-    _call(comm, "reduce", y, root=root, op=OPS[op])
-    return finish(y) if comm.rank == root else None
+    native_op = OPS[op]
+    _call(comm, "reduce", y, root=root, op=native_op)
+    # On the other ranks the backend may have left anything in y.
+    if comm.rank != root:
+        return None
+    return finish(y)
 
 
 def all_reduce(x, comm, op="sum"):
@@ -43,14 +48,18 @@ def all_reduce(x, comm, op="sum"):
     """
     _, finish = reduction(op, x, comm.world_size)
     y = fresh(x)
-    _call(comm, "all_reduce", y, op=OPS[op])
+    native_op = OPS[op]
+    _call(comm, "all_reduce", y, op=native_op)
     return finish(y)
 
 
 def gather(x, comm, root=0):
     """The root returns all chunks, in rank order; the others None.   x: (m, ...) -> (N * m, ...)"""
-    parts = _call(comm, "gather", torch.atleast_1d(fresh(x)), root=root)
-    return torch.cat(parts) if comm.rank == root else None
+    chunk = torch.atleast_1d(fresh(x))
+    chunks = _call(comm, "gather", chunk, root=root)
+    if comm.rank != root:
+        return None
+    return torch.cat(chunks)
 
 
 def scatter(x, comm, root=0, like=None):
@@ -59,23 +68,24 @@ def scatter(x, comm, root=0, like=None):
     x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape
     and dtype. Raises ValueError if x does not split over the ranks.
     """
-    chunks = equal(x, comm.world_size) if comm.rank == root else None
-    like = chunks[root] if chunks else known(like, comm)
-    (chunk,) = _call(
-        comm,
-        "scatter",
-        torch.stack(chunks) if chunks else None,
-        output=like.new_empty(like.shape),
-        root=root,
-    )
+    if comm.rank == root:
+        chunks = equal(x, comm.world_size)
+        like = chunks[root]
+        stacked = torch.stack(chunks)  # (N, m, ...)
+    else:
+        like = known(like, comm)
+        stacked = None
+    output = like.new_empty(like.shape)
+    # A list of one tensor, here and below.
+    (chunk,) = _call(comm, "scatter", stacked, output=output, root=root)
     return chunk
 
 
 def all_gather(chunk, comm):
     """Every rank returns all chunks, joined in rank order.   chunk: (m, ...) -> (N * m, ...)"""
-    (whole,) = _call(
-        comm, "all_gather", torch.atleast_1d(fresh(chunk)), output=joined(chunk, comm.world_size)
-    )
+    output = joined(chunk, comm.world_size)
+    chunk = torch.atleast_1d(fresh(chunk))  # a number counts as one row
+    (whole,) = _call(comm, "all_gather", chunk, output=output)
     return whole
 
 
@@ -84,10 +94,14 @@ def reduce_scatter(x, comm, op="sum"):
 
     x: (N * m, ...) -> (m, ...). Raises ValueError if x does not split over the ranks.
     """
-    _, finish = reduction(op, x, comm.world_size)
-    chunks = equal(x, comm.world_size)
+    N = comm.world_size
+    _, finish = reduction(op, x, N)
+    chunks = equal(x, N)
+    y = fresh(x)
+    # Memory of the right shape; what is in it is overwritten.
     chunk = fresh(chunks[comm.rank])
-    _call(comm, "reduce_scatter", fresh(x), output=chunk, op=OPS[op])
+    native_op = OPS[op]
+    _call(comm, "reduce_scatter", y, output=chunk, op=native_op)
     return finish(chunk)
 
 
@@ -96,8 +110,10 @@ def all_to_all(x, comm):
 
     x: (N * m, ...) -> the same. Raises ValueError if x does not split over the ranks.
     """
-    equal(x, comm.world_size)
-    (swapped,) = _call(comm, "all_to_all", fresh(x), output=torch.empty_like(fresh(x)))
+    equal_length(x, comm.world_size)
+    y = fresh(x)
+    output = torch.empty_like(y)
+    (swapped,) = _call(comm, "all_to_all", y, output=output)
     return swapped
 
 

@@ -26,7 +26,7 @@ def reduction(op, x, world_size):
     """
     if op not in COMBINE:
         raise ValueError(f"op must be one of {', '.join(COMBINE)}, not {op!r}")
-    dtype = str(x.dtype).removeprefix("torch.")
+    dtype = str(x.dtype).removeprefix("torch.")  # for the messages: int64
     if op == "mean" and not (x.is_floating_point() or x.is_complex()):
         raise ValueError(
             f"the mean of {dtype} numbers may be a fraction: "
@@ -35,9 +35,10 @@ def reduction(op, x, world_size):
     if op in ("max", "min") and x.is_complex():
         raise ValueError(f"{dtype} numbers have no order: op={op!r} needs real ones")
 
-    # In place: `total` is memory of the collective's own.
     def finish(total):
-        return total.div_(world_size) if op == "mean" else total
+        if op == "mean":
+            total.div_(world_size)  # in place: `total` is memory of the collective's own
+        return total
 
     return COMBINE[op], finish
 

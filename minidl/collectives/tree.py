@@ -20,30 +20,40 @@ from minidl.comm import Recv
 
 def textbook_broadcast(x, comm):
     """Every rank returns rank 0's x.   x: any shape -> the same"""
-    distance = 1 << (comm.world_size - 1).bit_length()  # a power of two, N or more
+    N = comm.world_size
+    distance = 1 << (N - 1).bit_length()  # a power of two, N or more
+    rank = comm.rank
     while distance > 1:
         distance //= 2
+        to = rank + distance
+        source = rank - distance
         # At distance 2 the ranks 0, 4, ... have x, and the ranks 2, 6, ... get it.
-        place = comm.rank % (2 * distance)
-        if place == 0 and comm.rank + distance < comm.world_size:
-            comm.send(x, to=comm.rank + distance)
+        place = rank % (2 * distance)
+        if place == 0 and to < N:
+            comm.send(x, to=to)
         elif place == distance:
-            x = comm.recv(x, source=comm.rank - distance)
+            x = comm.recv(x, source=source)
     return x
 
 
 def textbook_reduce(x, comm):
     """Rank 0 returns the sum over ranks.   x: any shape -> the same. The broadcast backwards."""
+    N = comm.world_size
+    rank = comm.rank
     distance = 1
-    while distance < comm.world_size:
+    while distance < N:
+        source = rank + distance
+        to = rank - distance
         # At distance 2 the ranks 2, 6, ... have the sum of two, and the ranks 0, 4, ... get it.
-        place = comm.rank % (2 * distance)
-        if place == 0 and comm.rank + distance < comm.world_size:
-            x = x + comm.recv(x, source=comm.rank + distance)
+        place = rank % (2 * distance)
+        if place == 0 and source < N:
+            x = x + comm.recv(x, source=source)
         elif place == distance:
-            comm.send(x, to=comm.rank - distance)
+            comm.send(x, to=to)
         distance *= 2
-    return x if comm.rank == 0 else None
+    if rank == 0:
+        return x
+    return None
 
 
 def parent(position):
@@ -54,14 +64,19 @@ def parent(position):
 def reach(position, N):
     """The size of the branch of a position: itself and the positions below it, which follow it."""
     # 4 = 100 has the branch 100, 101, 110, 111, if there are that many ranks.
+    if position == 0:
+        return N
     lowest_bit = position & -position
-    return N if position == 0 else min(lowest_bit, N - position)
+    return min(lowest_bit, N - position)
 
 
 def children(position, N):
     """The positions at distances 4, 2, 1 (as far as the branch goes), the largest branch first."""
-    n_children = (reach(position, N) - 1).bit_length()
-    return [position + (1 << k) for k in reversed(range(n_children))]
+    # 8 ranks, position 4: the 3 positions below it need 2 bits, so it has 2 children, 6 and 5.
+    below = reach(position, N) - 1
+    n_children = below.bit_length()
+    distances = [2**k for k in range(n_children)]
+    return [position + distance for distance in reversed(distances)]
 
 
 class Child(NamedTuple):
@@ -85,12 +100,16 @@ class TreeNode:
         # The tree is drawn around the root: it stands at 0, wherever its rank is.
         position = (comm.rank - root) % N
         self.is_root = position == 0
-        self.parent = (parent(position) + root) % N
+        above = parent(position)
+        self.parent = (above + root) % N
         self.size = reach(position, N)
         self.children = []
         for child in children(position, N):
+            rank = (child + root) % N
             start = child - position
-            self.children.append(Child((child + root) % N, start, start + reach(child, N)))
+            stop = start + reach(child, N)
+            branch = Child(rank, start, stop)
+            self.children.append(branch)
 
 
 def broadcast(x, comm, root=0):
@@ -101,7 +120,10 @@ def broadcast(x, comm, root=0):
     Raises MismatchError if shapes differ. Thakur, Rabenseifner & Gropp 2005, "Broadcast".
     """
     node = TreeNode(comm, root)
-    x = fresh(x) if node.is_root else comm.recv(x, source=node.parent)
+    if node.is_root:
+        x = fresh(x)
+    else:
+        x = comm.recv(x, source=node.parent)
     # The largest branch first: it has the most steps before it.
     for child in node.children:
         comm.send(x, to=child.rank)
@@ -122,9 +144,9 @@ def reduce(x, comm, root=0, op="sum"):
     # Small branches are complete first.
     for child in reversed(node.children):
         combine(total, comm.recv(x, source=child.rank), out=total)
-    if node.is_root:
-        return finish(total)
-    return comm.send(total, to=node.parent)
+    if not node.is_root:
+        return comm.send(total, to=node.parent)
+    return finish(total)
 
 
 def all_reduce(x, comm, op="sum"):
@@ -135,28 +157,34 @@ def all_reduce(x, comm, op="sum"):
     vectors).
     """
     total = reduce(x, comm, op=op)
-    return broadcast(x if total is None else total, comm)
+    if total is None:
+        # Not on the root: x shows the broadcast what to expect.
+        total = x
+    return broadcast(total, comm)
 
 
 def scatter(x, comm, root=0, like=None):
     """Rank r returns chunk r of the root's x.
 
     x: (N * m, ...) -> (m, ...); the other ranks give None, and `like`, a tensor of a chunk's shape
-    and dtype. ceil(log2 N) steps; a message carries the chunks of a whole branch, the root sends (N
-    - 1) n / N bytes. Raises ValueError if x does not split over the ranks. Chan et al. 2007
+    and dtype. ceil(log2 N) steps; a message carries the chunks of a whole branch, the root sends
+    (N - 1) n / N bytes. Raises ValueError if x does not split over the ranks. Chan et al. 2007
     (minimum spanning tree scatter).
     """
     node = TreeNode(comm, root)
     if node.is_root:
         chunks = equal(x, comm.world_size)
         # From ranks to positions: the root's own chunk comes first.
-        branch = torch.stack(chunks[root:] + chunks[:root])
+        in_order = chunks[root:] + chunks[:root]
+        branch = torch.stack(in_order)  # (N, m, ...)
     else:
         like = known(like, comm)
-        room = like.new_empty((node.size, *like.shape))
+        shape = (node.size, *like.shape)  # a row for each rank of the branch
+        room = like.new_empty(shape)
         branch = comm.recv(room, source=node.parent)
     for child in node.children:
-        comm.send(branch[child.start : child.stop], to=child.rank)
+        part = branch[child.start : child.stop]
+        comm.send(part, to=child.rank)
     # A view would keep the whole branch alive.
     return fresh(branch[0])
 
@@ -169,17 +197,24 @@ def gather(x, comm, root=0):
     MismatchError if shapes differ. Chan et al. 2007 (minimum spanning tree gather).
     """
     node = TreeNode(comm, root)
-    branch = x.new_empty((node.size, *x.shape), requires_grad=False)  # its own chunk comes first
-    branch[0].copy_(x.detach())
+    shape = (node.size, *x.shape)  # a row for each rank of the branch
+    branch = x.new_empty(shape, requires_grad=False)
+    # This rank's own chunk stands first.
+    own = branch[0]
+    own.copy_(x.detach())
     for child in reversed(node.children):
         part = branch[child.start : child.stop]
-        comm.start([Recv(part, child.rank, into=part)]).wait()
+        recv = Recv(part, child.rank, into=part)
+        comm.start([recv]).wait()
     if not node.is_root:
         return comm.send(branch, to=node.parent)
-    # From positions to ranks.
-    return branch.roll(root, dims=0).reshape(joined_shape(x, comm.world_size))
+    # From positions in the tree to ranks.
+    chunks = branch.roll(root, dims=0)
+    shape = joined_shape(x, comm.world_size)
+    return chunks.reshape(shape)
 
 
 def barrier(comm):
     """No rank returns before all have entered. 2 ceil(log2 N) steps of empty messages."""
-    all_reduce(torch.empty(0), comm)
+    nothing = torch.empty(0)
+    all_reduce(nothing, comm)

@@ -44,15 +44,21 @@ def digits(held_out=0.2, seed=0):
     # Importing it takes a second, so it does not stand at the top.
     from sklearn.datasets import load_digits
 
-    check_share(held_out)
     bunch = load_digits()
     ink = torch.tensor(bunch.images, dtype=torch.float32, device="cpu")  # (n, 8, 8), 0 to 16
-    images = ink.unsqueeze(1) / 16
+    images = ink.unsqueeze(1) / 16  # (n, 1, 8, 8), 0 to 1
     labels = torch.tensor(bunch.target, dtype=torch.int64, device="cpu")
-    order = torch.randperm(len(images), generator=generator(seed, "digits"), device="cpu")
-    border = len(order) - round(held_out * len(order))
-    kept, rest = order.tensor_split([border])
-    return Digits(images[kept], labels[kept], images[rest], labels[rest])
+    n = len(images)
+    order = shuffled(n, seed, "digits")
+    border = training_size(n, held_out)
+    train = order[:border]
+    rest = order[border:]
+    return Digits(
+        images=images[train],
+        labels=labels[train],
+        held_out_images=images[rest],
+        held_out_labels=labels[rest],
+    )
 
 
 def english(vocabulary=1024, held_out=0.1):
@@ -62,14 +68,17 @@ def english(vocabulary=1024, held_out=0.1):
     so learn other merges; the size of the vocabulary is what was asked for, and with 256 the tokens
     are the bytes everywhere.
     """
-    check_share(held_out)
     text = paragraphs()
     # Whole paragraphs, so that no sentence is in both parts.
-    border = len(text) - round(held_out * len(text))
+    border = training_size(len(text), held_out)
     train = "\n\n".join(text[:border])
     rest = "\n\n".join(text[border:])
     tokenizer = learned(train, vocabulary)
-    return English(tokenizer.encode(train), tokenizer.encode(rest), tokenizer)
+    return English(
+        tokens=tokenizer.encode(train),
+        held_out=tokenizer.encode(rest),
+        tokenizer=tokenizer,
+    )
 
 
 # Learning takes a second, and gives the same each time.
@@ -87,10 +96,12 @@ def paragraphs():
 
     first = {}
     for name in sorted(topics):
-        for paragraph in topics[name].split("\n\n"):
+        topic = topics[name]
+        for paragraph in topic.split("\n\n"):
             # In another topic the same words may be indented otherwise.
             words = " ".join(paragraph.split())
             first.setdefault(words, paragraph.strip("\n"))
+    # Three line ends in a row leave a paragraph without words.
     first.pop("", None)
     return tuple(first.values())
 
@@ -102,10 +113,12 @@ def windows(tokens, context):
     the first is a target once. What does not fill a row is left out. A view: rows share the memory
     of `tokens`.
     """
-    if len(tokens) < context + 1:
-        raise ValueError(f"{len(tokens)} tokens give no window of {context} + 1")
-    # Windows of context + 1 tokens, each `context` tokens after the last one.
-    return tokens.unfold(0, context + 1, context)
+    size = context + 1
+    n = len(tokens)
+    if n < size:
+        raise ValueError(f"{n} tokens give no window of {context} + 1")
+    # 7 tokens, context 3:  0 1 2 3 / 3 4 5 6
+    return tokens.unfold(0, size, context)
 
 
 class Sampler:
@@ -126,7 +139,7 @@ class Sampler:
         self.seed = whole_number("seed", seed, at_least=0)
         if self.rank >= self.world_size:
             raise ValueError(f"there is no rank {rank} among {world_size} ranks; they count from 0")
-        # Of the next batch.
+        # The epoch and step of the next batch.
         self.epoch = 0
         self.step = 0
 
@@ -135,21 +148,25 @@ class Sampler:
         return -(-self.n // self.batch)
 
     def __repr__(self):
-        where = f"rank {self.rank} of {self.world_size}, epoch {self.epoch}, step {self.step}"
-        return f"Sampler({self.n} examples in batches of {self.batch}, {where})"
+        data = f"{self.n} examples in batches of {self.batch}"
+        rank = f"rank {self.rank} of {self.world_size}"
+        place = f"epoch {self.epoch}, step {self.step}"
+        return f"Sampler({data}, {rank}, {place})"
 
     def order(self, epoch):
         """The permutation of an epoch, (n,): from seed, epoch and n alone."""
-        return torch.randperm(self.n, generator=generator(self.seed, "epoch", epoch), device="cpu")
+        return shuffled(self.n, self.seed, "epoch", epoch)
 
     def part(self, rows):
         """This rank's part of a global batch: (b,) -> (b // world_size or one more,)."""
-        return rows.tensor_split(self.world_size)[self.rank]
+        parts = rows.tensor_split(self.world_size)
+        return parts[self.rank]
 
     def __iter__(self):
         # From where the last loop stopped, to the end of that epoch.
         epoch = self.epoch
-        batches = self.order(epoch).split(self.batch)
+        order = self.order(epoch)
+        batches = order.split(self.batch)
         while self.epoch == epoch:
             part = self.part(batches[self.step])
             # Before the yield: for state() this batch is done.
@@ -161,7 +178,13 @@ class Sampler:
 
     def state(self):
         """What load() needs to go on after the last batch: numbers that all ranks share."""
-        return {name: getattr(self, name) for name in ("n", "batch", "seed", "epoch", "step")}
+        return {
+            "n": self.n,
+            "batch": self.batch,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "step": self.step,
+        }
 
     def load(self, state):
         """Go on where the sampler stopped that gave this state, on any number of ranks.
@@ -169,20 +192,23 @@ class Sampler:
         Raises ValueError for the state of other data, another batch size or seed: their order
         differs.
         """
-        if set(state) != set(self.state()):
+        own = self.state()
+        if set(state) != set(own):
+            expected = ", ".join(own)
             found = ", ".join(map(str, state)) or "nothing"
-            raise ValueError(f"a sampler's state has {', '.join(self.state())}, not {found}")
+            raise ValueError(f"a sampler's state has {expected}, not {found}")
         for name in ("n", "batch", "seed"):
-            if state[name] != getattr(self, name):
+            if state[name] != own[name]:
                 raise ValueError(
-                    f"this sampler has {name} = {getattr(self, name)}, "
+                    f"this sampler has {name} = {own[name]}, "
                     f"the saved state has {name} = {state[name]}"
                 )
         # Both are checked before anything changes.
         epoch = whole_number("epoch", state["epoch"], at_least=0)
         step = whole_number("step", state["step"], at_least=0)
-        if step >= len(self):
-            raise ValueError(f"an epoch has steps 0 to {len(self) - 1}, not {step}")
+        last = len(self) - 1
+        if step > last:
+            raise ValueError(f"an epoch has steps 0 to {last}, not {step}")
         self.epoch = epoch
         self.step = step
 
@@ -198,7 +224,18 @@ def whole_number(name, value, at_least):
     return number
 
 
-def check_share(held_out):
-    """Raises ValueError if no data is left for training or for measuring."""
+def training_size(n, held_out):
+    """How many of n examples are for training, if the share `held_out` is for measuring.
+
+    Raises ValueError if held_out is not between 0 and 1.
+    """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is a share between 0 and 1, not {held_out}")
+    for_measuring = round(held_out * n)
+    return n - for_measuring
+
+
+def shuffled(n, *key):
+    """The numbers 0 to n - 1 in an order that depends on the key alone: (n,) int64."""
+    source = generator(*key)
+    return torch.randperm(n, generator=source, device="cpu")

@@ -31,12 +31,16 @@ def initial(name, shape, seed, std=None):
     """
     shape = tuple(shape)
     if len(shape) < 2:
-        value = 0.0 if name.endswith("bias") else 1.0
+        value = 1.0
+        if name.endswith("bias"):
+            value = 0.0
         return torch.full(shape, value, device="cpu")
     if std is None:
-        fan_in = math.prod(shape[1:])
+        fan_in = math.prod(shape[1:])  # 9 * C for a 3 x 3 convolution of C channels
         std = math.sqrt(2 / fan_in)
-    return std * torch.randn(shape, generator=generator(seed, name, shape), device="cpu")
+    source = generator(seed, name, shape)
+    normal = torch.randn(shape, generator=source, device="cpu")
+    return std * normal
 
 
 @torch.no_grad()
@@ -49,7 +53,9 @@ def initialise(module, seed=0, prefix="", std=None):
     """
     for name, parameter in module.named_parameters():
         if not parameter.is_meta:
-            parameter.copy_(initial(prefix + name, parameter.shape, seed, std))
+            full_name = prefix + name
+            value = initial(full_name, parameter.shape, seed, std)
+            parameter.copy_(value)
     return module
 
 
@@ -66,15 +72,20 @@ class MLP(nn.Module):
                 "an MLP needs at least the width of its input and of its output, "
                 f"not {list(widths)}"
             )
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        self.layers = nn.ModuleList()
+        for inputs, outputs in zip(widths, widths[1:]):
+            layer = nn.Linear(inputs, outputs)
+            self.layers.append(layer)
         initialise(self, seed)
 
     def forward(self, x):
         """The output of the last layer."""
         x = x.flatten(1)  # (B, widths[0])
-        for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
-        return self.layers[-1](x)
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = layer(x)
+            x = F.relu(x)
+        return last(x)
 
 
 class CNN(nn.Module):
@@ -86,21 +97,29 @@ class CNN(nn.Module):
     def __init__(self, batch_norm=False, channels=(16, 32), classes=10, seed=0):
         super().__init__()
         a, b = channels
-        norm = nn.BatchNorm2d if batch_norm else nn.Identity  # which ignores the number of channels
-        self.conv1 = nn.Conv2d(1, a, 3, padding=1, bias=not batch_norm)
+        if batch_norm:
+            norm = nn.BatchNorm2d
+        else:
+            norm = nn.Identity  # which ignores the number of channels
+        bias = not batch_norm  # a norm has its own
+        self.conv1 = nn.Conv2d(1, a, 3, padding=1, bias=bias)
         self.norm1 = norm(a)
-        self.conv2 = nn.Conv2d(a, b, 3, padding=1, bias=not batch_norm)
+        self.conv2 = nn.Conv2d(a, b, 3, padding=1, bias=bias)
         self.norm2 = norm(b)
-        self.head = nn.Linear(b * 2 * 2, classes)
+        features = b * 2 * 2  # 8 x 8, halved twice
+        self.head = nn.Linear(features, classes)
         initialise(self, seed)
 
     def forward(self, x):
         """Scores of the ten digits."""
-        x = F.relu(self.norm1(self.conv1(x)))  # (B, a, 8, 8)
+        x = self.norm1(self.conv1(x))  # (B, a, 8, 8)
+        x = F.relu(x)
         x = F.max_pool2d(x, 2)  # (B, a, 4, 4)
-        x = F.relu(self.norm2(self.conv2(x)))  # (B, b, 4, 4)
+        x = self.norm2(self.conv2(x))  # (B, b, 4, 4)
+        x = F.relu(x)
         x = F.max_pool2d(x, 2)  # (B, b, 2, 2)
-        return self.head(x.flatten(1))  # (B, classes)
+        x = x.flatten(1)  # (B, b * 4)
+        return self.head(x)  # (B, classes)
 
 
 class Attention(nn.Module):
@@ -123,19 +142,22 @@ class Attention(nn.Module):
     def forward(self, x):
         """Read from positions up to one's own."""
         T = x.shape[1]
-        q = self.in_heads(self.query(x))
+        q = self.in_heads(self.query(x))  # (B, h, T, C / h), as k and v
         k = self.in_heads(self.key(x))
         v = self.in_heads(self.value(x))
-        scores = q @ k.mT / math.sqrt(q.shape[-1])  # (B, h, T, T)
+        size = q.shape[-1]
+        scores = q @ k.mT / math.sqrt(size)  # (B, h, T, T)
         # Row t is what position t reads from; a 1 is in its future.  0 1 1 / 0 0 1 / 0 0 0
         future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
         shares = scores.masked_fill(future, -math.inf).softmax(-1)  # each row adds up to 1
         y = shares @ v  # (B, h, T, C / h)
-        return self.out(y.transpose(1, 2).flatten(2))  # (B, T, C)
+        joined = y.transpose(1, 2).flatten(2)  # (B, T, C)
+        return self.out(joined)
 
     def in_heads(self, x):
         """(B, T, C) -> (B, h, T, C / h)"""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        x = x.unflatten(-1, (self.heads, -1))  # (B, T, h, C / h)
+        return x.transpose(1, 2)
 
 
 class Block(nn.Module):
@@ -150,8 +172,9 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
+        hidden = 4 * width
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
 
     def forward(self, x):
         """x, changed twice by adding to it."""
@@ -191,7 +214,8 @@ class GPT(nn.Module):
         self.recompute = recompute
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        blocks = [Block(width, heads) for _ in range(layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
         if tied:
@@ -203,14 +227,17 @@ class GPT(nn.Module):
         T = tokens.shape[1]
         if T > self.context:
             raise ValueError(f"{T} tokens do not fit a context of {self.context}")
-        positions = torch.arange(T, device=tokens.device)
+        positions = torch.arange(T, device=tokens.device)  # 0, 1, ..., T - 1
+        # Each token is the sum of what it is and where it stands.
         x = self.tokens(tokens) + self.positions(positions)  # (B, T, C)
         for i, block in enumerate(self.blocks):
+            # Without gradients there is no backward pass to compute it again for.
             if i < self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = block(x)
-        return self.head(self.norm(x))  # (B, T, vocabulary)
+        normed = self.norm(x)
+        return self.head(normed)  # (B, T, vocabulary)
 
 
 def next_token_loss(model, windows):
@@ -219,8 +246,10 @@ def next_token_loss(model, windows):
     windows: (B, T + 1) -> a number; 0 with zero gradients if there is no window, so that a rank
     without rows can take part in a step.
     """
-    logits = model(windows[:, :-1])  # (B, T, vocabulary)
-    targets = windows[:, 1:]  # (B, T)
+    inputs = windows[:, :-1]  # (B, T)
+    targets = windows[:, 1:]  # (B, T), the token after each input
+    logits = model(inputs)  # (B, T, vocabulary)
     scores = logits.flatten(0, 1)  # (B * T, vocabulary)
     total = F.cross_entropy(scores, targets.flatten(), reduction="sum")
-    return total / max(1, targets.numel())
+    count = max(1, targets.numel())  # no division by 0 if there is no row
+    return total / count

@@ -19,5 +19,9 @@ def generator(*key):
     key: numbers, strings, tuples of them. torch's generator on the CPU reads 32 bits of its seed,
     so 32 are made.
     """
-    digest = hashlib.sha256(" / ".join(str(part) for part in key).encode()).digest()
-    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:4], "big"))
+    words = [str(part) for part in key]
+    text = " / ".join(words)  # generator(0, "w1", (2, 3)):  0 / w1 / (2, 3)
+    digest = hashlib.sha256(text.encode()).digest()
+    first = digest[:4]
+    seed = int.from_bytes(first, "big")
+    return torch.Generator("cpu").manual_seed(seed)

@@ -28,11 +28,14 @@ class BytePairs:
 
     def __init__(self, merges=()):
         self.merges = [tuple(pair) for pair in merges]
-        self.number = {pair: token for token, pair in enumerate(self.merges, start=BYTES)}
-        # The bytes of each token: those of its two halves.
+        # pieces: the bytes of each token. number: the token of each pair.
         self.pieces = [bytes([byte]) for byte in range(BYTES)]
-        for left, right in self.merges:
+        self.number = {}
+        for pair in self.merges:
+            left, right = pair
             piece = self.pieces[left] + self.pieces[right]
+            # The first merged token is 256: there are 256 pieces before it.
+            self.number[pair] = len(self.pieces)
             self.pieces.append(piece)
 
     def __len__(self):
@@ -60,7 +63,7 @@ class BytePairs:
 
         tokens = list(word.encode())  # of bytes, at first
         while len(tokens) > 1:
-            pair = min(zip(tokens, tokens[1:]), key=turn)
+            pair = min(neighbours(tokens), key=turn)
             if pair not in self.number:
                 break  # no pair of neighbours was ever merged
             tokens = merged(tokens, pair, self.number[pair])
@@ -70,7 +73,14 @@ class BytePairs:
         """Tokens, a list or (n,) -> text. Invalid UTF-8, which a model may produce, is replaced."""
         if isinstance(tokens, torch.Tensor):
             tokens = tokens.tolist()
-        return b"".join(self.pieces[token] for token in tokens).decode(errors="replace")
+        pieces = [self.pieces[token] for token in tokens]
+        text = b"".join(pieces)
+        return text.decode(errors="replace")
+
+
+def neighbours(tokens):
+    """Each token with the one after it: [1, 2, 3] gives (1, 2) and (2, 3)."""
+    return zip(tokens, tokens[1:])
 
 
 def merged(tokens, pair, token):
@@ -78,7 +88,8 @@ def merged(tokens, pair, token):
     out = []
     i = 0
     while i < len(tokens):
-        if tuple(tokens[i : i + 2]) == pair:
+        two = tokens[i : i + 2]  # only one at the end of the word
+        if tuple(two) == pair:
             out.append(token)
             i += 2
         else:
@@ -98,16 +109,17 @@ def learn(text, vocabulary=1024):
         raise ValueError(
             f"a vocabulary holds the {BYTES} bytes at least, so {vocabulary} tokens are too few"
         )
-    frequency = Counter(WORD.findall(text))
+    words = WORD.findall(text)
+    frequency = Counter(words)  # of each different word
     spelled = {word: list(word.encode()) for word in frequency}
     counts = Counter()  # pair -> how often it occurs now
     words_with = defaultdict(set)  # pair -> the words that have it, or had it
     merges = []
 
     def count(word, sign):
-        tokens = spelled[word]
-        for pair in zip(tokens, tokens[1:]):
-            counts[pair] += sign * frequency[word]
+        change = sign * frequency[word]
+        for pair in neighbours(spelled[word]):
+            counts[pair] += change
             words_with[pair].add(word)
 
     for word in frequency:
@@ -119,7 +131,9 @@ def learn(text, vocabulary=1024):
                 f"the text gives {token} tokens, not {vocabulary}: "
                 "take a longer text or a smaller vocabulary"
             )
-        pair = min(pair for pair, number in counts.items() if number == most)  # whatever the order
+        # Of the most frequent pairs the smallest, so that the order in `counts` does not matter.
+        candidates = [pair for pair, number in counts.items() if number == most]
+        pair = min(candidates)
         # Their pairs are counted anew, because the neighbours of the new token changed.
         for word in words_with.pop(pair):
             count(word, -1)
