@@ -13,7 +13,7 @@ Each other demand that fails halves what is left, unless its class in demands.py
 
 import os
 
-from minidl.check import arena as arenas
+import minidl.check.arena as arenas
 from minidl.check.answer_text import is_stub
 from minidl.check.book import current_book
 from minidl.check.cases import Trial, cases_of, whole_numbers

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from minidl.learner import mine
+import minidl.learner.mine as mine
 
 EXERCISES = Path(__file__).resolve().parent.parent.parent / "exercises"
 EVENT_FIELDS = ("rank", "kind", "peer", "number", "shape", "dtype", "posted", "done", "line")
