@@ -1,8 +1,10 @@
 """minidl: distributed deep learning that you run, see and break.
 
-world = World(4)                       # four processes
-run = world.run(my_function)           # a function from a cell, on every rank
-run.trace.lamport()                    # every message, drawn
+    world = World(4)                       # four processes
+    run = world.run(my_function)           # a function from a cell, on every rank
+    run.trace.lamport()                    # every message, drawn
+
+README.md beside this file names the ten files to read, and in which order.
 """
 
 from minidl.comm import Comm, Recv, Send, Work

@@ -10,6 +10,7 @@ demands_metered.py has those about memory, FLOPs and overlap.
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,9 @@ from minidl.check.arena import with_states
 from minidl.check.formula import Formula
 from minidl.check.values import difference, in_few_words
 
-CONCEPT_FILES = {"naive.py", "ring.py", "tree.py", "doubling.py", "hierarchical.py", "native.py"}
+# The record names a file by its base name; those of the algorithms are read from their folder.
+COLLECTIVES = Path(__file__).parents[1] / "collectives"
+CONCEPT_FILES = {path.name for path in COLLECTIVES.glob("*.py") if path.name != "__init__.py"}
 
 
 class Sight(NamedTuple):

@@ -29,7 +29,7 @@ def scaled_rate(step, base, ranks, warmup_steps):
 
 
 class NoiseScale(NamedTuple):
-    """|G|^2, and the trace of G's covariance for one example.
+    """|G|^2, and the trace of G's covariance for one example. For B_noise, add up several steps:
 
     estimates = [noise_scale(own, mean, batch, comm) for own, mean in gradients_of_steps]
     signal = sum(e.signal for e in estimates)

@@ -28,9 +28,11 @@ class State(Enum):
 class Lifecycle:
     """Owns the state of every unit; each method is something that happens to one of them.
 
-    life = Lifecycle(units, comm, ring.all_gather, prefetch=True)
-    life.forward_begins(unit)                        # its parameters are whole: compute
-    life.forward_ends(unit)                          # and freed
+        life = Lifecycle(units, comm, ring.all_gather, prefetch=True)
+        life.forward_begins(unit)                    # its parameters are whole: compute
+        life.forward_ends(unit)                      # and freed
+
+    units: ShardedUnits; at the end of a step all of them are SHARDED.
     """
 
     def __init__(self, units, comm, all_gather, prefetch):

@@ -35,9 +35,9 @@ class Warm:
     """
 
     def __init__(self, module, environment):
-        """module: whose main() is the program.
+        """Start the process; what it loads is `module`, whose main() is the program.
 
-        Environment: a function of a folder, see confine.py.
+        environment: a function of a folder, see confine.py.
         """
         self.folder = tempfile.mkdtemp(prefix="minidl-warm-")
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -328,7 +328,7 @@ def test_per_rank_arguments(either):
         (
             lambda comm: comm.compute(-1),
             ValueError,
-            "a number of seconds that is not negative, not -1",
+            "a finite number of seconds, 0 or more, not -1",
         ),
         (lambda comm: comm.compute(float("nan")), ValueError, "not nan"),
     ],
@@ -341,3 +341,17 @@ def test_what_is_no_message_and_no_time_is_refused(either, wrong, error, words):
     with pytest.raises(RankError, match=words) as caught:
         either(3).run(after_a_first_one)
     assert f"raised {error.__name__}" in str(caught.value) and sum(caught.value.trace.sent()) == 3
+
+
+def wrong_place_after_a_send(comm):
+    if comm.rank == 0:
+        wrong = torch.zeros(5)
+        comm.start([Send(torch.ones(2), 1), Recv(torch.zeros(2), 1, into=wrong)]).wait()
+    else:
+        comm.recv(torch.zeros(2), source=0)
+
+
+def test_a_wrong_into_is_found_before_anything_is_posted(either):
+    with pytest.raises(RankError, match="into has shape") as caught:
+        either(2).run(wrong_place_after_a_send)
+    assert caught.value.trace.sent() == [0, 0]

@@ -1,8 +1,8 @@
 """What every Comm of the runtime does, whatever carries it: check, meet faults, record, then act.
 
-    start(ops)    check ops -> reach faults -> record -> _start    how bytes travel   \
-    compute(s)    check s   -> reach faults -> record -> sleep     how time passes     > each world
-    span(name)    check     -> reach faults -> record                                 /
+    start(ops)    check ops -> reach faults -> record -> _start    how bytes travel, in each world
+    compute(s)    check s   -> record -> sleep, longer on a rank that a fault makes slow
+    span(name)    check     -> reach faults -> record
 
 These methods are final. A world adds `_start`, and a RankNode with a clock. Fault, record and check
 therefore concern every message of every world, and each is written once.
@@ -198,6 +198,8 @@ class RuntimeComm(Comm):
             if peer == self.rank:
                 reason = "a rank cannot send to itself"
             raise ValueError(f"rank {self.rank} cannot {verb} rank {peer}: {reason}")
+        if not op.sends and op.into is not None:
+            check_landing(op)
         return self.members[peer]
 
     def _check_stream(self):
@@ -208,7 +210,7 @@ class RuntimeComm(Comm):
         stream = STREAM.get()
         if stream and stream != self.stream:
             raise RuntimeError(
-                f"a background function sends on the Comm {self.name!r}, which is not its own, so "
+                f"a background function uses the Comm {self.name!r}, which is not its own, so "
                 "its messages could mix with others. Give the function a parameter `comm` and use "
                 "that: comm.background(lambda comm: ring.all_reduce(x, comm))"
             )
@@ -235,20 +237,13 @@ def comm_name(label, origins):
 def lasting(seconds):
     """`seconds`; raises ValueError if nothing can take that long."""
     if not 0 <= seconds < float("inf"):
-        raise ValueError(
-            f"compute() takes a number of seconds that is not negative, not {seconds!r}"
-        )
+        raise ValueError(f"compute() takes a finite number of seconds, 0 or more, not {seconds!r}")
     return seconds
 
 
-def landing(op):
-    """Where a Recv's tensor goes, or None for a new one.
-
-    Raises ValueError for an `into` that does not fit.
-    """
+def check_landing(op):
+    """Raise ValueError if a Recv's `into` cannot hold what it receives."""
     into, like = op.into, op.like
-    if into is None:
-        return None
     if into is not like and (into.shape != like.shape or into.dtype != like.dtype):
         raise ValueError(
             f"into has shape {tuple(into.shape)} and {into.dtype}, "
@@ -256,4 +251,3 @@ def landing(op):
         )
     if not into.is_contiguous():
         raise ValueError("into must be contiguous")
-    return into

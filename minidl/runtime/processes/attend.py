@@ -25,7 +25,7 @@ ANSWER = 0.3  # for a rank to say where it is
 
 
 class Attendance:
-    """One run on `ranks`, {rank: RankProcess}.
+    """One run on `ranks`, {rank: launch.Rank}.
 
     facts    what is known of it
     records  rank -> (recorded rows, values, what was metered)

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 import torch
 import torch.distributed as dist
 
-from minidl.runtime.comms.base import RuntimeComm, landing
+from minidl.runtime.comms.base import RuntimeComm
 from minidl.runtime.comms.faults import Faults
 from minidl.runtime.comms.node import RankNode
 from minidl.runtime.comms.record import SPANS, Record
@@ -176,7 +176,7 @@ class DistributedComm(RuntimeComm):
         elif op.into is None:
             tensor = torch.empty_like(op.like, memory_format=torch.contiguous_format)
         else:
-            tensor = landing(op)
+            tensor = op.into
         part = PostedOp(op.kind, self, peer, posting, op.tensor, () if sends else (tensor,))
         if tensor.requires_grad:
             tensor = tensor.detach()

@@ -9,7 +9,7 @@ class RaiseOnDeath:
     """The run ends with RankDied."""
 
     def died(self, rank, survivors):
-        """`rank` has died. survivors: {rank: RankProcess} of those that still run."""
+        """`rank` has died. survivors: {rank: launch.Rank} of those that still run."""
 
     def ends_run(self, died):
         """Whether the run has failed, as these ranks have died: {rank: exit code}."""

@@ -9,7 +9,7 @@ out: turns (strands.py), times (network.py), and how a run begins and ends (virt
 
 import threading
 
-from minidl.runtime.comms.base import RuntimeComm, landing
+from minidl.runtime.comms.base import RuntimeComm
 from minidl.runtime.comms.faults import Seconds
 from minidl.runtime.comms.node import RankNode
 from minidl.runtime.comms.record import Record
@@ -124,7 +124,7 @@ class VirtualComm(RuntimeComm):
             payload = tensor.detach().clone() if fabric.buffered else tensor
         else:
             tensor = op.like
-            payload = None if op.into is None else landing(op)
+            payload = op.into
         way = self._ways.get((sends, peer)) or self._new_way(sends, peer)
         ticket = Ticket(sends, way, posting, tensor.nbytes, (tensor.shape, tensor.dtype), payload)
         posting.tickets.append(ticket)

@@ -9,7 +9,7 @@ its tensors are here. The judge keeps the record, so the record of this side onl
 """
 
 from minidl.comm import Send, Work
-from minidl.runtime.comms.base import RuntimeComm, landing
+from minidl.runtime.comms.base import RuntimeComm
 from minidl.runtime.comms.record import dtype_name
 from minidl.runtime.metering.device import unseen
 from minidl.runtime.words.calling import here
@@ -55,7 +55,6 @@ class CagedComm(RuntimeComm):
             if op.sends:
                 wanted.append(["send", op.to, op.tensor])
             else:
-                landing(op)
                 wanted.append(["recv", op.source, dtype_name(op.like.dtype), list(op.like.shape)])
         line = side.line()
         if side.meter is None:

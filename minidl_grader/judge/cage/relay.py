@@ -162,7 +162,7 @@ class Relay:
         comm = self._comm(comm)
         if type(seconds) is not float or not 0 <= seconds < 1e9:
             raise ValueError(
-                f"compute() takes a number of seconds that is not negative, not {seconds!r}"
+                f"compute() takes a finite number of seconds, 0 or more, not {seconds!r}"
             )
         self._at(place, lambda: comm.compute(seconds))
 
