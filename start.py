@@ -227,7 +227,6 @@ def set_up(root, with_tests):
         try:
             with open(str(venv / "minidl-setup.log"), "a", encoding="utf-8") as log:
                 install(root, python_of(venv), with_tests or stamp.get("tests", False), log)
-                compile_packages(venv, log)
         except SetupError:
             if reusable:  # pip ended by itself, so the old packages are still there
                 write_json(venv / STAMP, stamp)
@@ -301,7 +300,7 @@ def make_venv(venv):
 
 def install(root, python, with_tests, log):
     """Install torch, then everything else that requirements.txt and pyproject.toml pin."""
-    pip = [python, "-m", "pip", "install", "--progress-bar", "off", "--no-compile"]
+    pip = [python, "-m", "pip", "install", "--progress-bar", "off"]
     if platform.system() == "Linux" and not has_nvidia_driver():
         say("  no NVIDIA driver: looking for the small CPU wheel of torch")
         if not answers(TORCH_CPU_INDEX + "/torch/"):
@@ -320,15 +319,6 @@ def install(root, python, with_tests, log):
 
 
 # The first pattern found in the output of venv or pip names the trouble.
-def compile_packages(venv, log):
-    """Compile all modules as pip would have, but on all cores, where pip takes one.
-
-    A failure does no harm, because Python compiles what is missing when it is imported.
-    """
-    command = [python_of(venv), "-m", "compileall", "-q", "-j", "0", venv]
-    run_step("compiling packages", command, log)
-
-
 REMEDIES = (
     (
         r"No space left on device|not enough space on the disk|Disk quota exceeded",
