@@ -205,10 +205,11 @@ def check_cost(case, n, cost):
 
 def check_death(world, fn, collective):
     """A rank that dies before its first message ends the run, and the error names it."""
-    with pytest.raises(RankDied, match="rank 1"):
+    with pytest.raises(RankDied, match="^Rank 1 died") as caught:
         world.run(
             play, [Case(fn, collective)], faults=[Crash(rank=1, at=Op(0))], timeout=generous(10)
         )
+    assert caught.value.ranks == (1,)
 
 
 def check_disagreement(world, fn, collective):

@@ -15,6 +15,7 @@ from minidl.parallel.protocol import OneProcess
 from minidl.parallel.zero1 import Zero1, textbook_zero1_step
 from minidl.parallel.zero2 import Zero2, textbook_zero2_step
 from minidl.parallel.zero3 import Zero3, textbook_zero3_linear
+from tests.deadlines import generous
 
 N_FEATURES = 12
 LAYERS = 3
@@ -173,5 +174,5 @@ def test_equal_to_one_process_and_to_the_full_version_and_as_cheap(textbook, N):
 
 @pytest.mark.parametrize("textbook", FULL)
 def test_on_real_processes(worlds, textbook):
-    for found in worlds(3).run(textbook, timeout=120).results:
+    for found in worlds(3).run(textbook, timeout=generous(20)).results:
         assert_same(found, one_process())
