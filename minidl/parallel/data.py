@@ -201,7 +201,7 @@ class DataParallel(BucketedDataParallel):
 
     A hook on each parameter counts gradients. Buckets leave in their order on every rank, whatever
     the order of the gradients, and travel beside the computation (comm.background). Every backward
-    pass but the last one before synchronise() belongs into no_sync(); otherwise ValueError is
+    pass but the last one before synchronise() must run inside no_sync(); otherwise ValueError is
     raised. Arguments as those of BucketedDataParallel.
     """
 

@@ -9,7 +9,7 @@
                                             share_parameters()  the model has the new parameters
     parallel.full_state_dict()            what one process would have, on every rank
 
-A way overrides only what it does otherwise than one process. The parts can be called, too: with
+A way overrides only what it does differently from one process. The parts can be called, too: with
 data parallel training, call synchronise() and then an optimizer of your own.
 """
 
