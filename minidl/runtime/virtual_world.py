@@ -53,8 +53,8 @@ class VirtualWorld:
         """Run `fn(*args, **kwargs)` on every rank; returns a Run. See World.run.
 
         timeout is in real seconds. Tensors on the device "meta" have shapes and sizes and no
-        memory:
-        a model may be far larger than this machine. What depends on their values is an error.
+        memory: a model may be far larger than this machine. What depends on their values is an
+        error.
         """
         faults = tuple(faults)
         check_options(self.world_size, timeout, faults, on_death, virtual=True)

@@ -46,10 +46,8 @@ class World:
     between GPUs, are timed by the GPU itself.
 
     In a notebook a new World closes those that the notebook made before. Use it as a context
-    manager,
-    or close() it, if that matters. Raises ValueError for fewer than 1 rank or more than 256, and
-    for
-    backend="nccl" without a GPU for each.
+    manager, or close() it, if that matters. Raises ValueError for fewer than 1 rank or more than
+    256, and for backend="nccl" without a GPU for each.
     """
 
     _open = weakref.WeakSet()

@@ -135,8 +135,7 @@ def explain(facts, run):
 
 
 # Each of these returns (kind of error, ranks, lines of its message), for a RankError with the
-# causes
-# as well; or None if the run did not end in this way.
+# causes as well; or None if the run did not end in this way.
 
 
 def _mismatch(facts):
