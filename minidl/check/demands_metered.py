@@ -74,6 +74,7 @@ class MemoryHeld(Metered):
         return [most_held(trace, rank, self.of) for rank in range(trace.world_size)]
 
     def incredible(self, trial, wanted):
+        """Why the reading cannot be right, in words; "" if it can be."""
         outcome = trial.metered
         longest = _longest_received(outcome.trace)
         for rank, given in enumerate(trial.case.inputs):

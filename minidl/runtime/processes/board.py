@@ -39,9 +39,12 @@ class BoardChannel:
 
     def __init__(self, board, rank, cell):
         """cell: where its count is, in the directory of `rank`."""
-        self.board, self.cell, self.version = board, cell, rank * STRIDE + VERSION
-        index = (cell - rank * STRIDE - DIRECTORY - 1) // 2
-        self.start = 8 * (rank * STRIDE + RINGS + index * DEPTH * CELLS)
+        part = rank * STRIDE  # the first cell of this rank's part of the board
+        self.board = board
+        self.cell = cell
+        self.version = part + VERSION
+        index = (cell - part - DIRECTORY - 1) // 2
+        self.start = 8 * (part + RINGS + index * DEPTH * CELLS)  # in bytes
 
     def count(self):
         """How many messages its rank has posted here."""
