@@ -109,6 +109,31 @@ def test_a_delayed_link_is_slow_and_only_that_link(either):
             assert send.fate == "delivered"
 
 
+def test_a_delay_begins_when_both_sides_have_posted_the_message(either):
+    def work(comm):
+        nothing = torch.zeros(1)
+        if comm.rank == 0:
+            comm.recv(nothing, 1)  # rank 1 has posted its receive
+            comm.compute(0.02)
+            sending = comm.start([Send(torch.ones(1), 1)])
+            comm.send(nothing, 2)
+            sending.wait()
+        if comm.rank == 1:
+            receiving = comm.start([Recv(nothing, 0)])
+            comm.send(nothing, 0)
+            comm.recv(nothing, 2)  # the message of rank 0 is there before anyone waits for it
+            receiving.wait()
+        if comm.rank == 2:
+            comm.recv(nothing, 0)
+            comm.send(nothing, 1)
+
+    trace = either(3).run(work, faults=[Delay(source=0, to=1, seconds=0.05)]).trace
+    (send,) = trace.where(kind="send", rank=0, peer=1)
+    (recv,) = trace.where(kind="recv", rank=1, peer=0)
+    assert send.posted - recv.posted >= 0.02
+    assert recv.done - send.posted >= 0.05
+
+
 def test_a_slow_rank_computes_longer(either):
     def work(comm):
         comm.compute(0.02)

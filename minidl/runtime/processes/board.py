@@ -50,22 +50,21 @@ class BoardChannel:
         """How many messages its rank has posted here."""
         return self.board.cells[self.cell]
 
-    def post(self, number, description, place):
+    def post(self, number, description, place, nanoseconds=0):
         """Publish the next message, which has this number. By the rank itself, one thread at a
         time.
 
-        description: five integers; place: an integer.
+        description: five integers; place: an integer; nanoseconds: of the run, when it is posted.
         """
         board = self.board
-        DESCRIPTOR.pack_into(
-            board.map, self.start + number % DEPTH * NBYTES, number + 1, *description, place, 0
-        )
+        start = self.start + number % DEPTH * NBYTES
+        DESCRIPTOR.pack_into(board.map, start, number + 1, *description, place, nanoseconds)
         cells = board.cells
         cells[self.cell] = number + 1
         cells[self.version] = next(board.versions)
 
     def read(self, number):
-        """(check, *description, place, 0) of a message; None if it is not posted or not kept."""
+        """(check, *description, place, nanoseconds) of a message; None if it is not there."""
         if not number < self.board.cells[self.cell] <= number + DEPTH:
             return None
         descriptor = DESCRIPTOR.unpack_from(self.board.map, self.start + number % DEPTH * NBYTES)

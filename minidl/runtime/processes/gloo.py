@@ -185,7 +185,7 @@ class DistributedComm(RuntimeComm):
             part.delay = node.faults.delay(source, to)
         with node.lock:
             if node.guard is not None:
-                part.number = node.guard.publish(tensor, sends, self.context, peer, posting.place)
+                part.number = node.guard.publish(tensor, sends, self.context, peer, posting)
             else:
                 part.number = node.number(self.context, peer, sends)
             try:

@@ -73,7 +73,7 @@ class Guard:
 
     # --- Do both sides agree? --------------------------------------------------------------------
 
-    def publish(self, tensor, sends, context, peer, place):
+    def publish(self, tensor, sends, context, peer, posting):
         """Publish what this rank is about to post and compare with the peer; returns its number.
 
         Called with `lock` held. Raises MismatchError, NotInCell, or ValueError past DEPTH messages.
@@ -85,7 +85,9 @@ class Guard:
         ours = description(tensor.shape, tensor.dtype, tensor.is_cuda)
         if number >= DEPTH - 1:
             self._leave_room(number, channel)
-        mine.post(number, ours, self._places.get(place) or self._place(place))
+        place = posting.place
+        cell = self._places.get(place) or self._place(place)
+        mine.post(number, ours, cell, int(posting.time * 1e9))
         with self._fence:
             theirs = self._theirs.get(channel) or self._find(*channel)
             entry = theirs and theirs.read(number)
@@ -121,6 +123,12 @@ class Guard:
                 sides = sorted([own, self._side(member, "calls", spell_native, entry)])
                 self._disagree(Disagreement("collective", number, *sides))
         return number
+
+    def peer_posted(self, part):
+        """The second of the run in which the peer posted its side of a message; None if not yet."""
+        theirs = self._find(part.on.context, part.peer, part.kind == "send")
+        entry = theirs and theirs.read(part.number)
+        return entry and entry[7] * 1e-9
 
     def _open(self, context, peer, sends):
         if self.active is not None and peer not in self.active:

@@ -133,12 +133,12 @@ class PostedOp:
 
     def _wait_for_delay(self, began):
         """Wait on until the delayed message may be there; `began`: when the wait for it began."""
-        ended = self.node.now()
-        posted = self.posting.time
-        # A message that made us wait arrived just now; another may have arrived when it was posted.
-        there_already = ended - began <= 1e-3 and began - posted > 1e-3
-        arrived = posted if there_already else ended
-        time.sleep(max(0.0, arrived + self.delay - ended))
+        arrived = self.node.now()
+        if arrived - began <= 1e-3:
+            # It was there before: at the earliest when the later one of both sides had posted it.
+            peer_posted = self.node.guard.peer_posted(self) or 0.0
+            arrived = max(self.posting.time, peer_posted)
+        time.sleep(max(0.0, arrived + self.delay - self.node.now()))
 
     def needs(self, guard):
         """What must be posted before it can end."""
