@@ -77,12 +77,12 @@ class NaiveDataParallel(ParallelModel):
     all_reduce: a function of (x, comm) that returns the sum over ranks in memory of its own. Frozen
     parameters take no part; a tied one takes part once. unused: True if a parameter may get no
     gradient on some rank; it counts as zero there, and one that gets none on any rank keeps none.
-    make_optimizer: for step(), see ParallelModel. synchronise() raises ValueError on a rank where a
+    model and make_optimizer: see ParallelModel. synchronise() raises ValueError on a rank where a
     parameter has no gradient and `unused` is False.
     """
 
     def __init__(
-        self, model, comm, all_reduce=ring.all_reduce, *, unused=False, make_optimizer=None
+        self, model, comm, make_optimizer=None, *, all_reduce=ring.all_reduce, unused=False
     ):
         super().__init__(model, make_optimizer)
         self.comm = comm
@@ -91,7 +91,8 @@ class NaiveDataParallel(ParallelModel):
         self.names = {parameter: name for name, parameter in model.named_parameters()}
         self.buckets = [[parameter] for parameter in self.trained]
         self.synchronising = True
-        share_state(model, comm)
+        share_tensors(self.held(), comm)
+        self.refresh()
 
     @contextmanager
     def no_sync(self):
@@ -99,13 +100,15 @@ class NaiveDataParallel(ParallelModel):
         before = self.synchronising
         self.synchronising = False
         try:
-            yield
+            with super().no_sync():
+                yield
         finally:
             self.synchronising = before
 
     def synchronise(self):
         """Every gradient becomes the mean over ranks. Does nothing within no_sync()."""
         if self.synchronising:
+            super().synchronise()
             for bucket in self.buckets:
                 self.unpack(bucket, self.sum_over_ranks(self.packed(bucket), self.comm))
 
@@ -166,14 +169,14 @@ class BucketedDataParallel(NaiveDataParallel):
         self,
         model,
         comm,
-        all_reduce=ring.all_reduce,
+        make_optimizer=None,
         *,
         capacity=8 * MIB,
         wire_dtype=None,
+        all_reduce=ring.all_reduce,
         unused=False,
-        make_optimizer=None,
     ):
-        super().__init__(model, comm, all_reduce, unused=unused, make_optimizer=make_optimizer)
+        super().__init__(model, comm, make_optimizer, all_reduce=all_reduce, unused=unused)
         self.wire_dtype = wire_dtype
         self.buckets = []
         # A bucket is one tensor, so it holds one dtype.
@@ -202,12 +205,16 @@ class DataParallel(BucketedDataParallel):
     A hook on each parameter counts gradients. Buckets leave in their order on every rank, whatever
     the order of the gradients, and travel beside the computation (comm.background). Every backward
     pass but the last one before synchronise() must run inside no_sync(); otherwise ValueError is
-    raised. Arguments as those of BucketedDataParallel.
+    raised. If `model` is a ParallelModel, buckets leave after its own synchronise(), one beside the
+    other. Arguments as those of BucketedDataParallel.
     """
 
-    def __init__(self, model, comm, all_reduce=ring.all_reduce, **how):
-        super().__init__(model, comm, all_reduce, **how)
+    def __init__(self, model, comm, make_optimizer=None, **how):
+        super().__init__(model, comm, make_optimizer, **how)
         self.begin_pass()
+        # Within another way, gradients are complete only when that has synchronised them.
+        if self.inner is not None:
+            return
         for number, bucket in enumerate(self.buckets):
             for parameter in bucket:
                 parameter.register_post_accumulate_grad_hook(partial(self.arrived, number))
@@ -240,6 +247,7 @@ class DataParallel(BucketedDataParallel):
         """Wait until every gradient is the mean over ranks. Does nothing within no_sync()."""
         if not self.synchronising:
             return
+        ParallelModel.synchronise(self)
         # Buckets with a parameter that got no gradient are still here.
         while len(self.in_flight) < len(self.buckets):
             self.send_next()
@@ -251,7 +259,11 @@ class DataParallel(BucketedDataParallel):
 def share_state(model, comm, root=0):
     """Every rank has the root's parameters and buffers. One broadcast for each dtype."""
     # parameters() names a tied parameter once, so it travels once.
-    tensors = [*model.parameters(), *model.buffers()]
+    share_tensors([*model.parameters(), *model.buffers()], comm, root)
+
+
+def share_tensors(tensors, comm, root=0):
+    """Every rank's tensors have the root's values. One broadcast for each dtype."""
     with torch.no_grad():
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             own = [tensor for tensor in tensors if tensor.dtype == dtype]

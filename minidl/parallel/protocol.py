@@ -11,6 +11,13 @@
 
 A way overrides only what it does differently from one process. The parts can be called, too: with
 data parallel training, call synchronise() and then an optimizer of your own.
+
+Ways can be put into each other: on a mesh of rows and columns,
+
+    parallel = DataParallel(Zero2(model, row, adam), column)
+
+shards the model over the ranks of a row, and averages the gradients of shards over a column. Each
+step of the outer way begins with the same step of the inner one.
 """
 
 from contextlib import nullcontext
@@ -25,22 +32,31 @@ class ParallelModel(torch.nn.Module):
         loss_of(parallel(x), y).backward()
         parallel.step(max_norm=1.0)
 
+    model: a module, or a ParallelModel, whose optimizer then serves if none is made here.
     make_optimizer: list of parameters -> a torch optimizer; without it step() raises ValueError.
     trained: the parameters that this rank's optimizer works on; here all that require a gradient.
 
     A subclass overrides those of these that it does otherwise than one process: forward, no_sync,
-    synchronise, share_parameters, squared_norm, full_state_dict.
+    synchronise, share_parameters, squared_norm, full_state_dict, held, refresh.
     """
 
     def __init__(self, model, make_optimizer=None, trained=None):
         super().__init__()
-        if trained is None:
-            trained = [p for p in model.parameters() if p.requires_grad]
         self.model = model
-        self.trained = trained
         self.optimizer = None
+        if self.inner is not None:
+            trained = self.inner.trained
+            self.optimizer = self.inner.optimizer
+        elif trained is None:
+            trained = [p for p in model.parameters() if p.requires_grad]
+        self.trained = trained
         if make_optimizer is not None:
             self.optimizer = make_optimizer(trained)
+
+    @property
+    def inner(self):
+        """The way inside this one, or None."""
+        return self.model if isinstance(self.model, ParallelModel) else None
 
     def forward(self, *args, **kwargs):
         """The model's own forward pass."""
@@ -48,19 +64,25 @@ class ParallelModel(torch.nn.Module):
 
     def no_sync(self):
         """A context: no backward pass inside is the last one before synchronise()."""
-        return nullcontext()
+        return nullcontext() if self.inner is None else self.inner.no_sync()
 
     def synchronise(self):
         """Finish the backward pass: the gradients of `trained` become the mean over ranks.
 
         Once a step, after its last backward pass; step() calls it.
         """
+        if self.inner is not None:
+            self.inner.synchronise()
 
     def share_parameters(self):
         """Finish the optimizer's step: the model has the new parameters, on every rank."""
+        if self.inner is not None:
+            self.inner.share_parameters()
 
     def squared_norm(self):
         """The squared norm of the whole model's gradient, the same on every rank: (1,), float64."""
+        if self.inner is not None:
+            return self.inner.squared_norm()
         # In float64: many small squares are added.
         squares = [(p.grad.double() ** 2).sum() for p in self.trained if p.grad is not None]
         return torch.as_tensor(sum(squares)).reshape(1)
@@ -96,7 +118,21 @@ class ParallelModel(torch.nn.Module):
 
     def full_state_dict(self):
         """Name -> whole parameter or buffer, a copy, on every rank."""
+        if self.inner is not None:
+            return self.inner.full_state_dict()
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def held(self):
+        """What this rank holds of the model's parameters and buffers, as tensors without copies."""
+        if self.inner is not None:
+            return self.inner.held()
+        # parameters() names a tied parameter once.
+        return [*self.model.parameters(), *self.model.buffers()]
+
+    def refresh(self):
+        """The tensors in held() have new values: from now on the model computes with them."""
+        if self.inner is not None:
+            self.inner.refresh()
 
 
 class OneProcess(ParallelModel):

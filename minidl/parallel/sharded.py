@@ -50,6 +50,12 @@ class Sharded(ParallelModel):
         reduce_scatter=ring.reduce_scatter,
         all_gather=ring.all_gather,
     ):
+        if isinstance(model, ParallelModel):
+            outer, inner = type(self).__name__, type(model).__name__
+            raise TypeError(
+                f"{outer} shards the parameters of a torch module, and not those of {inner}: put "
+                f"it inside, as in DataParallel({outer}(model, row, make_optimizer), column)"
+            )
         share_state(model, comm)
         units = units_of(model, comm, is_unit, compute_dtype)
         flats = [flat for unit in units for flat in unit.trained]
@@ -93,6 +99,16 @@ class Sharded(ParallelModel):
         # keep_vars gives the parameters themselves. What is not in `whole` is a buffer.
         found = self.model.state_dict(keep_vars=True)
         return {name: whole.get(value, value).detach().clone() for name, value in found.items()}
+
+    def held(self):
+        """This rank's shards, and the buffers."""
+        shards = [flat.shard for unit in self.units for flat in unit.flats]
+        return [*shards, *self.model.buffers()]
+
+    def refresh(self):
+        """Every rank has the parameters of the shards, also the frozen ones."""
+        for unit in self.units:
+            unit.gather(self.all_gather, self.comm)
 
 
 def cast_inputs(dtype, module, args, kwargs):

@@ -106,3 +106,6 @@ class Zero3(Sharded):
 
     def share_parameters(self):
         """Nothing to do: each unit is gathered when it is used."""
+
+    def refresh(self):
+        """Nothing to do, for the same reason."""

@@ -408,7 +408,7 @@ from minidl.parallel.data import NaiveDataParallel
 
 def mean_of_those_who_asked(weights, gradients, comm):
     model = nn.ParameterList([nn.Parameter(weight.clone()) for weight in weights])
-    parallel = NaiveDataParallel(model, comm, all_reduce, unused=True)
+    parallel = NaiveDataParallel(model, comm, all_reduce=all_reduce, unused=True)
     for parameter, gradient in zip(model, gradients):
         parameter.grad = gradient
     parallel.synchronise()

@@ -310,7 +310,7 @@ from minidl.parallel.data import DataParallel
 
 def gradients_beside(x, y, left_first, comm):
     model = tower(x.shape[-1], left_first)
-    parallel = DataParallel(model, comm, all_reduce, capacity=8 * together * x.shape[-1] ** 2)
+    parallel = DataParallel(model, comm, all_reduce=all_reduce, capacity=8 * together * x.shape[-1] ** 2)
     for microbatch in range(len(x) - 1):
         with parallel.no_sync():
             loss_of(parallel, x[microbatch], y[microbatch]).backward()

@@ -415,7 +415,7 @@ def normalised(x, dy, comm):
 from minidl.parallel.data import DataParallel
 
 def fastest_step(x, y, comm):
-    parallel = DataParallel(deep(x.shape[1]), comm, doubling.halving_doubling_all_reduce, capacity=4 * 4 * x.shape[1] ** 2)
+    parallel = DataParallel(deep(x.shape[1]), comm, all_reduce=doubling.halving_doubling_all_reduce, capacity=4 * 4 * x.shape[1] ** 2)
     loss_of(parallel, x, y).backward()
     parallel.synchronise()
     return [p.grad for p in parallel.parameters()]

@@ -70,7 +70,7 @@ def train(way, comm, steps=3, rows=12, all_reduce=ring.all_reduce, **kwargs):
         with torch.no_grad():
             for tensor in (*model.parameters(), *model.buffers()):
                 tensor.mul_(3)
-    parallel = way(model, comm, all_reduce, unused=True, **kwargs)
+    parallel = way(model, comm, all_reduce=all_reduce, unused=True, **kwargs)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     own = torch.arange(rows).tensor_split(comm.world_size)[comm.rank]
     for _ in range(steps):
