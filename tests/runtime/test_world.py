@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import signal
+import sys
 import threading
 
 import numpy
@@ -82,6 +83,18 @@ def test_each_rank_has_a_seed_of_its_own(either):
     world = either(3)
     first, again, other = (world.run(draw, seed=seed).results for seed in (0, 0, 1))
     assert first == again and len(set(first)) == 3 and not set(first) & set(other)
+
+
+def test_what_the_first_optimizer_loads_is_loaded_once_for_all_later_ranks():
+    def had_it(comm):
+        had = "torch._dynamo" in sys.modules
+        torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        return had
+
+    with World(1) as first:
+        first.run(had_it)
+    with World(2) as second:
+        assert second.run(had_it).results == [True, True]
 
 
 def test_one_torch_thread_per_rank_unless_told_otherwise(worlds):

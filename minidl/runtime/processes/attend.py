@@ -111,6 +111,9 @@ class Attendance:
     def _on_progress(self, rank, i, n):
         self.echo.progress(rank, i, n)
 
+    def _on_loaded(self, rank, module):
+        self.launcher.load(module)
+
     def _on_done(self, rank, result, record):
         self.facts.results[rank] = result
         self._ended(rank, record)

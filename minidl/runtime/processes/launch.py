@@ -77,7 +77,11 @@ def start_zygote(control, log, folder):
 
 
 class ForkLauncher:
-    """One zygote for all worlds of this process, started when first needed."""
+    """One zygote for all worlds of this process, started when first needed.
+
+    Making the first optimizer of a process loads more of torch, which takes 1.5 s. When a rank has
+    done so, the zygote does it too, once, before it forks the next one.
+    """
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="minidl-")
@@ -86,6 +90,8 @@ class ForkLauncher:
         self.exit_codes = {}  # pid of a rank that ended -> its exit code
         self.answers = []  # pids that the zygote has answered with and that were not read yet
         self.orphaned = False  # the zygote was killed: no rank outlives it
+        self.wanted = set()  # modules that ranks had to load
+        self.loaded = set()  # those of them that the zygote was asked to load
         self.control, theirs = socket.socketpair()
         self.conn = Connection(os.dup(self.control.fileno()))
         with theirs, open(self._log(), "wb") as log:
@@ -98,13 +104,16 @@ class ForkLauncher:
         ours, theirs = socket.socketpair()
         with theirs, self.lock:
             try:
+                for module in self.wanted - self.loaded:
+                    self.conn.send(("load", module))
+                    self.loaded.add(module)
                 self.conn.send(("fork", (rank, world_size, folder, threads)))
                 socket.send_fds(self.control, [b"F"], [theirs.fileno()])
             except OSError:
                 raise RankDied(
                     "The process that starts the ranks was killed. Make a new World."
                 ) from None
-            pid = self._answer(20)
+            pid = self._answer(60)
         return Rank(self, Connection(ours.detach()), pid)
 
     def alive(self):
@@ -132,6 +141,13 @@ class ForkLauncher:
                 self.conn.send(("kill", pid))
             except OSError:
                 pass  # the zygote has ended, and its ranks with it
+
+    def load(self, module):
+        """Have a module in the ranks that start from now on.
+
+        Not at once: the zygote reports no death while it loads.
+        """
+        self.wanted.add(module)
 
     def close(self):
         """End the zygote and with it every rank; returns when they and the folder are gone."""
@@ -215,6 +231,9 @@ class SpawnLauncher:
     def kill(self, pid):
         """End this rank at once."""
         self.processes[pid].kill()
+
+    def load(self, module):
+        """Spawned ranks share no memory: each loads for itself."""
 
     def close(self):
         """Kill what still runs and remove the folder."""

@@ -40,6 +40,7 @@ from minidl.runtime.words.facts import Failure
 from minidl.runtime.words.sources import learn_sources
 from minidl.trace import Event
 
+HEAVY = "torch._dynamo"  # what the first optimizer of a process loads; it takes 1.5 s
 ABORT_AT = 4  # attempts to interrupt before NCCL is aborted
 TIMES = [Event._fields.index(name) for name in ("posted", "waited", "done")]
 
@@ -125,6 +126,8 @@ class Worker:
         self.running = False
         self.over.set()
         self.streams.finish()
+        if HEAVY in sys.modules:
+            self.report("loaded", HEAVY)
         self.report(*outcome, self._record())
 
     def _call(self, header, payload):

@@ -10,6 +10,7 @@ only by the time that cleaning up takes. launch.py starts it, as
 `python -m minidl.runtime.processes.zygote`.
 """
 
+import importlib
 import os
 import selectors
 import shutil
@@ -54,8 +55,11 @@ def fork_ranks(control, folder):
 
 
 def _answer(conn, children):
-    """Read one request, and fork or kill a rank."""
+    """Read one request: fork a rank, kill one, or load a module that the next ones will need."""
     request, args = conn.recv()
+    if request == "load":
+        importlib.import_module(args)
+        return
     if request == "kill":
         if args in children:
             _kill(args)
