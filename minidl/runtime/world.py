@@ -217,8 +217,7 @@ class World:
 
     def _gather(self, attendance):
         facts = attendance.facts
-        unmet = () if facts.well else waits(facts)
-        trace = trace_of(self.world_size, attendance.records, unmet)
+        trace = trace_of(self.world_size, attendance.records, waits(facts))
         results = [
             pickle.loads(facts.results[rank]) if rank in facts.results else None
             for rank in facts.ranks

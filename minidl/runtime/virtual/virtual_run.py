@@ -91,7 +91,7 @@ class VirtualRun:
         records = [node.record for node in self.nodes]
         trace = Trace(
             self.size,
-            waits=() if facts.well else waits(facts),
+            waits=waits(facts),
             unrecorded=[record.unrecorded for record in records],
             ended=min(max(clocks, default=0.0), limit),
             later=lambda: _columns(records, limit),

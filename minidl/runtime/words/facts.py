@@ -17,6 +17,7 @@ import cloudpickle
 from minidl.errors import MismatchError, NotInCell
 from minidl.runtime.words.calling import traceback_lines
 from minidl.runtime.words.deadlock import Need
+from minidl.trace import MESSAGES
 
 
 class Blocked(NamedTuple):
@@ -40,14 +41,26 @@ class Blocked(NamedTuple):
     def in_words(self):
         """ "waits for rank 1 to receive message 0, (4,) float32"."""
         group = "" if self.comm == "world" else f" on {self.comm}"
-        if self.kind in ("send", "recv"):
+        if self.kind in MESSAGES:
             verb = "receive" if self.kind == "send" else "send"
-            message = f"message {self.number}{group}, {self.size}"
-            return f"waits for rank {self.peer} to {verb} {message}"
+            return f"waits for rank {self.peer} to {verb} message {self.number}{group}, {self.size}"
         if self.kind == "background":
             return "waits for its background work"
         awaited = f" for rank {self.peer}" if self.peer >= 0 else ""
         return f"waits in {self.kind} number {self.number}{group}{awaited}"
+
+    @property
+    def awaits(self):
+        """The kind of event that would end the wait; a collective waits for its like."""
+        return {"send": "recv", "recv": "send"}.get(self.kind, self.kind)
+
+
+@property
+def innermost_place(self):
+    """(file, line) of the learner's innermost line, or None."""
+    if self.lines:
+        return self.lines[-1][:2]
+    return self.blocked.place if self.blocked else None
 
 
 class Whereabouts(NamedTuple):
@@ -56,13 +69,11 @@ class Whereabouts(NamedTuple):
     needs: list[Need] | None
     blocked: Blocked | None
     lines: list
+    place = innermost_place
 
-    @property
-    def place(self):
-        """(file, line) of the learner's innermost line, or None."""
-        if self.lines:
-            return self.lines[-1][:2]
-        return self.blocked.place if self.blocked else None
+    def peers(self):
+        """The ranks of which it needs a post, in order."""
+        return sorted({rank for need in self.needs or () for rank in need.ranks})
 
 
 class Claim(NamedTuple):
@@ -106,6 +117,7 @@ class Failure(NamedTuple):
     pickled: bytes | None
     lines: list
     blocked: Blocked | None = None
+    place = innermost_place
 
     @classmethod
     def of(cls, error, link=False):

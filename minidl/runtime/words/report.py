@@ -5,6 +5,7 @@ Reads the Facts of a run and returns the error to raise. Nothing here finds out 
 """
 
 import signal
+from typing import NamedTuple
 
 from minidl.errors import (
     DeadlockError,
@@ -18,9 +19,7 @@ from minidl.errors import (
 from minidl.runtime.words.deadlock import cycle
 from minidl.runtime.words.sources import place_name, source_line
 from minidl.runtime.words.stacks import parse
-from minidl.trace import Wait
-
-AWAITED = {"send": "recv", "recv": "send"}  # what a send waits for; a collective waits for its like
+from minidl.trace import MESSAGES, Wait
 
 
 def some_ranks(ranks):
@@ -48,41 +47,42 @@ def frames_in_words(lines):
 
 
 def waits(facts):
-    """Every unmet wait of the run as a trace.Wait, by rank."""
+    """Every unmet wait of the run as a trace.Wait, by rank; none if it ended well."""
     found = []
+    if facts.well:
+        return found
     for rank, failure in facts.failures.items():  # a wait that ended as the other process was gone
         if failure.blocked is not None and failure.blocked.peer >= 0:
-            place = failure.lines[-1][:2] if failure.lines else failure.blocked.place
-            found.append(_wait(rank, failure.blocked, place, failure.message))
+            found.append(_wait(rank, failure.blocked, failure.place))
     for rank, threads in facts.where.items():
         for thread in threads.values():
-            for need in thread.needs or ():
-                for peer in need.ranks:
-                    blocked = thread.blocked._replace(peer=peer)
-                    found.append(_wait(rank, blocked, thread.place, blocked.in_words()))
+            for peer in thread.peers():
+                blocked = thread.blocked._replace(peer=peer)
+                found.append(_wait(rank, blocked, thread.place))
     return sorted(found)
 
 
-def _wait(rank, blocked, place, words):
-    kind = blocked.kind
-    awaits = AWAITED.get(kind, kind)
-    return Wait(rank, blocked.peer, awaits, blocked.comm, blocked.number, place_name(place), words)
+def _wait(rank, blocked, place):
+    _, comm, peer, number, *_ = blocked
+    return Wait(rank, peer, blocked.awaits, comm, number, place_name(place), blocked.in_words())
 
 
 def everyone(facts, but=()):
     """A line or two per rank: where it is, or how it ended; finished ranks share one."""
     lines = []
-    waiting = {}
-    for wait in waits(facts):
-        waiting.setdefault(wait.rank, []).append(wait)
     for rank in sorted(set(facts.ranks) - set(but)):
         if rank in facts.failures:
             failure = facts.failures[rank]
             lost = failure.type == "RankDied"
             lines.append(f"  rank {rank} {failure.message if lost else 'raised ' + failure.type}")
-            lines += [f"      {place_and_code(line[:2])}" for line in failure.lines[-1:]]
+            lines += _at(failure)
         elif rank in facts.where:
-            lines += _whereabouts(rank, facts, waiting.get(rank, []))
+            for ident, thread in facts.where[rank].items():
+                main = ident == facts.main.get(rank)
+                if main or thread.blocked or thread.lines:
+                    background = "" if main else ", in the background,"
+                    lines.append(f"  rank {rank}{background} {_activity(thread)}")
+                    lines += _at(thread)
     finished = [rank for rank in facts.results if rank not in facts.where and rank not in but]
     if finished:
         verb = "has" if len(finished) == 1 else "have"
@@ -90,69 +90,69 @@ def everyone(facts, but=()):
     return lines
 
 
-def _whereabouts(rank, facts, own):
-    """Where each thread of a rank is. own: the waits of this rank."""
-    lines = []
-    for ident, thread in facts.where[rank].items():
-        main = ident == facts.main.get(rank)
-        if thread.needs is None and not (main or thread.lines):
-            continue
-        background = "" if main else ", in the background,"
-        lines.append(f"  rank {rank}{background} {_activity(thread.blocked, own)}")
-        if thread.place:
-            lines.append(f"      {place_and_code(thread.place)}")
-    return lines
+def _at(found):
+    """The innermost line of a Whereabouts or a Failure, indented, in a list; empty without one."""
+    return [f"      {place_and_code(found.place)}"] if found.place else []
 
 
-def _activity(blocked, own):
-    if blocked is None:
+def _activity(thread):
+    if thread.blocked is None:
         return "computes, or waits for something that minidl cannot see"
-    mine = [
-        wait
-        for wait in own
-        if (wait.comm, wait.number) == (blocked.comm, blocked.number)
-        and blocked.peer in (-1, wait.peer)
-    ]
-    if len(mine) == 1:
-        return mine[0].text
-    if mine:
-        everybody = blocked._replace(peer=-1)
-        return f"{everybody.in_words()} for {some_ranks({wait.peer for wait in mine})}"
-    return blocked.in_words()
+    peers = thread.peers()
+    if len(peers) > 1:
+        everybody = thread.blocked._replace(peer=-1)
+        return f"{everybody.in_words()} for {some_ranks(peers)}"
+    return thread.blocked._replace(peer=[*peers, thread.blocked.peer][0]).in_words()
+
+
+class Verdict(NamedTuple):
+    """What went wrong: the class of the error, the ranks it is about, the lines of its message."""
+
+    kind: type
+    ranks: list
+    lines: list
 
 
 def explain(facts, run):
     """The error that says what went wrong in this run."""
-    kinds = (_mismatch, _death, _raised, _deadlock, _timeout, _lost)
-    kind, ranks, lines, *causes = next(filter(None, (find(facts) for find in kinds)))
+    kind, ranks, lines = (
+        _mismatch(facts)
+        or _death(facts)
+        or _raised(facts)
+        or _deadlock(facts)
+        or _timeout(facts)
+        or _lost(facts)
+    )
     if facts.replaced:
         lines.append(
             f"A new process now runs as {some_ranks(facts.replaced)}; names that %%ranks cells "
             "gave it are gone."
         )
-    extra = {"causes": causes[0]} if causes else {}
-    return kind("\n".join(lines), ranks=ranks, run=run, **extra)
+    error = kind("\n".join(lines), ranks, run)
+    if kind is RankError:
+        error.causes = {rank: facts.failures[rank].cause for rank in ranks}
+    return error
 
 
-# Each of these returns (kind of error, ranks, lines of its message), for a RankError with the
-# causes as well; or None if the run did not end in this way.
+# Each of these returns a Verdict, or None if the run did not end in this way.
 
 
 def _mismatch(facts):
     if facts.mismatch is None:
         return None
     what, number, one, two = facts.mismatch
+    lines = [f"Ranks {one.rank} and {two.rank} disagree on {what} {number}."]
+    remedy = (
+        "Every rank of a group must call the same collectives in the same order, with the same "
+        "shapes."
+    )
     if what == "message":
-        title = f"Ranks {one.rank} and {two.rank} disagree on message {number} between them."
+        lines = [f"{lines[0][:-1]} between them."]
         remedy = "Give `like` the shape and dtype of what is sent."
-    else:
-        title = f"Ranks {one.rank} and {two.rank} disagree on {what} {number}."
-        remedy = (
-            "Every rank of a group must call the same collectives in the same order, with the "
-            "same shapes."
-        )
-    sides = [f"  {side.in_words()}\n      {place_and_code(side.place)}" for side in (one, two)]
-    return MismatchError, (one.rank, two.rank), [title, *sides, f"Nothing was sent. {remedy}"]
+    for side in (one, two):
+        lines += [f"  {side.in_words()}", f"      {place_and_code(side.place)}"]
+    lines.append(f"Nothing was sent. {remedy}")
+    return Verdict(MismatchError, (one.rank, two.rank), lines)
 
 
 def _death(facts):
@@ -165,7 +165,7 @@ def _death(facts):
         lines += [f"  its last words: {line}" for line in _last_words(facts.lines[rank])]
     lines += everyone(facts, but=died)
     lines.append("The other ranks were stopped, and the results of this run are lost.")
-    return RankDied, sorted(died), lines
+    return Verdict(RankDied, sorted(died), lines)
 
 
 def _end_of_process(status, crash):
@@ -181,11 +181,13 @@ def _end_of_process(status, crash):
 
 def _last_words(lines):
     """The last three lines that a rank wrote; after a crash in C code, where its Python was."""
-    fatal = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error")]
-    current = [i for i, line in enumerate(lines) if line.startswith("Current thread")]
-    if fatal and current:
-        [stack] = parse(lines[current[-1] :]).values()
-        return [lines[fatal[-1]], *(line.strip() for line in frames_in_words(stack))]
+    fatal = None
+    for i, line in enumerate(lines):
+        if line.startswith("Fatal Python error"):
+            fatal = line
+        elif fatal and line.startswith("Current thread"):
+            [stack] = parse(lines[i:]).values()
+            return [fatal, *map(str.strip, frames_in_words(stack))]
     return [line for line in lines if line][-3:]
 
 
@@ -209,10 +211,8 @@ def _raised(facts):
     others = everyone(facts, but=raised)
     if others and facts.where:
         lines += ["Meanwhile:", *others]
-    if all(failure.kind == "not in cell" for failure in raised.values()):
-        return NotInCell, list(raised), lines
-    causes = {rank: failure.cause for rank, failure in raised.items()}
-    return RankError, list(raised), lines, causes
+    outside = all(failure.kind == "not in cell" for failure in raised.values())
+    return Verdict(NotInCell if outside else RankError, list(raised), lines)
 
 
 def _deadlock(facts):
@@ -224,7 +224,7 @@ def _deadlock(facts):
     ranks = sorted({rank for rank, _ in facts.stuck})
     stuck_waits = [wait for wait in waits(facts) if wait.rank in ranks]
     awaits = {wait.awaits for wait in stuck_waits}
-    if awaits - {"send", "recv"}:
+    if not awaits <= set(MESSAGES):
         remedy = "Every rank of the group must call the same collectives in the same order."
     elif "recv" in awaits:
         remedy = (
@@ -237,7 +237,7 @@ def _deadlock(facts):
             "above."
         )
     title = f"Deadlock: {_who_waits(ranks, stuck_waits, facts.results)}."
-    return DeadlockError, ranks, [title, *everyone(facts), remedy]
+    return Verdict(DeadlockError, ranks, [title, *everyone(facts), remedy])
 
 
 def _who_waits(ranks, stuck_waits, results):
@@ -260,19 +260,18 @@ def _leftover(blocked):
     lines = ["The run ended with messages that were never received:"]
     for rank, what in blocked:
         message = f"message {what.number}, {what.size}"
+        words = f"started {what.kind} number {what.number}, which not all ranks joined"
         if what.kind == "send":
             words = f"sent {message}, to rank {what.peer}, which never received it"
         elif what.kind == "recv":
             words = f"asked rank {what.peer} for {message}, which it never sent"
-        else:
-            words = f"started {what.kind} number {what.number}, which not all ranks joined"
-        group = f" (on group {what.comm})" if what.comm != "world" else ""
+        group = "" if what.comm == "world" else f" (on group {what.comm})"
         lines.append(f"  rank {rank} {words}{group}")
     lines.append(
         "Each send needs a receive on the other side. Wait for the Work that start() returns to "
         "see where it hangs."
     )
-    return LeftoverError, sorted({rank for rank, _ in blocked}), lines
+    return Verdict(LeftoverError, sorted({rank for rank, _ in blocked}), lines)
 
 
 def _timeout(facts):
@@ -284,7 +283,7 @@ def _timeout(facts):
         "If it needs longer, say so: world.run(..., timeout=120). timeout=None waits without "
         "limit.",
     ]
-    return RankTimeout, sorted(facts.where), lines
+    return Verdict(RankTimeout, sorted(facts.where), lines)
 
 
 def _lost(facts):
@@ -293,4 +292,4 @@ def _lost(facts):
     for rank in ranks:
         failure = facts.failures[rank]
         lines += [f"  rank {rank}: {failure.message}", *frames_in_words(failure.lines)]
-    return RankError, ranks, lines, {rank: facts.failures[rank].cause for rank in ranks}
+    return Verdict(RankError, ranks, lines)
