@@ -45,9 +45,7 @@ def equal_length(x, n):
         raise ValueError(f"a single number does not split over {n} ranks")
     length = len(x)
     if length % n:
-        items = "rows"
-        if x.dim() == 1:
-            items = "elements"
+        items = "elements" if x.dim() == 1 else "rows"
         raise ValueError(f"{length} {items} do not split over {n} ranks")
     return length // n
 

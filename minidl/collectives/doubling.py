@@ -67,9 +67,10 @@ def all_reduce(x, comm, op="sum"):
 
     Recursive doubling. x: any shape -> the same. log2 N steps, each rank sends log2 N messages of n
     bytes; if N is not a power of two, floor(log2 N) + 2 steps. Raises MismatchError if shapes
-    differ, ValueError for an op that the dtype does not have. Adds ((0 + 1) + (2 + 3)) + ...: for
-    N = 2 ** k the same bits as tree.all_reduce. Thakur, Rabenseifner & Gropp 2005, "Reduce and
-    Allreduce".
+    differ, ValueError for an op that the dtype does not have.
+
+    Adds ((0 + 1) + (2 + 3)) + ...; for a power of two this gives the same bits as tree.all_reduce.
+    Thakur, Rabenseifner & Gropp 2005, "Reduce and Allreduce".
     """
     N = comm.world_size
     combine, finish = reduction(op, x, N)
@@ -243,8 +244,9 @@ class Exchange(NamedTuple):
 def exchanges_of(rank, team, y, starts):
     """An Exchange for each of the distances 1, 2, 4, ...
 
-    Rank team[i] owns y[starts[i] : starts[i + 1]]. At distance 2 the blocks are
-    pairs of owners:  0 1 | 2 3 | 4 5 | 6 7
+    Rank team[i] owns y[starts[i] : starts[i + 1]]. At distance 2 the blocks are pairs of owners:
+
+        0 1 | 2 3 | 4 5 | 6 7
     """
 
     def block(i, distance):

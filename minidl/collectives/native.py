@@ -19,7 +19,8 @@ OPS = {"sum": "sum", "mean": "sum", "max": "max", "min": "min", "prod": "product
 
 def _call(comm, name, *args, **kwargs):
     """Run the backend's collective `name` to its end; returns what it returns."""
-    return comm.native(name, *args, **kwargs).wait()
+    work = comm.native(name, *args, **kwargs)
+    return work.wait()
 
 
 def broadcast(x, comm, root=0):

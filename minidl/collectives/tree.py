@@ -47,36 +47,14 @@ def textbook_reduce(x, comm):
         # At distance 2 the ranks 2, 6, ... have the sum of two, and the ranks 0, 4, ... get it.
         place = rank % (2 * distance)
         if place == 0 and source < N:
-            x = x + comm.recv(x, source=source)
+            theirs = comm.recv(x, source=source)
+            x = x + theirs
         elif place == distance:
             comm.send(x, to=to)
         distance *= 2
     if rank == 0:
         return x
     return None
-
-
-def parent(position):
-    """The position without its lowest bit: 110 -> 100."""
-    return position & (position - 1)
-
-
-def reach(position, N):
-    """The size of the branch of a position: itself and the positions below it, which follow it."""
-    # 4 = 100 has the branch 100, 101, 110, 111, if there are that many ranks.
-    if position == 0:
-        return N
-    lowest_bit = position & -position
-    return min(lowest_bit, N - position)
-
-
-def children(position, N):
-    """The positions at distances 4, 2, 1 (as far as the branch goes), the largest branch first."""
-    # 8 ranks, position 4: the 3 positions below it need 2 bits, so it has 2 children, 6 and 5.
-    below = reach(position, N) - 1
-    n_children = below.bit_length()
-    distances = [2**k for k in range(n_children)]
-    return [position + distance for distance in reversed(distances)]
 
 
 class Child(NamedTuple):
@@ -90,7 +68,8 @@ class Child(NamedTuple):
 class TreeNode:
     """A rank's place in the tree: is_root, parent (a rank), size of its branch, children.
 
-    Raises ValueError if the root is not a rank.
+    The branch of a rank is the rank itself and all below it, which follow it. The child with the
+    largest branch comes first. Raises ValueError if the root is not a rank.
     """
 
     def __init__(self, comm, root):
@@ -99,17 +78,21 @@ class TreeNode:
             raise ValueError(f"root {root} is not a rank: ranks go from 0 to {N - 1}")
         # The tree is drawn around the root: it stands at 0, wherever its rank is.
         position = (comm.rank - root) % N
+        lowest_bit = position & -position
         self.is_root = position == 0
-        above = parent(position)
-        self.parent = (above + root) % N
-        self.size = reach(position, N)
+        self.parent = (comm.rank - lowest_bit) % N
+        self.size = N
+        if not self.is_root:
+            # 4 = 100 has the branch 100, 101, 110, 111, if there are that many ranks.
+            self.size = min(lowest_bit, N - position)
         self.children = []
-        for child in children(position, N):
-            rank = (child + root) % N
-            start = child - position
-            stop = start + reach(child, N)
-            branch = Child(rank, start, stop)
-            self.children.append(branch)
+        # Position 4 of 8 has its children at distances 1 (alone) and 2 (with one more): 5 and 6.
+        start = 1
+        while start < self.size:
+            rank = (comm.rank + start) % N
+            stop = min(2 * start, self.size)
+            self.children.insert(0, Child(rank, start, stop))
+            start = stop
 
 
 def broadcast(x, comm, root=0):
@@ -143,7 +126,8 @@ def reduce(x, comm, root=0, op="sum"):
     total = fresh(x)
     # Small branches are complete first.
     for child in reversed(node.children):
-        combine(total, comm.recv(x, source=child.rank), out=total)
+        part = comm.recv(x, source=child.rank)
+        combine(total, part, out=total)
     if not node.is_root:
         return comm.send(total, to=node.parent)
     return finish(total)
@@ -216,5 +200,4 @@ def gather(x, comm, root=0):
 
 def barrier(comm):
     """No rank returns before all have entered. 2 ceil(log2 N) steps of empty messages."""
-    nothing = torch.empty(0)
-    all_reduce(nothing, comm)
+    all_reduce(torch.empty(0), comm)

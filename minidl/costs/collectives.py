@@ -42,27 +42,19 @@ class Cost(NamedTuple):
 
 def naive_broadcast(N, n, alpha=0.0, beta=0.0):
     """N - 1 messages of n bytes, all from the root."""
-    return _cost(
-        alpha,
-        beta,
-        steps=N - 1,
-        chain=(N - 1) * n,
-        messages=N - 1,
-        nbytes=(N - 1) * n,
-        total_messages=N - 1,
-        total_nbytes=(N - 1) * n,
-    )
+    return _broadcast(N - 1, N, n, alpha, beta)
 
 
 def naive_reduce(N, n, alpha=0.0, beta=0.0):
     """N - 1 messages of n bytes, all to the root."""
-    # The same chain. But no rank sends more than one of them.
-    return naive_broadcast(N, n, alpha, beta)._replace(messages=int(N > 1), nbytes=n * (N > 1))
+    return _backwards(naive_broadcast(N, n, alpha, beta), N, n)
 
 
 def naive_all_reduce(N, n, alpha=0.0, beta=0.0):
     """To the root and back: 2 (N - 1) (alpha + beta n)."""
-    return _one_after_the_other(naive_reduce(N, n, alpha, beta), naive_broadcast(N, n, alpha, beta))
+    to_root = naive_reduce(N, n, alpha, beta)
+    from_root = naive_broadcast(N, n, alpha, beta)
+    return _one_after_the_other(to_root, from_root)
 
 
 def naive_scatter(N, n, alpha=0.0, beta=0.0):
@@ -77,12 +69,16 @@ def naive_gather(N, n, alpha=0.0, beta=0.0):
 
 def naive_all_gather(N, n, alpha=0.0, beta=0.0):
     """Gather, then broadcast: (N - 1) (2 alpha + beta (n / N + n))."""
-    return _one_after_the_other(naive_gather(N, n, alpha, beta), naive_broadcast(N, n, alpha, beta))
+    to_root = naive_gather(N, n, alpha, beta)
+    from_root = naive_broadcast(N, n, alpha, beta)
+    return _one_after_the_other(to_root, from_root)
 
 
 def naive_reduce_scatter(N, n, alpha=0.0, beta=0.0):
     """Reduce, then scatter: (N - 1) (2 alpha + beta (n + n / N)). All but the root send n."""
-    return _one_after_the_other(naive_reduce(N, n, alpha, beta), naive_scatter(N, n, alpha, beta))
+    to_root = naive_reduce(N, n, alpha, beta)
+    from_root = naive_scatter(N, n, alpha, beta)
+    return _one_after_the_other(to_root, from_root)
 
 
 def naive_all_to_all(N, n, alpha=0.0, beta=0.0):
@@ -112,8 +108,6 @@ def ring_all_gather(N, n, alpha=0.0, beta=0.0):
         beta,
         steps=N - 1,
         chain=sent,
-        messages=N - 1,
-        nbytes=sent,
         total_messages=N * (N - 1),
         total_nbytes=N * sent,
     )
@@ -131,7 +125,6 @@ def ring_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
         beta,
         steps=2 * (N - 1),
         chain=2 * (N - 1) * largest,
-        messages=2 * (N - 1),
         nbytes=_ring_nbytes(n, N, itemsize, max(0, N - 2)),
         total_messages=2 * (N - 1) * N,
         total_nbytes=2 * (N - 1) * n,
@@ -143,27 +136,19 @@ def ring_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
 
 def tree_broadcast(N, n, alpha=0.0, beta=0.0):
     """ceil(log2 N) (alpha + beta n): the root sends all the time. [TRG] "Broadcast"; [CPH]."""
-    depth = _log2_up(N)
-    return _cost(
-        alpha,
-        beta,
-        steps=depth,
-        chain=depth * n,
-        messages=depth,
-        nbytes=depth * n,
-        total_messages=N - 1,
-        total_nbytes=(N - 1) * n,
-    )
+    return _broadcast(_log2_up(N), N, n, alpha, beta)
 
 
 def tree_reduce(N, n, alpha=0.0, beta=0.0):
     """The broadcast backwards: each rank but the root sends one message. [TRG]; [CPH]."""
-    return tree_broadcast(N, n, alpha, beta)._replace(messages=int(N > 1), nbytes=n * (N > 1))
+    return _backwards(tree_broadcast(N, n, alpha, beta), N, n)
 
 
 def tree_all_reduce(N, n, alpha=0.0, beta=0.0):
     """Reduce, then broadcast: 2 ceil(log2 N) (alpha + beta n). [CPH], short vectors."""
-    return _one_after_the_other(tree_reduce(N, n, alpha, beta), tree_broadcast(N, n, alpha, beta))
+    to_root = tree_reduce(N, n, alpha, beta)
+    from_root = tree_broadcast(N, n, alpha, beta)
+    return _one_after_the_other(to_root, from_root)
 
 
 def tree_scatter(N, n, alpha=0.0, beta=0.0):
@@ -175,8 +160,6 @@ def tree_scatter(N, n, alpha=0.0, beta=0.0):
         beta,
         steps=depth,
         chain=(N - 1) * chunk,
-        messages=depth,
-        nbytes=(N - 1) * chunk,
         total_messages=N - 1,
         total_nbytes=_hops(N) * chunk,
     )
@@ -203,10 +186,10 @@ def tree_barrier(N, alpha=0.0):
 
 def doubling_all_reduce(N, n, alpha=0.0, beta=0.0):
     """log2 P (alpha + beta n); if ranks rest, two messages of n bytes more. [TRG]."""
-    P, rest, levels = _fold(N)
+    P, rest, levels, fold = _fold(N)
     # A rank beside a resting one receives from it first, and sends to it in the end.
-    steps = levels + 2 * (rest > 0)
-    messages = levels + (rest > 0)
+    steps = levels + 2 * fold
+    messages = levels + fold
     total_messages = P * levels + 2 * rest
     return _cost(
         alpha,
@@ -225,17 +208,17 @@ def halving_doubling_all_reduce(N, n, alpha=0.0, beta=0.0, itemsize=1):
 
     Halving sends all but the rank's own chunk; doubling sends its own block at each distance.
     """
-    P, rest, levels = _fold(N)
+    P, rest, levels, fold = _fold(N)
     # The first ranks have the larger chunks, so the longest chain is theirs: the first blocks.
     blocks = sum(_near_equal(n, P, itemsize, 1 << level) for level in range(levels))
     own_chunk = _near_equal(n, P, itemsize, 1)
     return _cost(
         alpha,
         beta,
-        steps=2 * levels + 2 * (rest > 0),
-        chain=2 * blocks + 2 * n * (rest > 0),
-        messages=2 * levels + (rest > 0),
-        nbytes=blocks + n - own_chunk + n * (rest > 0),
+        steps=2 * levels + 2 * fold,
+        chain=2 * blocks + 2 * n * fold,
+        messages=2 * levels + fold,
+        nbytes=blocks + n - own_chunk + n * fold,
         total_messages=2 * P * levels + 2 * rest,
         total_nbytes=2 * (P - 1) * n + 2 * rest * n,
     )
@@ -260,17 +243,17 @@ def doubling_all_gather(N, n, alpha=0.0, beta=0.0):
 
     Ranks that rest send n / N bytes and receive all n from the neighbour.
     """
-    P, rest, levels = _fold(N)
+    P, rest, levels, fold = _fold(N)
     chunk = _share(n, N)
     # The first block at each distance; the chunks of ranks that rest make the first blocks longer.
     first_blocks = sum((1 << level) + min(1 << level, rest) for level in range(levels)) * chunk
     return _cost(
         alpha,
         beta,
-        steps=levels + 2 * (rest > 0),
-        chain=first_blocks + (n + chunk) * (rest > 0),
-        messages=levels + (rest > 0),
-        nbytes=first_blocks + n * (rest > 0),
+        steps=levels + 2 * fold,
+        chain=first_blocks + (n + chunk) * fold,
+        messages=levels + fold,
+        nbytes=first_blocks + n * fold,
         total_messages=P * levels + 2 * rest,
         total_nbytes=(P - 1) * n + rest * (n + chunk),
     )
@@ -333,7 +316,26 @@ def lower_bound(collective, N, n, alpha=0.0, beta=0.0):
 
 def _cost(alpha, beta, *, steps, chain, **counts):
     """A Cost with its seconds; chain: the bytes that must follow one another."""
-    return Cost(steps=steps, seconds=alpha * steps + beta * chain, **counts)
+    # If nothing else is said, one rank sends in every step, and so the whole chain.
+    busiest = {"messages": steps, "nbytes": chain}
+    return Cost(steps=steps, seconds=alpha * steps + beta * chain, **(busiest | counts))
+
+
+def _broadcast(steps, N, n, alpha, beta):
+    """The root sends n bytes in every step; some time every other rank receives them, once."""
+    return _cost(
+        alpha,
+        beta,
+        steps=steps,
+        chain=steps * n,
+        total_messages=N - 1,
+        total_nbytes=(N - 1) * n,
+    )
+
+
+def _backwards(broadcast, N, n):
+    """A reduce: the same messages in the other direction, so every rank but the root sends one."""
+    return broadcast._replace(messages=int(N > 1), nbytes=n * (N > 1))
 
 
 def _one_after_the_other(to_root, from_root):
@@ -364,11 +366,10 @@ def _near_equal(n, N, itemsize, k):
 def _ring_nbytes(n, N, itemsize, rank):
     """What a rank sends in a ring all-reduce: every chunk twice, its own and the next one once."""
 
-    def chunk(i):
-        return _near_equal(n, N, itemsize, i + 1) - _near_equal(n, N, itemsize, i)
-
+    size, larger = divmod(n // itemsize, N)
     # Rank N - 2 sends most: the last two chunks are the smallest.
-    return 2 * n - chunk(rank) - chunk((rank + 1) % N)
+    once = 2 * size + (rank < larger) + ((rank + 1) % N < larger)
+    return 2 * n - once * itemsize
 
 
 def _log2_up(N):
@@ -377,9 +378,10 @@ def _log2_up(N):
 
 
 def _fold(N):
-    """(the largest power of two up to N, how many ranks rest, its logarithm)"""
+    """(the largest power of two up to N, how many ranks rest, its logarithm, 1 if any rest)"""
     levels = N.bit_length() - 1
-    return 1 << levels, N - (1 << levels), levels
+    rest = N - (1 << levels)
+    return 1 << levels, rest, levels, int(rest > 0)
 
 
 def _hops(N):

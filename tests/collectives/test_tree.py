@@ -1,6 +1,7 @@
 """The binomial tree: right, as cheap as the formula says, for every root."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -35,12 +36,19 @@ ALL = {
 WITH_DATA = [name for name in ALL if name != "barrier"]
 
 
+def node(position, N):
+    """The TreeNode at this position of a tree that stands on rank 0."""
+    return tree.TreeNode(SimpleNamespace(rank=position, world_size=N), 0)
+
+
 def drawn(position, N, depth=0):
     """The branch that begins here, one line a rank."""
-    lines = ["  " * depth + f"{position} speaks for {tree.reach(position, N)}"]
-    return lines + [
-        line for child in tree.children(position, N) for line in drawn(child, N, depth + 1)
-    ]
+    here = node(position, N)
+    lines = ["  " * depth + f"{position} speaks for {here.size}"]
+    for child in here.children:
+        assert node(child.rank, N).size == child.stop - child.start
+        lines += drawn(child.rank, N, depth + 1)
+    return lines
 
 
 def test_the_tree_of_seven_ranks():
@@ -56,7 +64,9 @@ def test_the_tree_of_seven_ranks():
   1 speaks for 1"""
     )
     for N in range(1, 40):
-        assert all(v in tree.children(tree.parent(v), N) for v in range(1, N))
+        for v in range(1, N):
+            above = node(node(v, N).parent, N)
+            assert v in [child.rank for child in above.children]
         assert sorted(int(line.split()[0]) for line in drawn(0, N)) == list(range(N))
 
 
