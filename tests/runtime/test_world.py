@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import numpy
 import pytest
@@ -95,6 +96,28 @@ def test_what_the_first_optimizer_loads_is_loaded_once_for_all_later_ranks():
         first.run(had_it)
     with World(2) as second:
         assert second.run(had_it).results == [True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of threads are read from /proc")
+def test_connections_end_with_the_run_that_broke_them():
+    """Gloo's thread of a broken connection would compute for nothing, forever."""
+
+    def fails(comm):
+        comm.native("all_reduce", torch.ones(1)).wait()
+        if comm.rank == 0:
+            raise ValueError("on purpose")
+        comm.recv(torch.ones(1), source=0)
+
+    def threads_of_gloo():
+        names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+        return sum("gloo_tcp_loop" in name for name in names)
+
+    with World(3) as world:
+        alone = world.run(threads_of_gloo).results
+        for _ in range(3):
+            with pytest.raises(RankError, match="on purpose"):
+                world.run(fails)
+        assert alone == world.run(threads_of_gloo).results == [1, 1, 1]
 
 
 def test_one_torch_thread_per_rank_unless_told_otherwise(worlds):

@@ -96,6 +96,10 @@ class Worker:
         """
         if self.node is not None:
             joining.leave_world(self.node)
+            self.node = None
+            # What failed may still hold the old connections, in cycles of tracebacks and frames.
+            # Until they go, gloo's thread spins on those that were broken.
+            gc.collect()
         path = os.path.join(self.folder, f"store{generation}")
         self.node = joining.join_world(
             path, self.rank, self.world_size, backend, self.guard, self._report_progress
