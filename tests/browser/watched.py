@@ -11,6 +11,7 @@ from tests.deadlines import generous
 
 PANEL = "window.jupyterapp.shell.currentWidget"
 SECONDS = generous(60)  # for a whole notebook
+OFTEN = 100  # milliseconds between two looks; playwright would look at each frame that is drawn
 
 
 class Watched:
@@ -54,11 +55,15 @@ class Watched:
         """Run, Run All Cells, from the menu; return the cells as they are when all have run."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        # The outputs stay where they are: copying them out for each look would take longer than
+        # to compute them.
         self.page.wait_for_function(
-            f"{{ const code = {PANEL}.content.model.sharedModel.toJSON().cells.filter(c => c.cell_type == 'code');"
-            " code.every(c => c.execution_count) || code.some(c => c.outputs.some(o => o.output_type == 'error')"
-            " && !(c.metadata.tags || []).includes('raises-exception')) }",
+            f"{{ const code = {PANEL}.content.widgets.map(w => w.model).filter(m => m.type == 'code');"
+            " const failed = m => [...Array(m.outputs.length).keys()].some(i => m.outputs.get(i).type == 'error')"
+            " && !(m.getMetadata('tags') || []).includes('raises-exception');"
+            " code.every(m => m.executionCount) || code.some(failed) }",
             timeout=SECONDS * 1000,
+            polling=OFTEN,
         )
         self.idle()
         return self.cells()
@@ -66,7 +71,9 @@ class Watched:
     def idle(self):
         """Wait until the kernel has nothing to do."""
         self.page.wait_for_function(
-            f"{PANEL}.sessionContext.session?.kernel?.status == 'idle'", timeout=SECONDS * 1000
+            f"{PANEL}.sessionContext.session?.kernel?.status == 'idle'",
+            timeout=SECONDS * 1000,
+            polling=OFTEN,
         )
 
     def move_slider(self, index):
@@ -89,6 +96,7 @@ class Watched:
             "([node, before]) => node.innerHTML != before && node.querySelector('.jp-OutputArea-child')",
             arg=[drawn.element_handle(), before],
             timeout=generous(30_000),
+            polling=OFTEN,
         )
         self.idle()
         after = settled(drawn)
@@ -125,6 +133,7 @@ class Watched:
             f"([index, before]) => {count} != before && {count}",
             arg=[index, before],
             timeout=generous(60_000),
+            polling=OFTEN,
         )
         self.idle()
         return self.cells()[index].get("outputs", [])
@@ -176,6 +185,7 @@ class Watched:
             "([node, before]) => node.innerHTML != before",
             arg=[locator.element_handle(), before],
             timeout=generous(15_000),
+            polling=OFTEN,
         )
 
 
