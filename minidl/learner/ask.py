@@ -1,6 +1,6 @@
 """`minidl ask 02`: one file for a teacher, with all that is needed to see what went wrong.
 
-ask_02.md    code, seed, what was demanded and found, the error, and every event of the failing run
+ask_02.md    code, seed, what was demanded and found, the error, the events of the failing run
 """
 
 from minidl.learner import mine
@@ -32,8 +32,7 @@ Smallest failing case: {case}
 
 ## Events
 
-{table}
-"""
+{table}"""
 
 
 class NothingToAsk(Exception):
@@ -60,8 +59,8 @@ def ask(exercise):
 
 def _question(failure):
     """The question as Markdown."""
-    table = [EVENT_FIELDS, ["---"] * len(EVENT_FIELDS), *failure["events"]]
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in table]
-    error = failure["error"] or "none"
-    code = failure["code"].rstrip()
-    return QUESTION.format(**failure | {"error": error, "code": code, "table": "\n".join(lines)})
+    rule = ["---"] * len(EVENT_FIELDS)
+    table = ""
+    for row in (EVENT_FIELDS, rule, *failure["events"]):
+        table += f"| {' | '.join(map(str, row))} |\n"
+    return QUESTION.format(table=table, **failure)

@@ -62,10 +62,8 @@ def find_exercise(which):
     if work is not None:
         folders.append(work / "exercises")
     folders.append(notes.EXERCISES)
-    for folder in folders:
-        for path in sorted(folder.glob(f"{which}*.ipynb")):
-            return path
-    return None
+    found = (path for folder in folders for path in sorted(folder.glob(f"{which}*.ipynb")))
+    return next(found, None)
 
 
 def check_exercise(which):

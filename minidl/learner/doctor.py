@@ -140,9 +140,10 @@ def judge_memory(free):
 
 def judge_disk(free):
     """Room for what the notebooks write into this folder."""
+    works = free >= NEEDED_DISK
     text = f"{free / GB:.1f} GB free in this folder"
     remedy = f"Free some space: the notebooks write up to {NEEDED_DISK / GB:.1f} GB."
-    return Finding("disk", free >= NEEDED_DISK, text, remedy)
+    return Finding("disk", works, text, remedy)
 
 
 def judge_shared_memory(works, size):

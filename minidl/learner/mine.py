@@ -11,6 +11,7 @@ import importlib.util
 import os
 import symtable
 import types
+from contextlib import suppress
 from pathlib import Path
 
 WORK = "MINIDL_WORK"  # an environment variable that names the learner's folder, for unusual set-ups
@@ -45,23 +46,20 @@ def keep_answer(task, fn, source):
     """
     folder = kept_folder()
     name = getattr(fn, "__name__", "")
-    if folder is None or not name.isidentifier() or not source:
-        return
-    try:
-        text = _module_text(task, source, fn.__globals__)
-    except ValueError:
-        return
-    write_whole(folder / f"{name}.py", text)
+    if folder is not None and name.isidentifier() and source:
+        with suppress(ValueError):
+            text = _module_text(task, source, fn.__globals__)
+            write_whole(folder / f"{name}.py", text)
 
 
 def take(name, else_):
     """The learner's own `name` if it has passed its check, else `else_`. Prints which one it is."""
     folder = kept_folder()
-    path = None if folder is None else folder / f"{name}.py"
-    if path is None or not path.exists():
+    if folder is None or not (folder / f"{name}.py").exists():
         print(f"{name}: minidl's (your own joins here when its exercise is passed)")
         return else_
     # Under a name of its own: learners' files are on no import path.
+    path = folder / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"mine_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -74,13 +72,14 @@ def _module_text(task, source, names):
 
     names: the globals of the cell. Raises ValueError for a value that cannot be written as source.
     """
-    used = sorted(_names_from_outside(source) & set(names) - set(dir(builtins)))
-    above = [_definition(name, names[name]) for name in used]
-    parts = [f'"""Your answer to {task}, kept because it passed its check."""\n']
+    used = _names_from_outside(source) & names.keys() - vars(builtins).keys()
+    above = sorted(_definition(name, names[name]) for name in used)
+    text = f'"""Your answer to {task}, kept because it passed its check."""\n\n'
+    for line in above:
+        text += f"{line}\n"
     if above:
-        parts.append("\n".join(sorted(above)) + "\n")
-    parts.append(source.rstrip() + "\n")
-    return "\n".join(parts)
+        text += "\n"
+    return text + source.rstrip() + "\n"
 
 
 def _names_from_outside(source):

@@ -8,6 +8,8 @@ Which tasks there are, and what they are worth, is read from the check cells of 
 import ast
 import json
 from html import escape
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ import minidl.learner.mine as mine
 
 EXERCISES = Path(__file__).resolve().parent.parent.parent / "exercises"
 EVENT_FIELDS = ("rank", "kind", "peer", "number", "shape", "dtype", "posted", "done", "line")
+EVENT_VALUES = attrgetter(*EVENT_FIELDS)
 MOST_EVENTS = 400  # of a failing run that are noted
 MOST_RACES = 5
 
@@ -44,9 +47,7 @@ def note(report, source, seed):
     best = notes["tasks"].get(report.task, {"earned": -1})
     if report.passed or report.earned > best["earned"]:
         notes["tasks"][report.task] = {
-            "state": report.state,
-            "earned": report.earned,
-            "points": report.points,
+            name: getattr(report, name) for name in ("state", "earned", "points")
         }
     exercise = report.task.split("-")[0]
     last = notes["last"].get(exercise, {})
@@ -66,19 +67,18 @@ def _failure_of(report, source, seed):
     failure = {
         "task": report.task,
         "seed": seed,
-        "code": source,
+        "code": source.rstrip(),
         "report": repr(report),
-        "error": "",
+        "error": "none",
         "case": "",
         "events": [],
     }
     trial = report.failing
     if trial is not None:
-        failure["error"] = str(trial.outcome.error or "")
+        failure["error"] = str(trial.outcome.error or "none")
         failure["case"] = str(trial.case)
         # Enough for a teacher to see the beginning, in a file that can be mailed.
-        for event in list(trial.outcome.trace)[:MOST_EVENTS]:
-            failure["events"].append([getattr(event, field) for field in EVENT_FIELDS])
+        failure["events"] = list(map(EVENT_VALUES, islice(trial.outcome.trace, MOST_EVENTS)))
     return failure
 
 
@@ -127,9 +127,18 @@ class ExerciseProgress(NamedTuple):
     earned: float
     points: float
 
+    def in_words(self):
+        """A line for a terminal."""
+        return (
+            f"{self.exercise:<24} "
+            f"{self.passed:>2} of {self.tasks:<2} tasks  "
+            f"{self.earned:>5g} of {self.points:<3g} points  "
+            f"{self.bar()}"
+        )
+
     def bar(self, width=20):
         """ "######.............." """
-        full = round(width * self.earned / self.points) if self.points else 0
+        full = round(width * self.earned / (self.points or 1))
         return "#" * full + "." * (width - full)
 
 
@@ -141,21 +150,22 @@ class Progress:
         self.tasks = noted()["tasks"]
 
     def rows(self):
-        """A ExerciseProgress for each exercise."""
+        """An ExerciseProgress for each exercise."""
         for exercise, points in self.exercises.items():
+            passed = sum(map(self.passed, points))
             found = [self.tasks[task] for task in points if task in self.tasks]
-            passed = [result for result in found if result["state"] == "passed"]
             earned = sum(result["earned"] for result in found)
-            yield ExerciseProgress(exercise, len(passed), len(points), earned, sum(points.values()))
+            worth = sum(points.values())
+            yield ExerciseProgress(exercise, passed, len(points), earned, worth)
+
+    def passed(self, task):
+        """Whether a task has passed its check."""
+        return task in self.tasks and self.tasks[task]["state"] == "passed"
 
     def __repr__(self):
-        lines = []
-        for row in self.rows():
-            tasks = f"{row.passed:>2} of {row.tasks:<2} tasks"
-            points = f"{row.earned:>5g} of {row.points:<3g} points"
-            lines.append(f"{row.exercise:<24} {tasks}  {points}  {row.bar()}")
+        lines = [row.in_words() for row in self.rows()]
         for exercise, tasks in self.exercises.items():
-            left = [task for task in tasks if self.tasks.get(task, {}).get("state") != "passed"]
+            left = [task for task in tasks if not self.passed(task)]
             if 0 < len(left) < len(tasks):
                 lines.append(f"next in {exercise}: {left[0]}")
         return "\n".join(lines) or "No exercise was found."

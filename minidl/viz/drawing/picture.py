@@ -11,6 +11,7 @@ Left out: what is drawn; see the functions in pictures/.
 
 import json
 from html import escape
+from numbers import Real
 from pathlib import Path
 
 from minidl.viz.drawing.plotly_json import plotly_json
@@ -52,16 +53,18 @@ class Table:
         return f"and {hidden:,} more rows" if hidden > 0 else ""
 
     def __repr__(self):
-        rows = [self.columns, *self._shown()]
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        is_number = [_all_numbers(self[name]) for name in self.columns]
+        columns = []
+        for texts in zip(self.columns, *self._shown()):
+            width = max(map(len, texts))
+            # numbers end below each other, words begin below each other
+            numbers = all(isinstance(value, Real) for value in self[texts[0]])
+            pad = str.rjust if numbers else str.ljust
+            columns.append([pad(text, width) for text in texts])
         lines = []
-        for row in rows:
-            cells = []
-            for text, width, number in zip(row, widths, is_number):
-                cells.append(text.rjust(width) if number else text.ljust(width))
+        for cells in zip(*columns):
             lines.append("  ".join(cells).rstrip())
-        return "\n".join([*lines, self._rest()]).rstrip("\n")
+        lines.append(self._rest())
+        return "\n".join(lines).rstrip("\n")
 
     def _repr_html_(self):
         head = self._html_row("th", self.columns)
@@ -79,10 +82,6 @@ def _cell_text(value):
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _all_numbers(values):
-    return all(isinstance(value, (int, float)) for value in values)
 
 
 class Picture:

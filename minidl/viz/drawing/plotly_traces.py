@@ -161,18 +161,12 @@ def _arrow_trace(arrows, x, y):
         marker |= {"symbol": "arrow", "angleref": "previous", "line": {"width": 0}}
     # three points an arrow: the start without a mark, the head, and the gap
     marker["size"] = [0, size, 0] * len(arrows)
-    # None breaks the line between two arrows
-    xs = []
-    ys = []
-    for arrow in arrows:
-        xs += [x(arrow.x0), x(arrow.x1), None]
-        ys += [y(arrow.y0), y(arrow.y1), None]
     return _scatter(
         "lines+markers",
         hoverinfo="skip",
         cliponaxis=False,
-        x=xs,
-        y=ys,
+        x=_with_gaps([(arrow.x0, arrow.x1) for arrow in arrows], x),
+        y=_with_gaps([(arrow.y0, arrow.y1) for arrow in arrows], y),
         line=_arrow_line(first),
         marker=marker,
     )
@@ -187,14 +181,19 @@ def _paths(layer, x, y):
     """One line trace a colour and width."""
     traces = []
     for (color, width), paths in _alike(layer.shapes, lambda path: (path.color, path.width)):
-        xs = []
-        ys = []
-        for path in paths:
-            xs += [*map(x, path.xs), None]
-            ys += [*map(y, path.ys), None]
         line = _line(color, width, layer.style)
+        xs = _with_gaps([path.xs for path in paths], x)
+        ys = _with_gaps([path.ys for path in paths], y)
         traces.append(_scatter("lines", hoverinfo="skip", line=line, x=xs, y=ys))
     return traces
+
+
+def _with_gaps(lines, rounded):
+    """The coordinates of several lines in one list; None breaks the line after each."""
+    values = []
+    for line in lines:
+        values += [*map(rounded, line), None]
+    return values
 
 
 def _dots(layer, x, y):

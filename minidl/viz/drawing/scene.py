@@ -9,6 +9,7 @@ are drawn in their order. A Scene may have another one beside it, and moments: w
 layers hold in each frame of a film. Left out: events. A Scene does not know what a rank is.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -171,6 +172,14 @@ class Axis:
     ticks: list | None = None
     log: bool = False
     shown: bool = True
+
+    def share(self, value):
+        """How far along the axis a value lies, from 0 to 1."""
+        if self.log:
+            whole = math.log(self.high / self.low)
+            return math.log(value / self.low) / whole
+        whole = self.high - self.low
+        return (value - self.low) / whole
 
 
 @dataclass

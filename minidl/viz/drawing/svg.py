@@ -10,17 +10,15 @@ Grey text and a transparent background read on white and on black pages. There i
 would leak into the page. Left out: hovering. A picture that GitHub shows cannot react.
 """
 
-import math
 from html import escape
 
 from minidl.viz.drawing.frame import LINE, TITLE, TITLE_LINE, WIDTH, frame, text_width
 from minidl.viz.drawing.palette import INK, faded
 from minidl.viz.drawing.scene import Arrow, Box, Dot
-from minidl.viz.drawing.svg_elements import element, number, path_data, text_element
+from minidl.viz.drawing.svg_elements import element, number, path, text_element
 from minidl.viz.drawing.svg_shapes import (
-    arrow_path,
+    arrow_line,
     box_fill,
-    broken_line,
     dash_array,
     definitions,
     mark,
@@ -39,51 +37,41 @@ class Page:
     names: the room left of the plot, for the texts of the upright axis
     """
 
-    def __init__(self, scene, left, top, width, height, names):
+    def __init__(self, scene, left, top, width, names):
         self.scene = scene
         self.left = left
         self.top = top
         self.width = width
-        self.height = height
+        self.height = scene.rows
         self.names = names
         if scene.square:  # narrower, in the same middle
             x_units = abs(scene.x.high - scene.x.low)
             y_units = abs(scene.y.high - scene.y.low)
-            per_unit = min(width / x_units, height / y_units)
+            per_unit = min(width / x_units, scene.rows / y_units)
             self.width = per_unit * x_units
             self.left += (width - self.width) / 2
         self.right = self.left + self.width
-        self.bottom = top + height
+        self.bottom = top + scene.rows
 
     def px(self, x):
         """Pixels from the left edge of the picture."""
-        return self.left + self.width * _share(self.scene.x, x)
+        return self.left + self.width * self.scene.x.share(x)
 
     def py(self, y):
         """Pixels from the upper edge of the picture."""
-        return self.bottom - self.height * _share(self.scene.y, y)
+        return self.bottom - self.height * self.scene.y.share(y)
 
 
 def _pages(scene, box):
     """The page of a scene, and that of the scene beside it, if there is one."""
     width = WIDTH - box.left - box.right
     if not scene.beside:
-        return [Page(scene, box.left, box.top, width, scene.rows, box.left)]
-    names = frame(scene.beside).left
+        return [Page(scene, box.left, box.top, width, box.left)]
     # two plots of equal width; the right one's names stand in the gap between them
+    names = frame(scene.beside).left
     width = (width - names) / 2
-    right = box.left + width + names
-    return [
-        Page(scene, box.left, box.top, width, scene.rows, box.left),
-        Page(scene.beside, right, box.top, width, scene.rows, names),
-    ]
-
-
-def _share(axis, value):
-    """How far along an axis a value lies, from 0 to 1."""
-    if axis.log:
-        return math.log(value / axis.low) / math.log(axis.high / axis.low)
-    return (value - axis.low) / (axis.high - axis.low)
+    left = Page(scene, box.left, box.top, width, box.left)
+    return [left, Page(scene.beside, left.right + names, box.top, width, names)]
 
 
 def _ticks(axis):
@@ -100,13 +88,14 @@ def _ticks(axis):
 def _x_axis(page):
     """Upright grid lines, the texts below them, and the title."""
     drawn = ""
-    for value, name in _ticks(page.scene.x):
+    axis = page.scene.x
+    for value, name in _ticks(axis):
         x = page.px(value)
         if not page.scene.square:
-            drawn += element("path", stroke=GRID, d=path_data("M", x, page.top, "V", page.bottom))
+            drawn += path("M", x, page.top, "V", page.bottom, stroke=GRID)
         drawn += text_element(x, page.bottom + 15, name, size=11, anchor="middle")
     middle = (page.left + page.right) / 2
-    return drawn + text_element(middle, page.bottom + 34, page.scene.x.title, anchor="middle")
+    return drawn + text_element(middle, page.bottom + 34, axis.title, anchor="middle")
 
 
 def _y_axis(page):
@@ -115,7 +104,7 @@ def _y_axis(page):
     for value, name in _ticks(page.scene.y):
         y = page.py(value)
         if page.scene.y.log:
-            drawn += element("path", stroke=GRID, d=path_data("M", page.left, y, "H", page.right))
+            drawn += path("M", page.left, y, "H", page.right, stroke=GRID)
         drawn += text_element(page.left - 7, y + 4, name, size=11, anchor="end")
     return drawn
 
@@ -124,8 +113,9 @@ def _y_title(page):
     """The title of the upright axis, turned to run upwards."""
     x = page.left - page.names + 14
     y = page.top + page.height / 2
-    text = text_element(x, y, page.scene.y.title, anchor="middle")
-    return element("g", text, transform=f"rotate(-90 {number(x)} {number(y)})")
+    title = text_element(x, y, page.scene.y.title, anchor="middle")
+    turn = f"rotate(-90 {number(x)} {number(y)})"
+    return element("g", title, transform=turn)
 
 
 def _axes(page):
@@ -161,15 +151,14 @@ def _legend_sample(layer, x, y):
     if layer.kind is Dot:
         return mark(sample, x + SAMPLE / 2, y)
     if layer.kind is Arrow:
-        draw = broken_line if sample.broken else arrow_path
-        path = draw((x, y), (x + SAMPLE, y))
-        return element("g", path, fill="none", stroke=sample.color, stroke_width=sample.width)
-    return element(
-        "path",
+        line = arrow_line((x, y), (x + SAMPLE, y), sample.broken)
+        return element("g", line, fill="none", stroke=sample.color, stroke_width=sample.width)
+    dashes = dash_array(layer.style)
+    return path(
+        *("M", x, y, "h", SAMPLE),
         stroke=sample.color,
         stroke_width=2,
-        stroke_dasharray=dash_array(layer.style),
-        d=path_data("M", x, y, "h", SAMPLE),
+        stroke_dasharray=dashes,
     )
 
 

@@ -1,7 +1,7 @@
 """How is an element of SVG written?
 
     element("rect", x=1, stroke_width=2)        <rect x="1" stroke-width="2"/>
-    path_data("M", 0, 5, "L", 2.25, 5)          M0 5L2.2 5
+    path("M", 0, 5, "L", 2.25, 5, fill="none")  <path fill="none" d="M0 5L2.2 5"/>
 
 Numbers have one digit after the point, so that a picture stays small. Left out: shapes; see
 svg_shapes.
@@ -45,6 +45,11 @@ def path_data(*parts):
             text += " "
         text += number(part)
     return text
+
+
+def path(*parts, **attributes):
+    """A path element of these commands and numbers."""
+    return element("path", **attributes, d=path_data(*parts))
 
 
 def text_element(x, y, text, color=INK, size=TEXT, anchor="start", bold=False):

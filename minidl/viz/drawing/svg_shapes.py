@@ -15,17 +15,18 @@ from itertools import groupby
 from minidl.viz.drawing.frame import text_width
 from minidl.viz.drawing.palette import INK, faded, shade
 from minidl.viz.drawing.scene import DASHES, Arrow, Box, Cells, Dot, Label, Path
-from minidl.viz.drawing.svg_elements import element, path_data, text_element
+from minidl.viz.drawing.svg_elements import element, path, path_data, text_element
 
 HEAD = 7  # length of an arrow's head in pixels
 WING = 0.42  # radians between an arrow and each stroke of its head
 SHADES = 12  # steps of a matrix's colour
 CROSS = "minidl-cross"  # the name of the cross that ends a broken arrow
-# the first corner of a symbol, and the steps from there round it, for a dot of radius 1
-CORNERS = {
-    "square": ((-0.9, -0.9), (1.8, 0), (0, 1.8), (-1.8, 0)),
-    "diamond": ((0, -1.2), (1.2, 1.2), (-1.2, 1.2), (-1.2, -1.2)),
-    "triangle": ((0, -1.2), (1.1, 1.9), (-2.2, 0)),
+# the steps that draw a symbol, from its middle, for a dot of radius 1
+SYMBOLS = {
+    "square": (("m", -0.9, -0.9), ("l", 1.8, 0), ("l", 0, 1.8), ("l", -1.8, 0)),
+    "diamond": (("m", 0, -1.2), ("l", 1.2, 1.2), ("l", -1.2, 1.2), ("l", -1.2, -1.2)),
+    "triangle": (("m", 0, -1.2), ("l", 1.1, 1.9), ("l", -2.2, 0)),
+    "cross": (("m", -1, -1), ("l", 2, 2), ("m", 0, -2), ("l", -2, 2)),
 }
 
 
@@ -43,9 +44,9 @@ def definitions(scene):
     patterns = sorted(colors)
     if colors and INK not in colors:
         patterns.append(INK)  # for the legend
-    cross = path_data("M", -4, -4, "L", 4, 4, "M", -4, 4, "L", 4, -4)
     parts = [_hatching(color) for color in patterns]
-    parts.append(element("path", id=CROSS, stroke_width=2, d=cross))
+    cross = ("M", -4, -4, "L", 4, 4, "M", -4, 4, "L", 4, -4)
+    parts.append(path(*cross, id=CROSS, stroke_width=2))
     return element("defs", "".join(parts))
 
 
@@ -91,9 +92,9 @@ def _boxes(layer, page):
         for box in boxes:
             left = page.px(box.x0)
             width = page.px(box.x1) - left
-            edges = (page.py(box.y - box.height / 2), page.py(box.y + box.height / 2))
-            top = min(edges)
-            height = max(edges) - top
+            half = box.height / 2
+            top, bottom = sorted((page.py(box.y - half), page.py(box.y + half)))
+            height = bottom - top
             rects += element("rect", x=left, y=top, width=max(0.3, width), height=height)
             if box.label and text_width(box.label, 11) < width - 4 and height > 10:
                 middle = left + width / 2
@@ -111,44 +112,40 @@ def _arrows(layer, page):
         for arrow in arrows:
             start = (page.px(arrow.x0), page.py(arrow.y0))
             end = (page.px(arrow.x1), page.py(arrow.y1))
-            paths += broken_line(start, end) if arrow.broken else arrow_path(start, end)
+            paths += arrow_line(start, end, arrow.broken)
         groups += element("g", paths, fill="none", stroke=color, stroke_width=width)
     return groups
 
 
-def arrow_path(start, end):
-    """A line from one point to another, in pixels, and the two strokes of its head."""
-    dx = end[0] - start[0]
-    dy = end[1] - start[1]
-    angle = math.atan2(dy, dx)
-    head = min(HEAD, 0.7 * math.hypot(dx, dy))
-    # a wing is a stroke that leaves the head backwards, a little to the left or to the right
-    wings = []
-    for turned in (angle + WING, angle - WING):
-        wings.append((end[0] - head * math.cos(turned), end[1] - head * math.sin(turned)))
-    line = path_data("M", *start, "L", *end)
-    return element("path", d=line + path_data("M", *wings[0], "L", *end, "L", *wings[1]))
-
-
-def broken_line(start, end):
-    """A dashed line that ends in a cross."""
-    line = path_data("M", *start, "L", *end)
-    dashed = element("path", stroke_dasharray=dash_array("broken"), d=line)
-    return dashed + element("use", href=f"#{CROSS}", x=end[0], y=end[1])
+def arrow_line(start, end, broken):
+    """A line between two points, in pixels, and its head; a broken one is dashed up to a cross."""
+    line = ("M", *start, "L", *end)
+    x, y = end
+    if broken:
+        cross = element("use", href=f"#{CROSS}", x=x, y=y)
+        return path(*line, stroke_dasharray=dash_array("broken")) + cross
+    back = math.atan2(start[1] - y, start[0] - x)
+    head = min(HEAD, 0.7 * math.dist(start, end))
+    # a wing is a stroke that leaves the tip backwards, a little to the left or to the right
+    left, right = [
+        (x + head * math.cos(back + turned), y + head * math.sin(back + turned))
+        for turned in (WING, -WING)
+    ]
+    return path(*line, "M", *left, "L", *end, "L", *right)
 
 
 def _paths(layer, page):
     """One path a line."""
     drawn = ""
-    for path in layer.shapes:
-        points = [path_data(page.px(x), page.py(y)) for x, y in zip(path.xs, path.ys)]
-        drawn += element(
-            "path",
+    dashes = dash_array(layer.style)
+    for line in layer.shapes:
+        points = [path_data(page.px(x), page.py(y)) for x, y in zip(line.xs, line.ys)]
+        drawn += path(
+            *("M", "L".join(points)),
             fill="none",
-            stroke=path.color,
-            stroke_width=path.width,
-            stroke_dasharray=dash_array(layer.style),
-            d="M" + "L".join(points),
+            stroke=line.color,
+            stroke_width=line.width,
+            stroke_dasharray=dashes,
         )
     return drawn
 
@@ -165,15 +162,13 @@ def mark(dot, x, y):
         return element("circle", cx=x, cy=y, r=r, fill=dot.color)
     if dot.symbol == "ring":
         return element("circle", cx=x, cy=y, r=r, fill="none", stroke=dot.color, stroke_width=2)
-    outline = path_data("M", x, y)
-    if dot.symbol == "cross":  # to the upper left corner, a stroke, to the lower left, a stroke
-        outline += path_data("m", -r, -r, "l", 2 * r, 2 * r, "m", 0, -2 * r, "l", -2 * r, 2 * r)
-        return element("path", stroke=dot.color, stroke_width=2, d=outline)
-    command = "m"  # move to the first corner, then draw a line to each other one
-    for dx, dy in CORNERS[dot.symbol]:
-        outline += path_data(command, r * dx, r * dy)
-        command = "l"
-    return element("path", fill=dot.color, d=outline + "z")
+    # relative steps: "m" moves there, "l" draws a line
+    outline = ["M", x, y]
+    for command, dx, dy in SYMBOLS[dot.symbol]:
+        outline += [command, r * dx, r * dy]
+    if dot.symbol == "cross":
+        return path(*outline, stroke=dot.color, stroke_width=2)
+    return path(*outline, "z", fill=dot.color)
 
 
 def _labels(layer, page):

@@ -6,6 +6,7 @@ Also finds round numbers for an axis. Left out: any unit but seconds, bytes and 
 """
 
 import math
+from numbers import Real
 from typing import NamedTuple
 
 
@@ -38,12 +39,8 @@ def number_text(value):
 
 def unit_of(value, units):
     """The largest unit in which the value is 1 or more; the smallest unit if there is none."""
-    best = units[0]
-    for unit in units:
-        if abs(value) * (1 + NANO) < unit.size:
-            break
-        best = unit
-    return best
+    limit = abs(value) * (1 + NANO)
+    return max((unit for unit in units if unit.size <= limit), default=units[0])
 
 
 def axis_unit(width, units):
@@ -58,16 +55,27 @@ def axis_seconds(width):
 
 def seconds_text(seconds):
     """A duration in words, as in "210 us"."""
-    if seconds == 0:
-        return "0 s"
-    unit = unit_of(seconds, SECONDS)
-    return f"{number_text(seconds / unit.size)} {unit.name}"
+    return _with_unit(seconds, SECONDS) if seconds else "0 s"
 
 
 def bytes_text(nbytes):
     """A size in words, as in "48 KiB"."""
-    unit = unit_of(nbytes, BYTES)
-    return f"{number_text(nbytes / unit.size)} {unit.name}"
+    return _with_unit(nbytes, BYTES)
+
+
+def _with_unit(value, units):
+    unit = unit_of(value, units)
+    return f"{number_text(value / unit.size)} {unit.name}"
+
+
+def is_number(value):
+    """Whether it is a number that is written with digits; True and False are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def value_text(value):
+    """What somebody computed or typed: a number in three digits, anything else as it prints."""
+    return number_text(value) if is_number(value) else str(value)
 
 
 def count_text(n, noun):
@@ -76,6 +84,11 @@ def count_text(n, noun):
         return f"1 {noun}"
     ending = "es" if noun.endswith(("s", "h")) else "s"
     return f"{n:,} {noun}{ending}"
+
+
+def counts_text(**counts):
+    """Counts with their nouns: counts_text(rank=4, message=24) is "4 ranks, 24 messages"."""
+    return ", ".join(count_text(n, noun) for noun, n in counts.items())
 
 
 def percent(part, whole):
@@ -94,10 +107,10 @@ def round_ticks(low, high, most=8):
         return [low]
     narrowest = (high - low) / most
     power = 10 ** math.floor(math.log10(narrowest))
-    step = power
-    for factor in (2, 5, 10):
-        if step < narrowest * (1 - NANO):
-            step = factor * power
+    for factor in (1, 2, 5, 10):
+        step = factor * power
+        if step >= narrowest * (1 - NANO):
+            break
     first = math.ceil(low / step - NANO)
     last = math.floor(high / step + NANO)
     digits = max(0, -math.floor(math.log10(step)))  # 3 * 0.1 is 0.30000000000000004

@@ -8,16 +8,15 @@
 Left out: waiting and computing; see lamport for one run in full.
 """
 
-from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color, rank_label
+from minidl.viz.drawing.palette import ALARM, FAINT, INK
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Arrow, Axis, Dot, Label, Path, Scene
-from minidl.viz.drawing.units import bytes_text, count_text
-from minidl.viz.pictures.rows import Timescale
+from minidl.viz.drawing.scene import Axis, Dot, Label, Path, Scene
+from minidl.viz.drawing.units import bytes_text, count_text, counts_text
+from minidl.viz.pictures.rows import HEAD, RunRows, Timescale, message_words, rank_ticks
 from minidl.viz.reading.intervals import extent
 from minidl.viz.reading.matching import is_lost
 
 MOST = 400  # messages of a run that are drawn
-HEAD = 1.3  # rows between a run's first line and what stands above, for its name
 
 
 def beside(trace, reference=None, guilty=None, steps=False):
@@ -27,106 +26,74 @@ def beside(trace, reference=None, guilty=None, steps=False):
     guilty     a send or receive event of `trace` that is to blame, or None
     steps      whether a second of the record is a step
     """
-    sides = [_Side("yours", trace, 0.0)]
+    sides = [_Sent("yours", trace)]
     if reference is not None:
-        sides.append(_Side("a right answer", reference, sides[0].bottom))
-    scale = Timescale(0.0, max(side.seconds for side in sides) or 1.0)
+        sides.append(_Sent("a right answer", reference, sides[0]))
+    scale = Timescale(0.0, max(side.seconds for side in sides))
     if steps:
         scale.unit = 1.0
         scale.title = "steps"
-    rows = sides[-1].bottom + 0.2
+    bottom = sides[-1].bottom
+    ticks = [tick for side in sides for tick in rank_ticks(side.rows)]
     scene = Scene(
-        _finding(sides),
+        _finding(*sides),
         _caption(sides, guilty),
-        rows=max(150, 30 * rows),
+        rows=max(150, 30 * bottom),
         x=scale.axis(before=0.03, after=0.05),
-        y=Axis("", rows, 0, [name for side in sides for name in side.rank_names()]),
+        y=Axis("", bottom, 0, ticks),
     )
     lines = []
     names = []
-    arrows = []
-    lost = []
-    blamed = []
+    arrows = {"message": [], "never received": [], "to blame": []}  # a layer each
     for side in sides:
-        # a faint line for each rank, the run's name above, and its messages between the lines
-        names.append(Label(0, side.y - 0.75, side.in_words(), INK, size=13))
-        for rank in range(side.n):
-            y = side.y + rank
-            lines.append(Path((0, scale.at(scale.end)), (y, y), FAINT))
-        for message in side.trace.messages()[:MOST]:
-            arrow = _arrow(message, side, scale)
-            if side.trace is trace and guilty is not None and guilty in message:
-                blamed.append(arrow._replace(color=ALARM, width=4.0))
-            elif is_lost(message):
-                lost.append(arrow)
+        # the run's name above, a faint line for each rank, and its messages between the lines
+        names.append(Label(0, side.top - HEAD / 2.6, side.in_words(), INK, size=13))
+        for row in side.rows:
+            lines.append(Path((0, scale.at(scale.end)), (row.y, row.y), FAINT))
+        for message in side.sent[:MOST]:
+            hover = f"{message_words(message.send)}\n{message.send.line}"
+            arrow = scale.arrow(message, side.rows, hover, side.start)
+            if guilty is not None and side is sides[0] and guilty in message:
+                arrows["to blame"].append(arrow._replace(color=ALARM, width=4.0))
             else:
-                arrows.append(arrow)
-    crosses = [Dot(arrow.x0, arrow.y0, ALARM, 12, arrow.hover, "cross") for arrow in blamed]
+                arrows["never received" if is_lost(message) else "message"].append(arrow)
     scene.add("ranks", lines)
-    scene.add("message", arrows, legend=True)
-    scene.add("never received", lost, legend=True)
-    scene.add("to blame", blamed, legend=True)
+    for name, drawn in arrows.items():
+        scene.add(name, drawn, legend=True)
+    blamed = arrows["to blame"]
+    crosses = [Dot(arrow.x0, arrow.y0, ALARM, 12, arrow.hover, "cross") for arrow in blamed]
     scene.add("mark", crosses)
     scene.add("words", names)
-    counts = " and ".join(count_text(side.messages, "message") for side in sides)
-    return Picture("beside", f"{count_text(len(sides), 'run')}, {counts}", scene, _table(sides))
+    counts = " and ".join(count_text(sum(side.messages), "message") for side in sides)
+    return Picture("beside", f"{counts_text(run=len(sides))}, {counts}", scene, _table(sides))
 
 
-class _Side:
-    """One run: what it sent, and where it stands; y is the line of rank 0, counted in rows."""
+class _Sent(RunRows):
+    """One run, and what it sent."""
 
-    def __init__(self, name, trace, top):
-        self.name = name
-        self.trace = trace
-        self.n = trace.world_size
+    def __init__(self, name, trace, above=None):
+        super().__init__(name, trace, above)
+        self.sent = trace.messages()
         self.start, end = extent(trace)
         self.seconds = end - self.start
-        self.messages = sum(trace.sent())
-        self.nbytes = sum(trace.sent("nbytes"))
-        self.y = top + HEAD
-        self.bottom = self.y + self.n - 0.2
 
-    def rank_names(self):
-        """The ticks of its ranks."""
-        return [(self.y + rank, rank_label(rank, self.n)) for rank in range(self.n)]
+    def counts(self):
+        """How many messages and bytes it sent, in words."""
+        return count_text(sum(self.messages), "message"), bytes_text(sum(self.nbytes))
 
     def in_words(self):
         """What stands above it."""
-        return f"{self.name}: {count_text(self.messages, 'message')}, {bytes_text(self.nbytes)}"
+        return f"{self.name}: {', '.join(self.counts())}"
 
 
-def _arrow(message, side, scale):
-    """From the posting of the send to the end of the receive; a broken stub if it is lost."""
-    send, recv = message
-    hover = (
-        f"rank {send.rank} to rank {send.peer}, message #{send.number}\n"
-        f"{send.shape} {send.dtype}, {bytes_text(send.nbytes)}\n{send.line}"
-    )
-    x = scale.at(send.posted - side.start)
-    y = side.y + send.rank
-    if is_lost(message):  # it leaves its sender, and does not reach the next row
-        lean = 0.42 if send.peer > send.rank else -0.42
-        width = 0.04 * scale.at(scale.end)
-        return Arrow(x, y, x + width, y + lean, ALARM, hover, broken=True)
-    end = scale.at(recv.done - side.start)
-    return Arrow(x, y, end, side.y + send.peer, arrow_color(send.rank, side.n), hover)
-
-
-def _finding(sides):
+def _finding(own, right=None):
     """What differs, in one sentence."""
-    own = sides[0]
-    if len(sides) == 1:
-        return f"This run sends {count_text(own.messages, 'message')}"
-    right = sides[1]
-    if own.messages != right.messages:
-        sent = count_text(own.messages, "message")
-        wanted = count_text(right.messages, "message")
-    elif own.nbytes != right.nbytes:
-        sent = bytes_text(own.nbytes)
-        wanted = bytes_text(right.nbytes)
-    else:
-        return "Yours sends as much as a right answer, but not the same"
-    return f"Yours sends {sent}, a right answer {wanted}"
+    if right is None:
+        return f"This run sends {own.counts()[0]}"
+    for sent, wanted in zip(own.counts(), right.counts()):
+        if sent != wanted:
+            return f"Yours sends {sent}, a right answer {wanted}"
+    return "Yours sends as much as a right answer, but not the same"
 
 
 def _caption(sides, guilty):
@@ -143,7 +110,7 @@ def _table(sides):
     """One row a message."""
     rows = []
     for side in sides:
-        for send, recv in side.trace.messages():
+        for send, recv in side.sent:
             done = recv.done if recv else None
             rows.append((side.name, send.rank, send.peer, send.nbytes, send.posted, done))
     return Table(("run", "source", "to", "nbytes", "posted", "done"), rows)

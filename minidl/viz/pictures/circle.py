@@ -23,8 +23,11 @@ def rank_places(n, radius):
         turn = math.pi
     elif n % 2 == 0:
         turn += math.pi / n
-    angles = [turn + 2 * math.pi * rank / n for rank in range(n)]
-    return [(radius * math.cos(angle), radius * math.sin(angle)) for angle in angles]
+    places = []
+    for rank in range(n):
+        angle = turn + 2 * math.pi * rank / n
+        places.append((radius * math.cos(angle), radius * math.sin(angle)))
+    return places
 
 
 def circle_radius(n, height, room):
@@ -54,20 +57,33 @@ class Route(NamedTuple):
 
     def at(self, along, aside=0.0):
         """The point this many pixels along the way, and this many to the left of it."""
-        x = self.x + along * self.dx + aside * self.dy
-        y = self.y + along * self.dy - aside * self.dx
-        return x, y
+        x = self.x + along * self.dx
+        y = self.y + along * self.dy
+        return x + aside * self.dy, y - aside * self.dx
 
 
 def route(start, end):
     """The Route between two places; it has length 1 if they are the same."""
-    (x0, y0), (x1, y1) = start, end
-    length = math.hypot(x1 - x0, y1 - y0) or 1.0
-    return Route(x0, y0, (x1 - x0) / length, (y1 - y0) / length, length)
+    x, y = start
+    dx = end[0] - x
+    dy = end[1] - y
+    length = math.hypot(dx, dy) or 1.0
+    return Route(x, y, dx / length, dy / length, length)
 
 
 def circle_scene(title, caption, height):
     """An empty Scene whose axes count pixels from the middle."""
-    x = Axis("", -WIDE / 2, WIDE / 2, shown=False)
-    y = Axis("", height / 2, -height / 2, shown=False)
-    return Scene(title, caption, rows=height, square=True, x=x, y=y)
+    return pixel_scene(title, caption, height, left=-WIDE / 2, top=-height / 2)
+
+
+def pixel_scene(title, caption, height, left=0, top=0):
+    """An empty Scene whose axes count pixels, from its upper left corner at (left, top)."""
+    bottom = top + height
+    return Scene(
+        title,
+        caption,
+        rows=height,
+        square=True,
+        x=Axis("", left, left + WIDE, shown=False),
+        y=Axis("", bottom, top, shown=False),
+    )

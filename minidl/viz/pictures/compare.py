@@ -13,12 +13,12 @@ where; see lamport.
 from collections import defaultdict
 from typing import NamedTuple
 
-from minidl.viz.drawing.palette import INK, rank_label
+from minidl.viz.drawing.palette import INK
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Label, Path, Scene
 from minidl.viz.drawing.units import bytes_text, count_text, number_text, percent, seconds_text
-from minidl.viz.pictures.rows import Timescale, named_every, rank_rows, row_pixels
-from minidl.viz.reading.findings import capitalized, left_out
+from minidl.viz.pictures.rows import HEAD, RunRows, Timescale, rank_ticks, row_pixels
+from minidl.viz.reading.findings import capitalized, left_out, named
 from minidl.viz.reading.intervals import (
     extent,
     late_and_under_way,
@@ -32,8 +32,7 @@ from minidl.viz.reading.intervals import (
 MOST = 700  # stretches of a kind in both runs together
 ALIKE = 1.02  # a ratio of seconds below this is none
 EVEN = 0.005  # shares of time that differ by less are equal
-HEAD = 0.9  # rows above each run, for its name
-GAP = 0.3  # rows between the runs
+BESIDE = "message beside the computation"
 COLUMNS = (
     "run",
     "rank",
@@ -59,7 +58,7 @@ STYLES = {
     "computing": _Style("solid"),
     "message under way": _Style("outline"),
     "waiting for another rank": _Style("hatched"),
-    "message beside the computation": _Style("outline", 0.17, 0.36),
+    BESIDE: _Style("outline", 0.17, 0.36),
 }
 
 
@@ -71,18 +70,19 @@ def compare(run_a, run_b, names=("a", "b")):
     names = tuple(map(str, names))
     if len(names) != 2 or names[0] == names[1]:
         raise ValueError(f"two runs have two different names, not {names!r}")
-    a = _Side(names[0], getattr(run_a, "trace", run_a), HEAD)
-    b = _Side(names[1], getattr(run_b, "trace", run_b), a.bottom + GAP + HEAD)
+    a = _Timed(names[0], getattr(run_a, "trace", run_a))
+    b = _Timed(names[1], getattr(run_b, "trace", run_b), a)
     sides = (a, b)
-    longest = max(a.seconds, b.seconds)
+    longest = max(a.seconds, b.seconds) or 1e-6
     scale = Timescale(0.0, longest)
-    pixels = row_pixels(max(a.n, b.n)) * (0.72 if a.n + b.n <= 16 else 0.6)
+    narrower = 0.72 if a.n + b.n <= 16 else 0.6
+    pixels = narrower * row_pixels(max(a.n, b.n))
     scene = Scene(
         capitalized(f"{_sending(a, b)}, and {_slower(a, b)}"),
         _reading_help(a, b),
         rows=max(150, pixels * b.bottom),
         x=scale.axis(after=0.03),
-        y=Axis("", b.bottom, 0, a.names() + b.names()),
+        y=Axis("", b.bottom, 0, rank_ticks(a.rows, 16) + rank_ticks(b.rows, 16)),
     )
     # A layer holds the boxes of both runs, so that the legend names each style once.
     for name, style in STYLES.items():
@@ -103,70 +103,59 @@ def compare(run_a, run_b, names=("a", "b")):
     return Picture("compare", f"2 runs, {counts}", scene, _rank_table(sides))
 
 
-class _Side:
-    """One of the two runs: its counts, its seconds, its rows, and what its ranks do.
+class _Timed(RunRows):
+    """One of the two runs, and what its ranks do.
 
-    lanes   {name of a style: {rank: stretches}} in seconds from the first event on
-    spent   {name of a style: each rank's seconds}
-    waited  each rank's seconds of waiting for a late one
-    top     where its first row begins, below its name; counted in rows, as `bottom`
+    lanes    {name of a style: {rank: stretches}} in seconds from the first event on
+    spent    {name of a style: each rank's seconds}
+    waited   each rank's seconds of waiting for a late one
+    waiting  the share of the ranks' time for which they waited so
     """
 
-    def __init__(self, name, trace, top):
-        self.name = name
-        self.n = trace.world_size
-        self.top = top
-        self.bottom = top + self.n
-        self.rows = rank_rows(self.n, top + 0.5, f"{name}, ")
+    def __init__(self, name, trace, above=None):
+        super().__init__(name, trace, above)
         start, end = extent(trace)
-        self.seconds = end - start if len(trace) else 0.0
+        self.seconds = 0.0
+        if len(trace):
+            self.seconds = end - start
         self.left_out = left_out(trace)
         if self.left_out:  # the clock went on when the record was full
             end = trace.seconds()
             self.seconds = end
         self.stuck = bool(trace.waits)
-        self.messages = trace.sent("messages")
-        self.nbytes = trace.sent("nbytes")
         self.lanes = {}
         self.spent = {}
-        for name, lanes in _activities(trace, end).items():
-            self.lanes[name] = {rank: _shifted(found, start) for rank, found in lanes.items()}
-            self.spent[name] = [total(lanes.get(rank, ())) for rank in range(self.n)]
+        for kind, lanes in _activities(trace, end).items():
+            self.lanes[kind] = {rank: _shifted(found, start) for rank, found in lanes.items()}
+            self.spent[kind] = [total(lanes.get(rank, ())) for rank in range(self.n)]
         self.waited = self.spent["waiting for another rank"]
+        self.waiting = sum(self.waited) / (self.n * self.seconds or 1)
 
     @property
     def subject(self):
         """The run in the middle of a sentence: "the ring", "run a", "N = 4"."""
         if len(self.name) == 1:
             return f"run {self.name}"
-        return f"the {self.name}" if self.name[0].islower() else self.name
-
-    def waiting_share(self):
-        """The share of the ranks' time for which they waited for a late one."""
-        if not self.seconds:
-            return 0.0
-        return sum(self.waited) / (self.n * self.seconds)
-
-    def names(self):
-        """The names of its rows, for an axis."""
-        step = named_every(self.n, most=16)
-        return [(self.rows[rank].y, rank_label(rank, self.n)) for rank in range(0, self.n, step)]
+        return named(self.name)
 
     def in_words(self):
         """What stands above its rows."""
-        counts = f"{count_text(sum(self.messages), 'message')}, {bytes_text(sum(self.nbytes))}"
-        waiting = percent(self.waiting_share(), 1)
-        return (
-            f"{self.name}: {seconds_text(self.seconds)}, {counts}, ranks wait {waiting} of the time"
-        )
+        facts = [
+            seconds_text(self.seconds),
+            count_text(sum(self.messages), "message"),
+            bytes_text(sum(self.nbytes)),
+            f"ranks wait {percent(self.waiting, 1)} of the time",
+        ]
+        return f"{self.name}: {', '.join(facts)}"
 
-    def messages_a_rank(self):
-        """How many messages a rank sends: "6 messages", or "at most 3 messages" if they differ."""
+    def most_messages(self):
+        """How many messages a rank sends: "6", or "at most 3" if the ranks differ."""
         most = max(self.messages)
         if not most:
-            return "no message"
-        count = count_text(most, "message")
-        return count if min(self.messages) == most else f"at most {count}"
+            return "no"
+        if min(self.messages) < most:
+            return f"at most {most:,}"
+        return f"{most:,}"
 
 
 def _shifted(stretches, start):
@@ -180,57 +169,46 @@ def _activities(trace, end):
     beside = defaultdict(list)
     for wait in split_waits(trace, end, main=False):
         beside[wait.event.rank].append((wait.met, wait.done))
-    return {
-        "computing": main_lanes(trace, "computing", end),
-        "message under way": under_way,
-        "waiting for another rank": late,
-        "message beside the computation": {
-            rank: union(found, split_touching=True) for rank, found in beside.items()
-        },
-    }
+    apart = {rank: union(found, split_touching=True) for rank, found in beside.items()}
+    computing = main_lanes(trace, "computing", end)
+    return dict(zip(STYLES, (computing, under_way, late, apart)))
 
 
 def _sending(a, b):
     """Which of the two sends more, in words."""
     if not sum(a.messages) + sum(b.messages):
         return "no rank sends a message"
-    if sorted(a.messages) == sorted(b.messages):
-        words = f"both send {a.messages_a_rank()} a rank"
-        more, less = a, b
-        if sum(a.nbytes) < sum(b.nbytes):
-            more, less = b, a
-        if sum(more.nbytes) != sum(less.nbytes):
-            words += f", {more.subject} {_times_the_bytes(more, less)}"
+    noun = "messages" if max(a.messages) > 1 else "message"
+    each = f"{a.most_messages()} {noun} a rank"
+    if a.most_messages() != b.most_messages():
+        return f"{a.subject} sends {each}, {b.subject} {b.most_messages()}"
+    if sorted(a.messages) != sorted(b.messages):
+        total = count_text(sum(a.messages), "message")
+        return f"{a.subject} sends {total} in all, {b.subject} {sum(b.messages):,}"
+    words = f"both send {each}"
+    less, more = sorted((a, b), key=lambda side: sum(side.nbytes))
+    if sum(less.nbytes) == sum(more.nbytes):
         return words
-    if a.messages_a_rank() == b.messages_a_rank():
-        total_a = count_text(sum(a.messages), "message")
-        return f"{a.subject} sends {total_a} in all, {b.subject} {sum(b.messages):,}"
-    count_b = b.messages_a_rank().split(" message")[0]
-    return f"{a.subject} sends {a.messages_a_rank()} a rank, {b.subject} {count_b}"
-
-
-def _times_the_bytes(more, less):
-    """As in "2 times the bytes"."""
-    if not sum(less.nbytes):
-        return "all the bytes"
-    return f"{number_text(sum(more.nbytes) / sum(less.nbytes))} times the bytes"
+    times = "all"
+    if any(less.nbytes):
+        times = f"{number_text(sum(more.nbytes) / sum(less.nbytes))} times"
+    return f"{words}, {more.subject} {times} the bytes"
 
 
 def _slower(a, b):
     """Which of the two takes longer, and how much."""
-    stuck = [side for side in (a, b) if side.stuck]
-    if len(stuck) == 2:
+    if a.stuck and b.stuck:
         return "neither ends"
-    if stuck:
-        return f"{stuck[0].subject} never ends"
-    slow, fast = a, b
-    if a.seconds < b.seconds:
-        slow, fast = b, a
+    for side in (a, b):
+        if side.stuck:
+            return f"{side.subject} never ends"
+    fast, slow = sorted((a, b), key=lambda side: side.seconds)
     if slow.seconds <= ALIKE * fast.seconds:
         return "both take the same time"
     if not fast.seconds:
         return f"{slow.subject} takes {seconds_text(slow.seconds)}"
-    return f"{slow.subject} takes {number_text(slow.seconds / fast.seconds)} times as long"
+    times = number_text(slow.seconds / fast.seconds)
+    return f"{slow.subject} takes {times} times as long"
 
 
 def _reading_help(a, b):
@@ -239,7 +217,7 @@ def _reading_help(a, b):
         "Each run from its own beginning, on one scale of time. Filled: the rank computes. "
         "Framed: its message is under way. Hatched: it waits for a rank that is late."
     ]
-    if any(side.lanes["message beside the computation"] for side in (a, b)):
+    if a.lanes[BESIDE] or b.lanes[BESIDE]:
         words.append("Thin frame: a message of a background thread, beside the computation.")
     words.append(_waiting_words(a, b))
     if any(a.nbytes + b.nbytes):
@@ -255,26 +233,22 @@ def _waiting_words(a, b):
     """Which of the two waits more for late ranks, and which rank waits longest."""
     if not any(a.waited + b.waited):
         return "In neither run does a rank wait for a late one."
-    more, less = a, b
-    if a.waiting_share() < b.waiting_share():
-        more, less = b, a
-    if more.waiting_share() - less.waiting_share() < EVEN:
-        return f"Both wait {percent(a.waiting_share(), 1)} of their ranks' time."
+    less, more = sorted((a, b), key=lambda side: side.waiting)
+    if more.waiting - less.waiting < EVEN:
+        return f"Both wait {percent(a.waiting, 1)} of their ranks' time."
+    most = f"{percent(more.waiting, 1)} of its ranks' time"
+    least = percent(less.waiting, 1)
     longest = max(more.waited)
-    words = (
-        f"{more.subject} waits more: {percent(more.waiting_share(), 1)} of its ranks' time, "
-        f"against {percent(less.waiting_share(), 1)}; "
-        f"its rank {more.waited.index(longest)} waits longest, {seconds_text(longest)}."
-    )
-    return capitalized(words)
+    rank = f"rank {more.waited.index(longest)} waits longest, {seconds_text(longest)}"
+    return capitalized(f"{more.subject} waits more: {most}, against {least}; its {rank}.")
 
 
 def _rank_table(sides):
     """One row a rank of each run."""
     rows = []
     for side in sides:
-        for rank in range(side.n):
-            *main, beside = [side.spent[name][rank] for name in STYLES]
-            counts = side.messages[rank], side.nbytes[rank]
-            rows.append((side.name, rank, *counts, *main, side.seconds, beside))
+        spent = zip(*side.spent.values())
+        counts = zip(side.messages, side.nbytes)
+        for rank, (sent, (*main, beside)) in enumerate(zip(counts, spent)):
+            rows.append((side.name, rank, *sent, *main, side.seconds, beside))
     return Table(COLUMNS, rows)

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from minidl.viz.drawing.palette import INK
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Path
-from minidl.viz.drawing.units import count_text, number_text, percent
+from minidl.viz.drawing.units import counts_text, number_text, percent
 from minidl.viz.pictures.rows import Timescale, rank_rows, rank_scene
 from minidl.viz.reading.findings import left_out
-from minidl.viz.reading.intervals import late_and_under_way, main_threads, total
+from minidl.viz.reading.intervals import late_and_under_way, main_events, total
 
 COLUMNS = (
     "rank",
@@ -44,33 +44,33 @@ class CostParts(NamedTuple):
 def cost(trace):
     """The picture of computing against communication on every rank; its table holds the seconds."""
     n = trace.world_size
+    rows = rank_rows(n)
     parts = parts_of(trace)
-    sent = trace.sent("messages")
-    scale = Timescale(0.0, max(map(sum, parts), default=0.0) or 1e-6)
+    scale = Timescale(0.0, max(map(sum, parts)) or 1e-6)
     computing = sum(part.computing for part in parts)
     talking = sum(part.under_way + part.waiting for part in parts)
     axis = scale.axis(before=0.0, after=0.02)
-    scene = rank_scene(_bound_finding(computing, talking), n, axis)
+    scene = rank_scene(_bound_finding(computing, talking), rows, axis)
     scene.caption = _balance_caption(computing, talking) + left_out(trace)
     # The parts of a rank stand behind each other: each bar begins where the one before ends.
+    ends = [0.0] * n
     for i, (name, style) in enumerate(LAYERS):
-        bars = {
-            rank: [(sum(part[:i]), sum(part[: i + 1]))]
-            for rank, part in enumerate(parts)
-            if part[i] > 0
-        }
-        scene.add(name, scale.boxes(bars, rank_rows(n), name, 0.5), style, legend=True)
+        bars = {}
+        for rank, part in enumerate(parts):
+            start = ends[rank]
+            ends[rank] += part[i]
+            if part[i] > 0:
+                bars[rank] = [(start, ends[rank])]
+        scene.add(name, scale.boxes(bars, rows, name, 0.5), style, legend=True)
     halves = []
-    for rank, part in enumerate(parts):
-        if sum(part):
-            x = scale.at(sum(part) / 2)
-            halves.append(Path((x, x), (rank - 0.4, rank + 0.4), INK, 2))
+    for row, end in zip(rows, ends):
+        if end:
+            x = scale.at(end / 2)
+            halves.append(Path((x, x), (row.y - 0.4, row.y + 0.4), INK, 2))
     scene.add("half of the time", halves, "dashed", legend=True)
-    summary = f"{count_text(n, 'rank')}, {count_text(sum(sent), 'message')}"
-    rows = [
-        (rank, *row[0], *row[1:]) for rank, row in enumerate(zip(parts, sent, trace.sent("nbytes")))
-    ]
-    return Picture("cost", summary, scene, Table(COLUMNS, rows))
+    sent = trace.sent("messages")
+    table = zip(range(n), *zip(*parts), sent, trace.sent("nbytes"))
+    return Picture("cost", counts_text(rank=n, message=sum(sent)), scene, Table(COLUMNS, table))
 
 
 def parts_of(trace):
@@ -78,13 +78,12 @@ def parts_of(trace):
 
     A send and a receive at the same time count once.
     """
-    threads = main_threads(trace)
-    begins, ends = {}, {}
-    for event in trace:
-        if event.thread == threads[event.rank]:
-            last = event.done or event.waited or event.posted
-            begins[event.rank] = min(event.posted, begins.get(event.rank, event.posted))
-            ends[event.rank] = max(last, ends.get(event.rank, 0.0))
+    begins = {}
+    ends = {}
+    for event in main_events(trace):
+        last = event.done or event.waited or event.posted
+        begins[event.rank] = min(event.posted, begins.get(event.rank, event.posted))
+        ends[event.rank] = max(last, ends.get(event.rank, 0.0))
     late, under_way = late_and_under_way(trace)
     parts = []
     for rank in range(trace.world_size):

@@ -9,11 +9,13 @@ how far they are apart. Left out: where the numbers come from, and error bars.
 """
 
 import math
+from collections import defaultdict
+from itertools import chain
 
 from minidl.viz.drawing.palette import RANKS
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Dot, Path, Scene
-from minidl.viz.drawing.units import count_text, number_text, power_ticks
+from minidl.viz.drawing.units import counts_text, number_text, power_ticks
 
 STYLES = ("solid", "dashed", "dashdot", "dotted", "long", "longdot", "solid", "dashed")
 WIDTH = 2.5  # pixels of a line
@@ -49,24 +51,22 @@ def curves(lines, x="step", y="loss", log="", title=None):
         x=_axis(x, xs, "x" in log),
         y=y_axis,
     )
-    dots = {}  # drawn on top of all lines
     for i, (name, own) in enumerate(points.items()):
-        color = RANKS[i]
         style = STYLES[i]
         width = WIDTH
         if coincide:  # the first curve is the widest band, and the last one lies on top
             style = "solid"
             width += 3.5 * (len(points) - 1 - i)
         if own:
-            scene.add(name, [Path(*zip(*own), color, width)], style, legend=True)
+            scene.add(name, [Path(*zip(*own), RANKS[i], width)], style, legend=True)
+    for (name, own), color in zip(points.items(), RANKS):  # on top of all lines
         if len(own) <= MARKED and not coincide:
-            dots[name] = []
+            dots = []
             for a, b in own:
                 hover = f"{name}\n{x} {number_text(a)}: {y} {number_text(b)}"
-                dots[name].append(Dot(a, b, color, 7, hover))
-    for name, marks in dots.items():
-        scene.add(f"{name}: points", marks)
-    summary = f"{count_text(len(points), 'line')}, {count_text(len(rows), 'point')}"
+                dots.append(Dot(a, b, color, 7, hover))
+            scene.add(f"{name}: points", dots)
+    summary = counts_text(line=len(points), point=len(rows))
     return Picture("curves", summary, scene, Table(("curve", x, y), rows))
 
 
@@ -76,11 +76,11 @@ def _points(values, log):
     if pairs and not hasattr(pairs[0], "__len__"):
         pairs = enumerate(pairs)
     points = []
-    for x, y in pairs:
-        point = (float(x), float(y))
+    for pair in pairs:
+        x, y = map(float, pair)
         below = ("x" in log and x <= 0) or ("y" in log and y <= 0)
-        if all(map(math.isfinite, point)) and not below:
-            points.append(point)
+        if math.isfinite(x) and math.isfinite(y) and not below:
+            points.append((x, y))
     return points
 
 
@@ -98,12 +98,13 @@ def _axis(title, values, log):
 
 def _largest_gap(points):
     """How far the curves are apart at most; infinity unless all stand above the same places."""
-    places = {tuple(x for x, _ in own) for own in points.values()}
-    if len(places) > 1:
-        return math.inf
+    heights = defaultdict(list)  # x -> what the curves have there
+    for x, y in chain(*points.values()):
+        heights[x].append(y)
     gap = 0.0
-    for above_one_place in zip(*points.values()):
-        ys = [y for _, y in above_one_place]
+    for ys in heights.values():
+        if len(ys) != len(points):
+            return math.inf
         gap = max(gap, max(ys) - min(ys))
     return gap
 
@@ -117,24 +118,26 @@ def _coincidence(points, gap):
 
 def _ends(points, y):
     """The title of other curves: which one ends lowest, and which highest."""
-    ends = sorted((own[-1][1], name) for name, own in points.items() if own)
-    low, lowest = ends[0]
-    high, highest = ends[-1]
+    ends = []
+    for name, own in points.items():
+        if own:
+            _, last = own[-1]
+            ends.append((last, name))
+    low, lowest = min(ends)
+    high, highest = max(ends)
+    end = number_text(low)
     if len(points) == 1:
-        start = points[lowest][0][1]
-        return f"{lowest}: {y} goes from {number_text(start)} to {number_text(low)}"
-    return (
-        f"Lowest {y} at the end: {lowest}, {number_text(low)}; "
-        f"highest: {highest}, {number_text(high)}"
-    )
+        _, first = points[lowest][0]
+        start = number_text(first)
+        return f"{lowest}: {y} goes from {start} to {end}"
+    return f"Lowest {y} at the end: {lowest}, {end}; highest: {highest}, {number_text(high)}"
 
 
 def _caption(points, x, y, coincide):
     """What the lines are."""
-    text = f"The {y} against the {x}"
+    text = f"The {y} against the {x}."
     if len(points) > 1:
-        text += f", one line each for {', '.join(points)}"
-    text += "."
+        text = f"The {y} against the {x}, one line each for {', '.join(points)}."
     if coincide:
         text += " They lie on each other, so each is drawn as a band within the one before."
     return text

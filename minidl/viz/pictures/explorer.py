@@ -10,6 +10,9 @@ times stand on the same picture, as marks. All axes are logarithmic. Left out: t
 costs.
 """
 
+from contextlib import suppress
+from functools import cache
+from itertools import cycle
 from typing import NamedTuple
 
 from minidl.viz.drawing.palette import INK, RANKS
@@ -17,11 +20,12 @@ from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Dot, Label, Path, Scene
 from minidl.viz.drawing.units import (
     bytes_text,
-    count_text,
+    counts_text,
     number_text,
     power_ticks,
     seconds_text,
 )
+from minidl.viz.reading.findings import capitalized, named
 
 STYLES = ("solid", "dashed", "dashdot", "dotted", "long", "longdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle", "cross")
@@ -51,13 +55,6 @@ class Crossover(NamedTuple):
     after: str
 
 
-class _Case(NamedTuple):
-    """Where a closed form is computed."""
-
-    ranks: int
-    nbytes: int
-
-
 class Measured(NamedTuple):
     """A measured time, and what the closed form predicts; None if it has no cost there."""
 
@@ -79,18 +76,18 @@ def explore_costs(algorithms, n=1 << 20, ranks=8, alpha=20e-6, beta=1e-9, measur
     """
     measured = measured or {}
     _check(algorithms, n, ranks, alpha, beta, measured)
-    forms = Forms(algorithms, alpha, beta)
+    times = _times_of(algorithms, alpha, beta)
     marks = []  # on logarithmic axes nothing at 0 can be drawn
     for name, points in measured.items():
         for nbytes, seconds in points:
             if nbytes > 0 and seconds > 0:
-                predicted = forms.seconds(name, _Case(ranks, _whole(nbytes, ranks)))
+                predicted = times(ranks, _whole(nbytes, ranks)).get(name)
                 marks.append(Measured(name, nbytes, seconds, predicted))
 
     sizes = _sizes(n, ranks, alpha, beta, marks)
     counts = _rank_counts(ranks)
-    by_size = Sweep(forms, sizes, step=ranks, case=lambda nbytes: _Case(ranks, nbytes))
-    by_ranks = Sweep(forms, counts, step=1, case=lambda N: _Case(N, _whole(n, N)))
+    by_size = Sweep(algorithms, sizes, ranks, times, lambda nbytes: (ranks, nbytes))
+    by_ranks = Sweep(algorithms, counts, 1, times, lambda N: (N, _whole(n, N)))
     if not any(by_size.lines.values()):
         raise ValueError(
             f"no algorithm has a cost for {ranks} ranks: "
@@ -106,15 +103,12 @@ def explore_costs(algorithms, n=1 << 20, ranks=8, alpha=20e-6, beta=1e-9, measur
     _mark_crossovers(scene, by_size, bytes_text)
     _mark_crossovers(scene.beside, by_ranks, "{} ranks".format)
     scene.title = _finding(by_size, ranks)
-    scene.caption = " ".join(
-        [
-            f"Lines: closed forms with alpha = {seconds_text(alpha)} "
-            f"and beta = {number_text(beta * 1e9)} ns per byte.",
-            *_more_ranks(by_ranks, n),
-            *_how_far_off(marks),
-        ]
+    scene.caption = (
+        f"Lines: closed forms with alpha = {seconds_text(alpha)} "
+        f"and beta = {number_text(beta * 1e9)} ns per byte."
+        f"{_more_ranks(by_ranks, n)}{_how_far_off(marks)}"
     )
-    summary = f"{count_text(len(algorithms), 'algorithm')}, {count_text(ranks, 'rank')}"
+    summary = counts_text(algorithm=len(algorithms), rank=ranks)
     table = _table(by_size, by_ranks, marks, ranks)
     return Explored(summary, scene, table, by_size.crossovers, by_ranks.crossovers)
 
@@ -138,64 +132,55 @@ def _check(algorithms, n, ranks, alpha, beta, measured):
         )
 
 
-class Forms:
-    """The closed forms for one alpha and beta; each is computed once a case."""
+def _times_of(algorithms, alpha, beta):
+    """The closed forms as one function: ranks, nbytes -> {name: seconds}, each computed once.
 
-    def __init__(self, algorithms, alpha, beta):
-        self.algorithms = algorithms
-        self.alpha = alpha
-        self.beta = beta
-        self._known = {}
+    An algorithm that has no cost for such a case is left out.
+    """
 
-    def seconds(self, name, case):
-        """What the algorithm takes, or None if it has no cost for this case."""
-        if (name, case) not in self._known:
-            try:
-                cost = self.algorithms[name](*case, self.alpha, self.beta)
-                self._known[name, case] = float(getattr(cost, "seconds", cost))
-            except ValueError:
-                self._known[name, case] = None
-        return self._known[name, case]
+    @cache
+    def times(ranks, nbytes):
+        found = {}
+        for name, closed_form in algorithms.items():
+            with suppress(ValueError):
+                cost = closed_form(ranks, nbytes, alpha, beta)
+                found[name] = float(getattr(cost, "seconds", cost))
+        return found
 
-    def fastest(self, case):
-        """The algorithm that takes least time, the first of several; None if none has a cost."""
-        times = {}
-        for name in self.algorithms:
-            seconds = self.seconds(name, case)
-            if seconds is not None:
-                times[name] = seconds
-        return min(times, key=times.get, default=None)
+    return times
 
 
 class Sweep:
     """One plot: the closed forms along one axis, and where another one becomes fastest.
 
     xs          what is swept, in multiples of `step`: sizes that split over the ranks, or ranks
-    case        function: x -> _Case
     lines       {name: [(x, seconds), ...]}
     first       what is fastest at the lowest x
     crossovers  [Crossover, ...] in the order of x
     """
 
-    def __init__(self, forms, xs, step, case):
-        self.forms = forms
+    def __init__(self, names, xs, step, times, case):
+        """times: ranks, nbytes -> {name: seconds}; case: x -> (ranks, nbytes)."""
         self.xs = xs
         self.step = step
         self.case = case
-        self.lines = {name: self._line(name) for name in forms.algorithms}
+        self.times = times
+        self.lines = {name: [] for name in names}
+        for x in xs:
+            for name, seconds in self.times_at(x).items():
+                if seconds:
+                    self.lines[name].append((x, seconds))
         self.first = self.fastest(xs[0])
         self.crossovers = self._find_crossovers()
 
-    def seconds(self, name, x):
-        """What the algorithm takes at x."""
-        return self.forms.seconds(name, self.case(x))
+    def times_at(self, x):
+        """{name: seconds} of the algorithms at x."""
+        return self.times(*self.case(x))
 
     def fastest(self, x):
-        """The algorithm that takes least time at x."""
-        return self.forms.fastest(self.case(x))
-
-    def _line(self, name):
-        return [(x, self.seconds(name, x)) for x in self.xs if self.seconds(name, x)]
+        """The algorithm that takes least time at x, the first of several; None if there is none."""
+        times = self.times_at(x)
+        return min(times, key=times.get, default=None)
 
     def _find_crossovers(self):
         found = []
@@ -229,14 +214,18 @@ def _whole(n, N):
 
 def _sizes(n, ranks, alpha, beta, marks):
     """Sizes around n, around alpha / beta, where both terms are equal, and around the marks."""
-    known = [n, *[mark.nbytes for mark in marks]]
+    known = [mark.nbytes for mark in marks]
+    known.append(n)
     if alpha and beta:
         known.append(alpha / beta)
-    # sizes at equal distances on the logarithmic axis, then rounded so that they split
     low = max(ranks, min(known) / REACH)
     high = max(known) * max(REACH, ranks)
-    ratio = high / low
-    return sorted({_whole(low * ratio ** (i / (POINTS - 1)), ranks) for i in range(POINTS)})
+    # sizes at equal distances on the logarithmic axis, then rounded so that they split
+    sizes = set()
+    for i in range(POINTS):
+        share = i / (POINTS - 1)
+        sizes.add(_whole(low * (high / low) ** share, ranks))
+    return sorted(sizes)
 
 
 def _rank_counts(ranks):
@@ -267,18 +256,14 @@ def _panel(sweep, x_title, marks):
         x=Axis(x_title, sweep.xs[0], sweep.xs[-1], log=True),
         y=Axis("time", low, high, y_ticks, log=True),
     )
-    for i, (name, points) in enumerate(sweep.lines.items()):
+    for (name, points), color, style in zip(sweep.lines.items(), RANKS, cycle(STYLES)):
         if points:
-            path = Path(*zip(*points), RANKS[i], 2.5)
-            scene.add(name, [path], STYLES[i % len(STYLES)], legend=True)
-    for i, name in enumerate(sweep.lines):
-        symbol = SYMBOLS[i % len(SYMBOLS)]
+            scene.add(name, [Path(*zip(*points), color, 2.5)], style, legend=True)
+    for name, color, symbol in zip(sweep.lines, RANKS, cycle(SYMBOLS)):
         dots = []
-        for mark in marks:
-            if mark.name == name:
-                x, y = mark.nbytes, mark.seconds
-                hover = f"{name}, measured: {bytes_text(x)} in {seconds_text(y)}"
-                dots.append(Dot(x, y, RANKS[i], 9, hover, symbol))
+        for _, x, y, _ in [mark for mark in marks if mark.name == name]:
+            hover = f"{name}, measured: {bytes_text(x)} in {seconds_text(y)}"
+            dots.append(Dot(x, y, color, 9, hover, symbol))
         scene.add(f"{name}, measured", dots, legend=True)
     return scene
 
@@ -293,15 +278,17 @@ def _mark_crossovers(scene, sweep, text):
     lines = []
     rings = []
     labels = []
+    bottom = scene.y.low
+    lift = (scene.y.high / bottom) ** 0.045
     middle = (scene.x.low * scene.x.high) ** 0.5
-    lift = (scene.y.high / scene.y.low) ** 0.045
     for i, (x, before, after) in enumerate(sweep.crossovers):
-        y = sweep.seconds(after, x)
+        y = sweep.times_at(x)[after]
+        lines.append(Path((x, x), (bottom, y), INK, 1.5))
         hover = f"from {text(x)} on: {after} before {before}"
-        anchor = "start" if x < middle else "end"
-        lines.append(Path((x, x), (scene.y.low, y), INK, 1.5))
         rings.append(Dot(x, y, INK, 13, hover, "ring"))
-        labels.append(Label(x, scene.y.low * lift ** (1 + i % 3), text(x), INK, anchor, 12))
+        y_text = bottom * lift ** (1 + i % 3)
+        anchor = "start" if x < middle else "end"
+        labels.append(Label(x, y_text, text(x), INK, anchor, 12))
     scene.add("crossover", lines, "dotted")
     scene.add("another is fastest from here on", rings, legend=True)
     scene.add("where", labels)
@@ -310,54 +297,43 @@ def _mark_crossovers(scene, sweep, text):
 def _finding(by_size, ranks):
     """From which size on which algorithm is fastest."""
     crossovers = by_size.crossovers
-    first = _the(by_size.first)
-    if not crossovers and len(by_size.lines) == 1:
-        text = f"{first} is the only one here, over {ranks} ranks"
-    elif not crossovers:
-        text = f"{first} is fastest at every size, over {ranks} ranks"
-    elif len(crossovers) == 1:
-        size, _, after = crossovers[0]
-        how = "fastest, below it" if len(by_size.lines) > 2 else "faster than"
-        text = f"From {bytes_text(size)} on {_the(after)} is {how} {first}, over {ranks} ranks"
-    elif len(crossovers) > CHANGES:
-        text = f"Over {ranks} ranks the fastest changes {len(crossovers)} times with the size"
-    else:
-        parts = [f"{_the(before)} up to {bytes_text(size)}" for size, before, _ in crossovers]
-        last = _the(crossovers[-1].after)
-        text = f"Fastest over {ranks} ranks: {', '.join(parts)}, then {last}"
-    return text[0].upper() + text[1:]
-
-
-def _the(name):
-    """The name in a sentence: "the ring", or "Bruck's" as it is."""
-    return f"the {name}" if name[:1].islower() else name
+    first = named(by_size.first)
+    over = f"over {ranks} ranks"
+    if not crossovers:
+        return capitalized(f"{first} is fastest at every size, {over}")
+    if len(crossovers) > CHANGES:
+        return f"Over {ranks} ranks the fastest changes {len(crossovers)} times with the size"
+    last = named(crossovers[-1].after)
+    if len(by_size.lines) == 2 and len(crossovers) == 1:
+        size = bytes_text(crossovers[0].x)
+        return f"From {size} on {last} is faster than {first}, {over}"
+    parts = []
+    for size, before, _ in crossovers:
+        parts.append(f"{named(before)} up to {bytes_text(size)}")
+    return f"Fastest {over}: {', '.join(parts)}, then {last}"
 
 
 def _more_ranks(by_ranks, n):
-    """What is fastest with more and more ranks: a sentence, or none for a single algorithm."""
+    """What is fastest with more and more ranks: a sentence, or "" for a single algorithm."""
     crossovers = by_ranks.crossovers
-    first = by_ranks.first
-    if not first or len(by_ranks.lines) == 1:
-        return
-    between = f"from {by_ranks.xs[0]} to {by_ranks.xs[-1]} ranks"
-    if not crossovers:
-        text = f"{first} is fastest {between}"
-    elif len(crossovers) > CHANGES:
-        names = dict.fromkeys([first, *[crossover.after for crossover in crossovers]])
-        text = f"the fastest changes {len(crossovers)} times {between}, among {', '.join(names)}"
-    else:
-        parts = [f"{after} from {N} ranks on" for N, _, after in crossovers]
-        text = f"fastest: {', '.join([first, *parts])}"
-    yield f"At {bytes_text(n)}, {text}."
+    if not by_ranks.first or len(by_ranks.lines) == 1:
+        return ""
+    text = f"fastest: {by_ranks.first}"
+    for N, _, after in crossovers:
+        text += f", {after} from {N} ranks on"
+    if len(crossovers) > CHANGES:
+        text = f"the fastest changes {len(crossovers)} times with the ranks"
+    return f" At {bytes_text(n)}, {text}."
 
 
 def _how_far_off(marks):
-    """How far the measured times are from the predicted ones: a sentence, or none."""
+    """How far the measured times are from the predicted ones: a sentence, or ""."""
     ratios = [mark.seconds / mark.predicted for mark in marks if mark.predicted]
-    if ratios:
-        least = number_text(min(ratios))
-        most = number_text(max(ratios))
-        yield f"Marks: measured times, {least} to {most} times the predicted ones."
+    if not ratios:
+        return ""
+    least = number_text(min(ratios))
+    most = number_text(max(ratios))
+    return f" Marks: measured times, {least} to {most} times the predicted ones."
 
 
 def _table(by_size, by_ranks, marks, ranks):
@@ -366,5 +342,6 @@ def _table(by_size, by_ranks, marks, ranks):
     for sweep in (by_size, by_ranks):
         for name, points in sweep.lines.items():
             rows += [(name, *sweep.case(x), seconds, None) for x, seconds in points]
-    rows += [(mark.name, ranks, mark.nbytes, mark.predicted, mark.seconds) for mark in marks]
+    for name, nbytes, seconds, predicted in marks:
+        rows.append((name, ranks, nbytes, predicted, seconds))
     return Table(("algorithm", "ranks", "nbytes", "seconds", "measured_seconds"), rows)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minidl.trace import MARKERS
-from minidl.viz.reading.intervals import extent
+from minidl.viz.reading.intervals import done_by, extent
 from minidl.viz.reading.matching import is_lost
 
 TRACKS = 1000  # track numbers set aside for one thread
@@ -68,7 +68,7 @@ def _microseconds(seconds):
 
 def _slice(event, end):
     """An X event: a slice with its arguments. `tid` is its thread until it gets a track."""
-    done = end if event.done is None else event.done
+    done = done_by(event, end)
     args = {"span": event.span, "line": event.line, "fate": event.fate}
     least = 0.0
     if not event.is_marker:
@@ -97,10 +97,9 @@ def _slice_name(event):
     """What stands on a slice: the span's own name, or what was done."""
     if event.kind == "span":
         return event.span.rpartition("/")[2]
-    if event.kind == "send":
-        return f"send to {event.peer}"
-    if event.kind == "recv":
-        return f"recv from {event.peer}"
+    directions = {"send": "send to", "recv": "recv from"}
+    if event.kind in directions:
+        return f"{directions[event.kind]} {event.peer}"
     return event.kind
 
 
@@ -145,15 +144,14 @@ def _flows(trace, slices):
 
 
 def _names(trace, tracks):
-    """The names of ranks and tracks, and their order."""
+    """The names of ranks and tracks."""
     for rank in range(trace.world_size):
-        yield _metadata("process_name", rank, 0, name=f"rank {rank}")
-        yield _metadata("process_sort_index", rank, 0, sort_index=rank)
+        yield _name("process_name", rank, 0, f"rank {rank}")
     for rank, track in sorted(tracks):
-        yield _metadata("thread_name", rank, track.number, name=track.name)
-        yield _metadata("thread_sort_index", rank, track.number, sort_index=track.number)
+        yield _name("thread_name", rank, track.number, track.name)
 
 
-def _metadata(subject, rank, track, **args):
-    """An M event: a name, or a place in the order, of a rank or a track."""
+def _name(subject, rank, track, name):
+    """An M event: the name of a rank or a track. Viewers sort both by their numbers."""
+    args = {"name": name}
     return {"ph": "M", "name": subject, "pid": rank, "tid": track, "ts": 0, "args": args}

@@ -9,6 +9,7 @@ Left out: where anything stands; see stage.
 """
 
 import math
+from itertools import chain
 from statistics import median
 from typing import NamedTuple
 
@@ -56,11 +57,12 @@ class Film:
         self.states = RankStates(trace)
         self.posted = all_posted(trace)
         self.lost = [message for message in messages if is_lost(message)]
-        self.steps, self.ticks = waves([message for message in messages if not is_lost(message)])
+        received = [message for message in messages if not is_lost(message)]
+        self.steps, self.ticks = waves(received)
         self.joined = max(1, math.ceil(len(self.steps) / (FRAMES - 1)))
         self.stops = []
         for first in range(0, len(self.steps), self.joined):
-            self.stops.append(sum(self.steps[first : first + self.joined], []))
+            self.stops.append(list(chain(*self.steps[first : first + self.joined])))
         # One frame is kept for the end of the run.
         fitting = (FRAMES - 1) // max(1, len(self.stops))
         self.frames = max(1, min(max(SHARES), fitting))
@@ -106,10 +108,12 @@ class Film:
 
     def stop_words(self, number):
         """Which steps a stop shows: "step 3 of 6"."""
+        count = len(self.steps)
         first = number * self.joined + 1
-        last = min(len(self.steps), (number + 1) * self.joined)
-        name = f"step {first}" if first == last else f"steps {first} to {last}"
-        return f"{name} of {len(self.steps)}"
+        last = min(count, first + self.joined - 1)
+        if first == last:
+            return f"step {first} of {count}"
+        return f"steps {first} to {last} of {count}"
 
     def started(self, message):
         """When both sides had posted it, in seconds."""
@@ -119,10 +123,9 @@ class Film:
         """(message, share of its way) of all that is sent and not received, and of the step's."""
         inside = set(map(id, step))
         travelling = []
-        for messages in self.steps:
-            for message in messages:
-                if id(message) in inside or message.send.posted <= now < message.recv.done:
-                    travelling.append((message, self._share(message, now)))
+        for message in chain(*self.steps):
+            if id(message) in inside or message.send.posted <= now < message.recv.done:
+                travelling.append((message, self._share(message, now)))
         return travelling
 
     def _share(self, message, now):
@@ -131,7 +134,8 @@ class Film:
         end = message.recv.done
         if start == end:
             return float(now >= end)
-        return min(1.0, max(0.0, (now - start) / (end - start)))
+        share = (now - start) / (end - start)
+        return min(1.0, max(0.0, share))
 
     def _own_times(self, step, share):
         """Each rank's time: on a real clock the messages of a step are not simultaneous."""

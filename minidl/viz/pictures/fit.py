@@ -21,11 +21,12 @@ from minidl.viz.drawing.scene import Axis, Dot, Path, Scene
 from minidl.viz.drawing.units import (
     bytes_text,
     count_text,
+    counts_text,
     number_text,
     power_ticks,
     seconds_text,
 )
-from minidl.viz.reading.findings import is_lost
+from minidl.viz.reading.matching import is_lost
 
 ROUNDS = 8  # how often the weights are computed anew
 DRAWN = 240  # single messages drawn behind the medians
@@ -40,21 +41,18 @@ class Fit(Picture):
     The errors are nan if there are only two sizes with one message each.
     """
 
-    def __init__(self, alpha, beta, alpha_error, beta_error, times):
-        self.alpha = alpha
-        self.beta = beta
-        self.alpha_error = alpha_error
-        self.beta_error = beta_error
+    def __init__(self, points, times):
+        """points: a fitted Point for each size; times: {nbytes: seconds of each message}."""
+        self.alpha, self.beta = _line(points)
+        self.alpha_error, self.beta_error = _errors(points, self, times)
         rows = []
-        for nbytes in sorted(times):
-            seconds = times[nbytes]
-            rows.append((nbytes, len(seconds), median(seconds), self.seconds(nbytes)))
-        super().__init__(
-            "fit",
-            f"{count_text(len(times), 'size')}, {_messages_text(times)}",
-            _scene(self, times),
-            Table(("nbytes", "messages", "median_seconds", "fitted_seconds"), rows),
-        )
+        for point in points:
+            nbytes = point.nbytes
+            rows.append((nbytes, len(times[nbytes]), point.seconds, self.seconds(nbytes)))
+        count = sum(map(len, times.values()))
+        scene = _scene(self, points, times)
+        table = Table(("nbytes", "messages", "median_seconds", "fitted_seconds"), rows)
+        super().__init__("fit", counts_text(size=len(points), message=count), scene, table)
 
     def seconds(self, nbytes):
         """How long a message of this size takes, by the fit."""
@@ -87,18 +85,17 @@ def fit(trace):
             "alpha and beta cannot be told apart from messages of "
             f"{count_text(len(times), 'size')}: send messages of at least two sizes"
         )
-    medians = {nbytes: median(times[nbytes]) for nbytes in sorted(times)}
     # Weights are relative to the fitted times; relative to the medians, low ones would count more.
     # So the line and its weights are computed in turn, starting from the medians.
-    expected = list(medians.values())
+    medians = {nbytes: median(times[nbytes]) for nbytes in sorted(times)}
+    expected = medians
     for _ in range(ROUNDS):
         points = []
-        for (nbytes, seconds), fitted in zip(medians.items(), expected):
-            points.append(Point(nbytes, seconds, weight=1 / max(fitted, 1e-9) ** 2))
+        for nbytes, seconds in medians.items():
+            points.append(Point(nbytes, seconds, weight=1 / max(expected[nbytes], 1e-9) ** 2))
         alpha, beta = _line(points)
-        expected = [alpha + beta * nbytes for nbytes in medians]
-    alpha_error, beta_error = _errors(points, alpha, beta, times)
-    return Fit(alpha, beta, alpha_error, beta_error, times)
+        expected = {nbytes: alpha + beta * nbytes for nbytes in medians}
+    return Fit(points, times)
 
 
 def _message_times(trace):
@@ -111,46 +108,57 @@ def _message_times(trace):
     return times
 
 
-def _weight_sums(points):
-    """The sums of w, w n and w n n, over points with weight w and n bytes."""
-    return [sum(p.weight * p.nbytes**power for p in points) for power in range(3)]
+def _influences(points):
+    """How much alpha and beta change with the time of each point: two numbers a point.
+
+    Weighted least squares solve    | w   wn  | |alpha|   | wy  |
+                                    | wn  wnn | |beta | = | wny |
+    """
+    w = sum(point.weight for point in points)
+    wn = sum(point.weight * point.nbytes for point in points)
+    wnn = sum(point.weight * point.nbytes**2 for point in points)
+    determinant = w * wnn - wn * wn
+    influences = []
+    for n, _, weight in points:
+        share = weight / determinant
+        on_alpha = share * (wnn - wn * n)
+        on_beta = share * (w * n - wn)
+        influences.append((on_alpha, on_beta))
+    return influences
 
 
 def _line(points):
     """(alpha, beta): weighted least squares of alpha + beta * n with neither below zero."""
-    w, wn, wnn = _weight_sums(points)
-    wy = sum(p.weight * p.seconds for p in points)
-    wny = sum(p.weight * p.nbytes * p.seconds for p in points)
-    # the normal equations:  | w   wn  | |alpha|   | wy  |
-    #                        | wn  wnn | |beta | = | wny |
-    determinant = w * wnn - wn * wn
-    alpha = (wnn * wy - wn * wny) / determinant
-    beta = (w * wny - wn * wy) / determinant
-    if alpha < 0:
-        return 0.0, max(0.0, wny / wnn)
-    if beta < 0:
-        return max(0.0, wy / w), 0.0
+    alpha = 0.0
+    beta = 0.0
+    for point, (on_alpha, on_beta) in zip(points, _influences(points)):
+        alpha += on_alpha * point.seconds
+        beta += on_beta * point.seconds
+    if alpha < 0:  # the best line through the origin
+        wny = sum(p.weight * p.nbytes * p.seconds for p in points)
+        return 0.0, wny / sum(p.weight * p.nbytes**2 for p in points)
+    if beta < 0:  # the best level line
+        return sum(p.weight * p.seconds for p in points) / sum(p.weight for p in points), 0.0
     return alpha, beta
 
 
-def _errors(points, alpha, beta, times):
+def _errors(points, fitted, times):
     """Standard errors of alpha and beta.
 
     A size is as uncertain as its times scatter, or as its median lies off the line if that is more.
     """
     if len(points) == 2 and all(len(seconds) == 1 for seconds in times.values()):
         return math.nan, math.nan
-    w, wn, wnn = _weight_sums(points)
-    determinant = w * wnn - wn * wn
     alpha_variance = 0.0
     beta_variance = 0.0
-    for n, seconds, weight in points:
+    for point, (on_alpha, on_beta) in zip(points, _influences(points)):
+        n, seconds, _ = point
         variance = _median_variance(times[n], seconds)
         if len(points) > 2:  # a line always goes through two points
             freedom = (len(points) - 2) / len(points)
-            variance = max(variance, (seconds - alpha - beta * n) ** 2 / freedom)
-        alpha_variance += variance * (weight * (wnn - wn * n) / determinant) ** 2
-        beta_variance += variance * (weight * (w * n - wn) / determinant) ** 2
+            variance = max(variance, (seconds - fitted.seconds(n)) ** 2 / freedom)
+        alpha_variance += variance * on_alpha**2
+        beta_variance += variance * on_beta**2
     return math.sqrt(alpha_variance), math.sqrt(beta_variance)
 
 
@@ -164,28 +172,28 @@ def _median_variance(values, middle):
     return (1.2533 * spread) ** 2 / len(values)
 
 
-def _scene(fitted, times):
+def _scene(fitted, points, times):
     """The measured times and the fitted line.
 
     Both axes are logarithmic, so messages of 0 bytes or 0 seconds are not drawn.
     """
+    drawable = [point for point in points if point.nbytes > 0 and point.seconds > 0]
     singles = []
-    medians = []
-    for nbytes in sorted(times):
-        singles += [(nbytes, seconds) for seconds in times[nbytes] if nbytes > 0 and seconds > 0]
-        middle = median(times[nbytes])
-        if nbytes > 0 and middle > 0:
-            medians.append((nbytes, middle))
+    for point in points:
+        if point.nbytes > 0:
+            singles += [(point.nbytes, seconds) for seconds in times[point.nbytes] if seconds > 0]
     kept = singles[:: math.ceil(len(singles) / DRAWN) or 1]
 
+    # the line, at equal distances on the logarithmic axis, a little beyond the sizes
     low = 1
     high = max(times)
-    if medians:
-        low = medians[0][0] / 1.6
-        high = medians[-1][0] * 1.6
+    if drawable:
+        low = drawable[0].nbytes / 1.6
+        high = drawable[-1].nbytes * 1.6
     curve = tuple(low * (high / low) ** (i / 40) for i in range(41))
     fitted_curve = tuple(map(fitted.seconds, curve))
-    heights = [seconds for _, seconds in medians + kept]
+    heights = [point.seconds for point in drawable]
+    heights += [seconds for _, seconds in kept]
     heights += [seconds for seconds in fitted_curve if seconds > 0]
     bottom = min(heights, default=1e-6) / 1.5
     top = max(heights, default=1e-6) * 1.5
@@ -203,7 +211,7 @@ def _scene(fitted, times):
     scene.add("a message", [Dot(n, seconds, grey, 4) for n, seconds in kept], legend=True)
     scene.add("alpha + beta n", [Path(curve, fitted_curve, RANKS[1], 2)], legend=True)
     dots = []
-    for nbytes, seconds in medians:
+    for nbytes, seconds, _ in drawable:
         hover = f"{bytes_text(nbytes)}: {seconds_text(seconds)}"
         dots.append(Dot(nbytes, seconds, RANKS[0], 9, hover))
     return scene.add("median of a size", dots, legend=True)
@@ -211,19 +219,18 @@ def _scene(fitted, times):
 
 def _finding(fitted):
     """The two numbers, as a title."""
+    start = f"A message takes {seconds_text(fitted.alpha)}"
     if fitted.beta == 0:
-        return f"A message takes {seconds_text(fitted.alpha)}, whatever its size"
-    bytes_per_second = bytes_text(1 / fitted.beta)
-    return (
-        f"A message takes {seconds_text(fitted.alpha)} "
-        f"plus {_nanoseconds(fitted.beta)} ns per byte ({bytes_per_second}/s)"
-    )
+        return f"{start}, whatever its size"
+    speed = bytes_text(1 / fitted.beta)
+    return f"{start} plus {_nanoseconds(fitted.beta)} ns per byte ({speed}/s)"
 
 
 def _caption(times, thinned):
     """What was fitted to what."""
+    messages = count_text(sum(map(len, times.values())), "message")
     text = (
-        f"{_messages_text(times)} of {count_text(len(times), 'size')}, timed from when both sides "
+        f"{messages} of {count_text(len(times), 'size')}, timed from when both sides "
         "have posted to the end of the receive; the line is fitted to the median of each size."
     )
     if thinned:
@@ -231,11 +238,6 @@ def _caption(times, thinned):
     if 0 in times:
         text += " Messages of 0 B are fitted and not drawn."
     return text
-
-
-def _messages_text(times):
-    """How many messages were timed, in words."""
-    return count_text(sum(map(len, times.values())), "message")
 
 
 def _nanoseconds(seconds):

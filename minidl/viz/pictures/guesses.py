@@ -7,10 +7,8 @@
 A guess stays in this notebook's kernel: it is not sent, stored or marked.
 """
 
-from numbers import Real
-
 from minidl.viz.drawing.picture import Table
-from minidl.viz.drawing.units import number_text
+from minidl.viz.drawing.units import is_number, number_text, value_text
 
 
 class Guesses(dict):
@@ -33,12 +31,12 @@ class Guesses(dict):
                 )
         rows = []
         for question, happened in truth.items():
-            guess = self.get(question, ...)
-            if guess is ...:
-                rows.append((question, "not guessed", _text(happened), ""))
-            else:
-                verdict = _verdict(guess, happened)
-                rows.append((question, _text(guess), _text(happened), verdict))
+            guess = "not guessed"
+            verdict = ""
+            if self.get(question, ...) is not ...:
+                guess = value_text(self[question])
+                verdict = _verdict(self[question], happened)
+            rows.append((question, guess, value_text(happened), verdict))
         return GuessTable(("question", "your guess", "what happened", ""), rows)
 
 
@@ -48,23 +46,11 @@ class GuessTable(Table):
     cell_style = " style='text-align:left'"
 
 
-def _is_number(value):
-    """Whether a guess can be too high or too low; True and False cannot."""
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _text(value):
-    """A number with three digits that mean something; anything else as it prints."""
-    if not _is_number(value):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else number_text(value)
-
-
 def _verdict(guess, happened):
     """How far off a guess is: "right", "close" or "2 times too high"."""
     if guess == happened or str(guess).strip().lower() == str(happened).strip().lower():
         return "right"
-    if not _is_number(guess) or not _is_number(happened):
+    if not (is_number(guess) and is_number(happened)):
         return "not this time"
     direction = "too high" if guess > happened else "too low"
     if guess <= 0 or happened <= 0:

@@ -12,13 +12,14 @@ Left out: spans, and what background threads wait for; see timeline.
 """
 
 from collections import defaultdict
+from operator import attrgetter
 from statistics import median
 
-from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color
+from minidl.viz.drawing.palette import FAINT, INK
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Arrow, Box, Label, Path
-from minidl.viz.drawing.units import bytes_text, count_text, seconds_text
-from minidl.viz.pictures.rows import Timescale, rank_rows, rank_scene
+from minidl.viz.drawing.scene import Box, Label, Path
+from minidl.viz.drawing.units import bytes_text, count_text, counts_text, seconds_text
+from minidl.viz.pictures.rows import Timescale, message_words, rank_rows, rank_scene
 from minidl.viz.reading.findings import left_out, messages_finding
 from minidl.viz.reading.intervals import clip, legible, main_lanes, window
 from minidl.viz.reading.matching import is_lost, messages_between, pair_of
@@ -26,20 +27,7 @@ from minidl.viz.reading.matching import is_lost, messages_between, pair_of
 MOST = 400  # arrows that a reader can tell apart, and half as many as hatched stretches
 HEAVIEST = 120  # bundles that are drawn if there are more than MOST
 NAMED = 40  # collectives that have room for their names
-COLUMNS = (
-    "source",
-    "to",
-    "number",
-    "comm",
-    "shape",
-    "dtype",
-    "nbytes",
-    "posted",
-    "done",
-    "span",
-    "line",
-    "fate",
-)
+SENT = ("number", "comm", "shape", "dtype", "nbytes", "posted")  # what the table says of a send
 
 
 def lamport(trace, since=None, until=None):
@@ -48,9 +36,8 @@ def lamport(trace, since=None, until=None):
     Raises ValueError if `until` does not lie after `since`.
     """
     start, end = window(trace, since, until)
-    n = trace.world_size
     scale = Timescale(start, end)
-    rows = rank_rows(n)
+    rows = rank_rows(trace.world_size)
     messages = messages_between(trace, start, end)
     lost = [message for message in messages if is_lost(message)]
     bundles, bundled_words = _bundles(messages, start, end)
@@ -58,17 +45,17 @@ def lamport(trace, since=None, until=None):
     waiting, bins = _main_lanes_between(trace, "waiting", start, end)
     calls = _longest_collectives(trace, start, end)
 
-    scene = rank_scene(messages_finding(trace, messages), n, scale.axis())
-    lines = [Path((scale.at(start), scale.at(end)), (rank, rank), FAINT) for rank in range(n)]
-    scene.add("ranks", lines)
+    scene = rank_scene(messages_finding(trace, messages), rows, scale.axis())
+    ends = (scale.at(start), scale.at(end))
+    scene.add("ranks", [Path(ends, (row.y, row.y), FAINT) for row in rows])
     scene.add("computing", scale.boxes(computing, rows, "computing", 0.14), legend=True)
     scene.add("waiting", scale.boxes(waiting, rows, "waiting", 0.3), "hatched", legend=True)
     frames = [_collective_frame(event, scale, rows) for event in calls]
     scene.add("collective", frames, "outline", legend=True)
     if len(calls) <= NAMED:
         scene.add("names", [_collective_name(event, scale) for event in calls])
-    scene.add("message", [_arrow(bundle, scale, n) for bundle in bundles], legend=True)
-    stubs = [_stub(message, scale) for message in lost[:MOST]]
+    scene.add("message", [_arrow(bundle, scale, rows) for bundle in bundles], legend=True)
+    stubs = [scale.arrow(message, rows, _message_hover(message)) for message in lost[:MOST]]
     scene.add("never received", stubs, legend=True)
 
     words = _arrow_words(messages, bundled_words)
@@ -80,14 +67,15 @@ def lamport(trace, since=None, until=None):
     if lost:
         words += " A broken arrow with a cross was never received."
     scene.caption = words + left_out(trace)
-    summary = f"{count_text(n, 'rank')}, {count_text(len(messages), 'message')}"
+    summary = counts_text(rank=len(rows), message=len(messages))
     return Picture("lamport", summary, scene, _message_table(messages))
 
 
 def _main_lanes_between(trace, activity, start, end):
     """(lanes, bins) of the main threads between start and end, made coarse if there are many."""
-    lanes = main_lanes(trace, activity, end)
-    clipped = {rank: clip(stretches, start, end) for rank, stretches in lanes.items()}
+    clipped = {}
+    for rank, stretches in main_lanes(trace, activity, end).items():
+        clipped[rank] = clip(stretches, start, end)
     return legible(clipped, start, end, 2 * MOST)
 
 
@@ -96,20 +84,22 @@ def _longest_collectives(trace, start, end):
 
     A call that never ended is done at `end`.
     """
-    calls = [
-        event._replace(done=event.done or end)
-        for event in trace
-        if event.is_collective and event.posted <= end
-    ]
-    seen = [event for event in calls if event.done >= start]
-    return sorted(seen, key=lambda event: event.done - event.posted)[-MOST:]
+    calls = []
+    for event in trace:
+        if event.is_collective and event.posted <= end:
+            done = event.done or end
+            if done >= start:
+                calls.append(event._replace(done=done))
+    return sorted(calls, key=lambda event: event.done - event.posted)[-MOST:]
 
 
 def _collective_frame(event, scale, rows):
     """A frame around a native collective on its rank's row."""
-    hover = f"{event.kind}\n{bytes_text(event.nbytes)}\n{event.line}"
+    start = scale.at(event.posted)
+    end = scale.at(event.done)
     row = rows[event.rank]
-    return Box(scale.at(event.posted), scale.at(event.done), row.y, 0.5, row.color, hover)
+    hover = f"{event.kind}\n{bytes_text(event.nbytes)}\n{event.line}"
+    return Box(start, end, row.y, 0.5, row.color, hover)
 
 
 def _collective_name(event, scale):
@@ -127,67 +117,48 @@ def _bundles(messages, start, end):
     received = [message for message in messages if not is_lost(message)]
     if len(messages) <= MOST:
         return [[message] for message in received], ""
-    slices = max(1, MOST // len(set(map(pair_of, messages))))
+    pairs = set(map(pair_of, messages))
+    slices = max(1, MOST // len(pairs))
     groups = defaultdict(list)
     for message in received:
-        at = int((message.send.posted - start) / (end - start) * slices)
-        groups[pair_of(message), min(max(at, 0), slices - 1)].append(message)
+        share = (message.send.posted - start) / (end - start)
+        number = min(max(int(share * slices), 0), slices - 1)
+        groups[pair_of(message), number].append(message)
     bundles = sorted(groups.values(), key=_bundle_nbytes, reverse=True)
-    words = f"{len(messages):,} messages, drawn as {len(groups):,} bundles"
+    drawn = f"{len(groups):,} bundles"
     if len(bundles) > MOST:
         bundles = bundles[:HEAVIEST]
-        words = (
-            f"{len(messages):,} messages, drawn as the {HEAVIEST} bundles of most bytes, "
-            f"of {len(groups):,}"
-        )
-    return sorted(bundles, key=lambda bundle: bundle[0].send.posted), words
+        drawn = f"the {HEAVIEST} bundles of most bytes, of {len(groups):,}"
+    bundles.sort(key=lambda bundle: bundle[0].send.posted)
+    return bundles, f"{len(messages):,} messages, drawn as {drawn}"
 
 
 def _bundle_nbytes(bundle):
     return sum(message.send.nbytes for message in bundle)
 
 
-def _arrow(bundle, scale, n):
+def _arrow(bundle, scale, rows):
     """An arrow for a message or a bundle, from the send's posting to the receive's end."""
-    send = bundle[0].send
+    arrow = scale.arrow(bundle[0], rows, _message_hover(bundle[0]))
+    if len(bundle) == 1:
+        return arrow
     # Medians: one late message does not turn the arrow of its bundle.
     posted = median(message.send.posted for message in bundle)
     done = median(message.recv.done for message in bundle)
-    hover = _message_hover(bundle[0])
-    width = 1.5
-    if len(bundle) > 1:
-        count = count_text(len(bundle), "message")
-        hover = (
-            f"rank {send.rank} to rank {send.peer}\n{count}, {bytes_text(_bundle_nbytes(bundle))}"
-        )
-        width = 1.0 + min(2, len(bundle).bit_length() // 3)
-    color = arrow_color(send.rank, n)
-    return Arrow(scale.at(posted), send.rank, scale.at(done), send.peer, color, hover, width)
-
-
-def _stub(message, scale):
-    """A broken arrow towards the rank that never received the message."""
-    send = message.send
-    end = send.posted + 0.03 * (scale.end - scale.start)
-    lean = 0.42 if send.peer > send.rank else -0.42
-    return Arrow(
-        scale.at(send.posted),
-        send.rank,
-        scale.at(end),
-        send.rank + lean,
-        ALARM,
-        _message_hover(message),
-        broken=True,
+    source, to = pair_of(bundle[0])
+    size = f"{count_text(len(bundle), 'message')}, {bytes_text(_bundle_nbytes(bundle))}"
+    return arrow._replace(
+        x0=scale.at(posted),
+        x1=scale.at(done),
+        hover=f"rank {source} to rank {to}\n{size}",
+        width=1.0 + min(2, len(bundle).bit_length() // 3),
     )
 
 
 def _message_hover(message):
     """What stands in the box that appears over an arrow."""
     send, recv = message
-    words = [
-        f"rank {send.rank} to rank {send.peer}, message #{send.number}",
-        f"{send.shape} {send.dtype}, {bytes_text(send.nbytes)}",
-    ]
+    words = [message_words(send)]
     if is_lost(message):
         words.append("never received")
     else:
@@ -214,23 +185,11 @@ def _arrow_words(messages, bundled_words):
 
 def _message_table(messages):
     """One row a message."""
+    said_of = attrgetter(*SENT)
     rows = []
     for message in messages:
         send, recv = message
-        rows.append(
-            (
-                send.rank,
-                send.peer,
-                send.number,
-                send.comm,
-                send.shape,
-                send.dtype,
-                send.nbytes,
-                send.posted,
-                recv.done if recv else None,
-                send.span,
-                send.line,
-                "unfinished" if is_lost(message) else send.fate,
-            )
-        )
-    return Table(COLUMNS, rows)
+        done = recv.done if recv else None
+        fate = "unfinished" if is_lost(message) else send.fate
+        rows.append((*pair_of(message), *said_of(send), done, send.span, send.line, fate))
+    return Table(("source", "to", *SENT, "done", "span", "line", "fate"), rows)

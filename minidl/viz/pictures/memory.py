@@ -9,6 +9,8 @@
 Left out: what torch's kernels and the allocator take for themselves.
 """
 
+from itertools import groupby
+from operator import add, itemgetter
 from typing import NamedTuple
 
 from minidl.trace import MEMORY
@@ -42,39 +44,41 @@ def memory(trace, rank=0, span=None):
     unit = axis_unit(most, BYTES)
 
     # time if any passes, else the number of the operation
-    by_time = moments[-1][1] > moments[0][1]
+    operations, seconds = zip(*moments)
+    by_time = seconds[-1] > seconds[0]
+    values = operations
+    scale = Unit(1, "operations")
+    x_title = scale.name
     if by_time:
-        values = [seconds for _, seconds in moments]
-        scale = axis_seconds(values[-1] - values[0])
+        values = seconds
+        scale = axis_seconds(seconds[-1] - seconds[0])
         x_title = f"time ({scale.name})"
-    else:
-        values = [operation for operation, _ in moments]
-        scale = Unit(1, "operations")
-        x_title = scale.name
     x = [value / scale.size for value in values]
     low = x[0]
     high = max(x[-1], low + 1e-9)
 
+    at_most = f"at most {bytes_text(most)}"
+    top = most / unit.size
     scene = Scene(
-        _finding(rank, kinds, totals),
+        f"Rank {rank} holds {at_most}: {_shares(kinds, totals.index(most))}",
         _caption(trace, rank, by_time),
         rows=260,
         x=Axis(x_title, low, high),
-        y=Axis(unit.name, 0, 1.12 * most / unit.size or 1),
+        y=Axis(unit.name, 0, 1.12 * top or 1),
     )
-    # each kind is a band of boxes, one a slice, on top of the bands before it
+    # each kind is a band of boxes on top of the bands before it
     slices = _fullest(x, totals, low, high)
-    bottoms = [0.0] * len(slices)  # where the next band begins
+    bottoms = [0] * len(slices)  # where the next band begins, in bytes
     for kind in MEMORY:
-        band = _band(kind, kinds[kind], slices, bottoms, unit)
-        scene.add(kind, _merged(band), legend=True)
-    top = most / unit.size
+        heights = [kinds[kind][piece.moment] for piece in slices]
+        scene.add(kind, _band(kind, slices, bottoms, heights, unit), legend=True)
+        bottoms = list(map(add, bottoms, heights))
     scene.add("most", [Path((low, high), (top, top), INK)], "dashed")
-    scene.add("words", [Label(low, 1.06 * top, f"at most {bytes_text(most)}", INK, size=12)])
+    scene.add("words", [Label(low, 1.06 * top, at_most, INK, size=12)])
 
     rows = [(*moment, *row) for moment, row in zip(moments, held)]
     table = Table(("operation", "seconds", *MEMORY), rows)
-    return Picture("memory", f"rank {rank}, at most {bytes_text(most)}", scene, table)
+    return Picture("memory", f"rank {rank}, {at_most}", scene, table)
 
 
 class Slice(NamedTuple):
@@ -102,45 +106,29 @@ def _fullest(x, totals, low, high):
     return slices
 
 
-def _band(kind, held, slices, bottoms, unit):
-    """One box a slice, on top of the bands below; raises `bottoms` for the next band."""
+def _band(kind, slices, bottoms, heights, unit):
+    """What is held of one kind: one box for neighbouring slices of one height, in bytes."""
     boxes = []
-    for i, piece in enumerate(slices):
-        nbytes = held[piece.moment]
-        if not nbytes:
-            continue
-        height = nbytes / unit.size
-        hover = f"{kind}: {bytes_text(nbytes)}"
-        middle = bottoms[i] + height / 2
-        boxes.append(Box(piece.start, piece.stop, middle, height, COLORS[kind], hover))
-        bottoms[i] += height
+    pieces = zip(bottoms, heights, slices)
+    for (bottom, nbytes), alike in groupby(pieces, key=itemgetter(0, 1)):
+        alike = [piece for _, _, piece in alike]
+        if nbytes:
+            middle = (bottom + nbytes / 2) / unit.size
+            hover = f"{kind}: {bytes_text(nbytes)}"
+            ends = (alike[0].start, alike[-1].stop)
+            boxes.append(Box(*ends, middle, nbytes / unit.size, COLORS[kind], hover))
     return boxes
 
 
-def _merged(boxes):
-    """Neighbouring boxes of one height and place become one."""
-    merged = []
-    for box in boxes:
-        last = merged[-1] if merged else None
-        if last and _touch(last, box) and (last.y, last.height) == (box.y, box.height):
-            merged[-1] = last._replace(x1=box.x1)
-        else:
-            merged.append(box)
-    return merged
-
-
-def _touch(left, right):
-    """Does the one box end where the other begins, but for rounding?"""
-    return abs(left.x1 - right.x0) < 1e-9 * max(1.0, abs(right.x0))
-
-
-def _finding(rank, kinds, totals):
-    """What is held at the fullest moment, in one sentence."""
-    most = max(totals)
-    fullest = totals.index(most)
-    held = sorted(((values[fullest], kind) for kind, values in kinds.items()), reverse=True)
-    shares = [f"{percent(nbytes, most)} {kind}" for nbytes, kind in held if nbytes]
-    return f"Rank {rank} holds at most {bytes_text(most)}: {', '.join(shares)}"
+def _shares(kinds, moment):
+    """What is held at a moment, most first: "67 % activations, 33 % parameters"."""
+    held = sorted(((values[moment], kind) for kind, values in kinds.items()), reverse=True)
+    whole = sum(nbytes for nbytes, _ in held)
+    words = []
+    for nbytes, kind in held:
+        if nbytes:
+            words.append(f"{percent(nbytes, whole)} {kind}")
+    return ", ".join(words)
 
 
 def _caption(trace, rank, by_time):

@@ -15,6 +15,7 @@ from minidl.viz.drawing.units import number_text, seconds_text
 from minidl.viz.pictures.rows import Timescale
 
 BEST = ("your best", "your second best", "your third best")
+COLORS = (FAINT, RANKS[1], RANKS[0], RANKS[4], RANKS[4], RANKS[4])
 
 
 def race(seconds, bound, rival_name, rival, earlier=()):
@@ -25,18 +26,19 @@ def race(seconds, bound, rival_name, rival, earlier=()):
     # who -> seconds, from top to bottom; of the earlier attempts the best three
     times = {"lower bound": bound, rival_name: rival, "yours, now": seconds}
     times |= zip(BEST, sorted(set(earlier) - {seconds}))
-    colors = [FAINT, RANKS[1], RANKS[0]] + [RANKS[4]] * len(BEST)
     scale = Timescale(0, max(times.values()))
     bars = []
     texts = []
-    for y, (time, color) in enumerate(zip(times.values(), colors)):
+    gap = 0.01 * scale.at(scale.end)  # between a bar and its text
+    for y, (time, color) in enumerate(zip(times.values(), COLORS)):
         text = seconds_text(time)
         end = scale.at(time)
         bars.append(Box(0, end, y, 0.6, color, text))
-        texts.append(Label(end + 0.01 * scale.at(scale.end), y + 0.03, text, INK))
+        texts.append(Label(end + gap, y + 0.03, text, INK))
     bottom = len(times) - 0.5
+    ratio = number_text(seconds / bound)
     scene = Scene(
-        _finding(seconds, bound, rival_name, rival),
+        f"{_how_fast(seconds, rival)} {rival_name}: {ratio} times the lower bound",
         "Bars are virtual seconds on the network of the challenge. "
         "The dashed line is the lower bound.",
         rows=30 * len(times),
@@ -47,15 +49,14 @@ def race(seconds, bound, rival_name, rival, earlier=()):
     x = scale.at(bound)
     scene.add("lower bound", [Path((x, x), (-0.5, bottom), INK, 1.5)], "dashed")
     scene.add("texts", texts)
-    return Picture("race", f"{len(times)} times", scene, Table(("who", "seconds"), times.items()))
+    table = Table(("who", "seconds"), times.items())
+    return Picture("race", f"{len(times)} times", scene, table)
 
 
-def _finding(seconds, bound, rival_name, rival):
-    """Who is faster, and how far from the bound, in one sentence."""
+def _how_fast(seconds, rival):
+    """This run beside the rival's, in words."""
+    if seconds == rival:
+        return "As fast as"
     if seconds < rival:
-        text = "Faster than"
-    elif seconds == rival:
-        text = "As fast as"
-    else:
-        text = "Slower than"
-    return f"{text} {rival_name}: {number_text(seconds / bound)} times the lower bound"
+        return "Faster than"
+    return "Slower than"

@@ -13,7 +13,7 @@ from minidl.viz.drawing.palette import ALARM, INK
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Box, Dot, Label, Moment
 from minidl.viz.drawing.svg import svg
-from minidl.viz.drawing.units import count_text
+from minidl.viz.drawing.units import count_text, counts_text
 from minidl.viz.pictures.circle import WIDE, circle_radius, circle_scene
 from minidl.viz.pictures.film import Film
 from minidl.viz.pictures.stage import NAMED, Stage, heaviest
@@ -83,9 +83,11 @@ def replay(trace, since=None, until=None):
     scene.add("values", first["values"], empty=Label(0, 0, "", INK))
     scene.add("clock", first["clock"])
 
-    still_caption = " ".join(_reductions(film)[:-1]) if film.steps else _film_help(film)
+    still_caption = _film_help(film)
+    if film.steps:
+        still_caption = " ".join(_reductions(film)[:-1])
     still = strip(film, trace, title, still_caption + missing)
-    summary = f"{count_text(n, 'rank')}, {count_text(len(messages), 'message')}"
+    summary = counts_text(rank=n, message=len(messages))
     return Replay(summary, scene, _step_table(film, trace), still)
 
 
@@ -95,45 +97,54 @@ def _height(n):
         return 250
     if n <= 4:
         return 330
-    return 400 if n <= NAMED else 520
+    if n <= NAMED:
+        return 400
+    return 520
 
 
 def _stretch(n):
     """How much wider than high the oval of ranks is."""
     if n == 1:
         return 1.0
-    return 1.6 if n <= NAMED else 1.25
+    if n <= NAMED:
+        return 1.6
+    return 1.25
 
 
 def _box(n):
     """Pixels of the box around a rank."""
     if n <= 8:
         return 34
-    return 24 if n <= NAMED else max(5, 450 / n)
+    if n <= NAMED:
+        return 24
+    return max(5, 450 / n)
 
 
 def _moving_shapes(film, stage, instant, height):
     """{layer name: its shapes} of all that moves, in one frame."""
     states = [film.states.at(rank, time) for rank, time in enumerate(instant.times)]
-    shapes = {}
+    shapes = {name: [] for name in STYLES}
     if film.n <= STATES:
-        for name in STYLES:
-            ranks = [rank for rank, state in enumerate(states) if state.name == name]
-            shapes[name] = [stage.rank_box(rank) for rank in ranks]
-    travelling = heaviest(instant.travelling, film.most)
-    shapes["message"] = [stage.message_dot(message, share) for message, share in travelling]
-    lost = film.lost[: film.most] if instant.stop == "end" else []
-    if film.lost:
-        shapes["never received"] = [stage.cross(message, CROSS) for message in lost]
+        for rank, state in enumerate(states):
+            if state.name in STYLES:
+                shapes[state.name].append(stage.rank_box(rank))
+    shapes["names"] = []
     step = 1 if film.n <= 32 else film.n // 16
-    shapes["names"] = [stage.rank_name(rank, states[rank].words) for rank in range(0, film.n, step)]
+    for rank in range(0, film.n, step):
+        shapes["names"].append(stage.rank_name(rank, states[rank].words))
+    travelling = heaviest(instant.travelling, film.most)
+    lost = []
+    if instant.stop == "end":
+        lost = [(message, CROSS) for message in film.lost[: film.most]]
+    shapes["message"] = [stage.message_dot(*moving) for moving in travelling]
+    shapes["never received"] = [stage.cross(*moving) for moving in lost]
     shapes["values"] = []
-    if stage.roomy and len(travelling) <= LABELLED:
-        shapes["values"] += [stage.value(message, share) for message, share in travelling]
     if stage.roomy:
-        shapes["values"] += [stage.value(message, CROSS) for message in lost[:LABELLED]]
-    place = 6 - WIDE // 2, 20 - round(height / 2)
-    shapes["clock"] = [Label(*place, instant.words, INK, "start", 13)]
+        wordy = travelling if len(travelling) <= LABELLED else []
+        shapes["values"] = [stage.value(*moving) for moving in wordy + lost[:LABELLED]]
+    x = 6 - WIDE // 2
+    y = 20 - round(height / 2)
+    shapes["clock"] = [Label(x, y, instant.words, INK, "start", 13)]
     return shapes
 
 
@@ -183,9 +194,11 @@ def _step_table(film, trace):
     rows = []
     for number, step in enumerate(film.steps, start=1):
         for message in step:
-            times = film.started(message), message.recv.done
-            rows.append((number, *_row(message.send, trace), *times))
-    rows += [(None, *_row(message.send, trace), None, None) for message in film.lost]
+            row = _row(message.send, trace)
+            rows.append((number, *row, film.started(message), message.recv.done))
+    for message in film.lost:
+        row = _row(message.send, trace)
+        rows.append((None, *row, None, None))
     return Table(COLUMNS, rows)
 
 

@@ -4,14 +4,18 @@
     rank 1  |      ###   //       #### and /// are boxes: stretches of time, one kind a layer
             0    1    2  (ms)
 
-What lamport, timeline, compare and cost share. Left out: what a box means.
+What all pictures with a row for each rank share. Left out: what a box means.
 """
 
 from typing import NamedTuple
 
-from minidl.viz.drawing.palette import rank_color, rank_label
-from minidl.viz.drawing.scene import Axis, Box, Scene
-from minidl.viz.drawing.units import axis_seconds, seconds_text
+from minidl.viz.drawing.palette import ALARM, arrow_color, rank_color, rank_label
+from minidl.viz.drawing.scene import Arrow, Axis, Box, Scene
+from minidl.viz.drawing.units import axis_seconds, bytes_text, seconds_text
+from minidl.viz.reading.matching import is_lost
+
+HEAD = 0.9  # rows above each of several runs, for its name
+GAP = 0.3  # rows between two runs
 
 
 class Row(NamedTuple):
@@ -22,23 +26,33 @@ class Row(NamedTuple):
     name: str  # what hovering over one of its boxes says first
 
 
-def rank_rows(n, top=0.0, run=""):
+def rank_rows(n, top=0, run=""):
     """One row a rank, rank 0 on top, at `top`: a list of Rows. `run` precedes their names."""
     return [Row(top + rank, rank_color(rank, n), f"{run}rank {rank}") for rank in range(n)]
 
 
-def rank_scene(title, n, time):
-    """A Scene without caption and layers: `time` is its x axis, and its rows are `rank_rows`."""
-    names = [(rank, rank_label(rank, n)) for rank in range(0, n, named_every(n))]
-    ranks = Axis("" if n <= 16 else "rank", n - 0.5, -0.5, names)
-    return Scene(title, "", rows=row_pixels(n) * n, x=time, y=ranks)
+def rank_ticks(rows, most=32):
+    """The names of rows, for an axis: (y, label) of each, or of about `most`."""
+    ticks = [(row.y, rank_label(rank, len(rows))) for rank, row in enumerate(rows)]
+    return ticks[:: named_every(len(rows), most)]
 
 
 def named_every(n, most=32):
     """How many rows go with one name: about `most` names are legible."""
     if n <= most:
         return 1
-    return 2 if n <= 3 * most else n // most
+    if n <= 3 * most:
+        return 2
+    return n // most
+
+
+def rank_scene(title, rows, time):
+    """A Scene without caption and layers: `time` is its x axis, `rows` are rank_rows()."""
+    n = len(rows)
+    axis_title = "" if n <= 16 else "rank"
+    ranks = Axis(axis_title, low=n - 0.5, high=-0.5, ticks=rank_ticks(rows))
+    height = row_pixels(n) * n
+    return Scene(title, caption="", rows=height, x=time, y=ranks)
 
 
 def row_pixels(n):
@@ -47,7 +61,29 @@ def row_pixels(n):
         return 56
     if n <= 8:
         return 44
-    return 30 if n <= 16 else max(4, 720 / n)
+    if n <= 16:
+        return 30
+    return max(4, 720 / n)
+
+
+class RunRows:
+    """One of several runs above each other: where it stands, counted in rows.
+
+    top   where its first row begins, below its name
+    rows  a Row for each rank
+    """
+
+    def __init__(self, name, trace, above=None):
+        """above: the RunRows above it, if it is not the first."""
+        self.name = name
+        self.n = trace.world_size
+        self.top = HEAD
+        if above is not None:
+            self.top += above.bottom + GAP
+        self.bottom = self.top + self.n
+        self.rows = rank_rows(self.n, self.top + 0.5, f"{name}, ")
+        self.messages = trace.sent("messages")
+        self.nbytes = trace.sent("nbytes")
 
 
 class Timescale:
@@ -80,6 +116,31 @@ class Timescale:
             row = rows[lane]
             for start, end in stretches:
                 hover = f"{row.name}, {activity}: {seconds_text(end - start)}"
-                y = row.y + below
-                boxes.append(Box(self.at(start), self.at(end), y, height, row.color, hover))
+                ends = (self.at(start), self.at(end))
+                boxes.append(Box(*ends, row.y + below, height, row.color, hover))
         return boxes
+
+    def arrow(self, message, rows, hover, start=0.0):
+        """An arrow from the posting of the send to the end of the receive, both from `start` on.
+
+        A message that was never received is a broken one, which ends near its sender's row.
+        """
+        send, recv = message
+        x = self.at(send.posted - start)
+        y = rows[send.rank].y
+        if is_lost(message):
+            x_end = x + 0.03 * self.at(self.end - self.start)
+            y_end = y + (0.42 if send.peer > send.rank else -0.42)
+            return Arrow(x, y, x_end, y_end, ALARM, hover, broken=True)
+        x_end = self.at(recv.done - start)
+        y_end = rows[send.peer].y
+        color = arrow_color(send.rank, len(rows))
+        return Arrow(x, y, x_end, y_end, color, hover)
+
+
+def message_words(send):
+    """What hovering over a message says first: its way and what it carries, two lines."""
+    return (
+        f"rank {send.rank} to rank {send.peer}, message #{send.number}\n"
+        f"{send.shape} {send.dtype}, {bytes_text(send.nbytes)}"
+    )

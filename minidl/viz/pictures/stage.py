@@ -10,11 +10,10 @@ Left out: which moment it is; see film.
 """
 
 from dataclasses import dataclass, field
-from numbers import Real
 
 from minidl.viz.drawing.palette import ALARM, FAINT, INK, arrow_color, rank_color, rank_label
 from minidl.viz.drawing.scene import Box, Dot, Label, Path
-from minidl.viz.drawing.units import bytes_text, number_text
+from minidl.viz.drawing.units import bytes_text, value_text
 from minidl.viz.pictures.circle import label_beside, rank_places, route
 from minidl.viz.reading.matching import pair_of
 
@@ -46,7 +45,9 @@ class Stage:
     def __post_init__(self):
         x, y = self.middle
         wide, high = self.radii
-        self.places = [(x + wide * a, y + high * b) for a, b in rank_places(self.n, 1.0)]
+        self.places = []
+        for across, down in rank_places(self.n, 1.0):
+            self.places.append((x + wide * across, y + high * down))
 
     @property
     def roomy(self):
@@ -56,8 +57,10 @@ class Stage:
     def links(self):
         """A faint line for each pair that has messages, from box to box."""
         lines = []
-        for a, b in sorted({tuple(sorted(pair)) for pair in self.pairs})[:LINKS]:
-            link = route(self.places[a], self.places[b])
+        linked = sorted({tuple(sorted(pair)) for pair in self.pairs})
+        for pair in linked[:LINKS]:
+            start, end = [self.places[rank] for rank in pair]
+            link = route(start, end)
             # Of many ranks the boxes overlap: a fifth of the link is to be seen all the same.
             edge = min(self.box / 2, 0.4 * link.length)
             x0, y0 = map(round, link.at(edge))
@@ -67,66 +70,69 @@ class Stage:
 
     def rank_dots(self, size):
         """A dot for each rank, of `size` pixels where there is room."""
-        if not self.roomy:
-            size = 4
-        return [
-            Dot(round(x), round(y), rank_color(rank, self.n), size)
-            for rank, (x, y) in enumerate(self.places)
-        ]
+        dots = []
+        for rank, (x, y) in enumerate(self.places):
+            color = rank_color(rank, self.n)
+            dots.append(Dot(round(x), round(y), color, size if self.roomy else 4))
+        return dots
 
     def rank_box(self, rank):
         """The box around a rank."""
         x, y = map(round, self.places[rank])
         half = round(self.box / 2)
-        return Box(x - half, x + half, y, 2 * half, rank_color(rank, self.n))
+        left = x - half
+        right = x + half
+        color = rank_color(rank, self.n)
+        return Box(left, right, y, 2 * half, color)
 
     def rank_name(self, rank, words):
         """The rank's name, outside of the oval, and what it does."""
-        if not self.roomy:
-            x, y = self.places[rank]
-            return Label(round(1.07 * x), round(1.07 * y), str(rank), INK, "middle", 10)
-        text = f"{rank_label(rank, self.n)}\n{words}"
-        size = 12 if self.n <= 8 else 10
-        label = label_beside(self.places[rank], text, self.box / 2 + 5, 12, size)
+        place = self.places[rank]
+        if self.roomy:
+            text = f"{rank_label(rank, self.n)}\n{words}"
+            size = 12 if self.n <= 8 else 10
+            label = label_beside(place, text, self.box / 2 + 5, 12, size)
+        else:
+            x, y = place
+            label = Label(1.07 * x, 1.07 * y, str(rank), INK, "middle", 10)
         return label._replace(x=round(label.x), y=round(label.y))
 
     def route_of(self, message):
         """The Route from the sender to the receiver."""
-        return route(self.places[message.send.rank], self.places[message.send.peer])
+        source, to = pair_of(message)
+        return route(self.places[source], self.places[to])
 
     def place_of(self, message, share):
         """(x, y) of a message that has gone this share of its way, between the boxes."""
-        message_route = self.route_of(message)
-        edge = min(0.4 * message_route.length, 0.75 * self.box)
-        along = edge + share * (message_route.length - 2 * edge)
+        way = self.route_of(message)
+        edge = min(0.4 * way.length, 0.75 * self.box)
+        along = edge + share * (way.length - 2 * edge)
         # Messages of opposite ways keep to different sides.
-        opposite = pair_of(message)[::-1] in self.pairs
-        x, y = message_route.at(along, 7 if opposite else 0)
+        source, to = pair_of(message)
+        aside = 7 if (to, source) in self.pairs else 0
+        x, y = way.at(along, aside)
         return round(x), round(y)
 
     def message_dot(self, message, share):
         """A dot in the sender's colour."""
-        x, y = self.place_of(message, share)
-        return Dot(x, y, arrow_color(message.send.rank, self.n), 13 if self.roomy else 8)
+        color = arrow_color(message.send.rank, self.n)
+        return Dot(*self.place_of(message, share), color, 13 if self.roomy else 8)
 
     def cross(self, message, share):
         """A cross for a message that was never received."""
-        x, y = self.place_of(message, share)
-        return Dot(x, y, ALARM, 9, symbol="cross")
+        return Dot(*self.place_of(message, share), ALARM, 9, symbol="cross")
 
     def value(self, message, share, most=4):
         """What a message carries, to the left of its way; at most `most` numbers."""
         x, y = self.place_of(message, share)
-        _, _, dx, dy, _ = self.route_of(message)
+        way = self.route_of(message)
         # The left of a way down is to the right on the page, so the text begins there.
         side = "middle"
-        if dy > 0.4:
-            side = "start"
-        elif dy < -0.4:
-            side = "end"
+        if abs(way.dy) > 0.4:
+            side = "start" if way.dy > 0 else "end"
         rise = 16 if self.n > 8 else 25
         text = _carried(message, self.values, most)
-        return Label(round(x + 12 * dy), round(y - rise * dx), text, INK, side, 12)
+        return Label(round(x + 12 * way.dy), round(y - rise * way.dx), text, INK, side, 12)
 
 
 def _carried(message, values, most):
@@ -136,12 +142,8 @@ def _carried(message, values, most):
         return bytes_text(message.send.nbytes)
     if not numbers:
         return "0 B"
-    texts = []
-    for number in numbers[:most]:
-        is_number = isinstance(number, Real) and not isinstance(number, bool)
-        texts.append(number_text(number) if is_number else str(number))
     rest = "..." if len(numbers) > most else ""
-    return ", ".join(texts) + rest
+    return ", ".join(map(value_text, numbers[:most])) + rest
 
 
 def heaviest(travelling, most):
@@ -149,8 +151,10 @@ def heaviest(travelling, most):
     if len(travelling) <= most:
         return travelling
     heavy = {}  # (source, to) -> the (message, share) of most bytes
-    for message, share in travelling:
-        pair = pair_of(message)
-        if pair not in heavy or heavy[pair][0].send.nbytes < message.send.nbytes:
-            heavy[pair] = message, share
-    return sorted(heavy.values(), key=lambda pair: -pair[0].send.nbytes)[:most]
+    for moving in sorted(travelling, key=_nbytes, reverse=True):
+        heavy.setdefault(pair_of(moving[0]), moving)
+    return list(heavy.values())[:most]
+
+
+def _nbytes(moving):
+    return moving[0].send.nbytes

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from minidl.viz.drawing.palette import rank_color, rank_label
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Box, Path, Scene
-from minidl.viz.drawing.units import count_text, percent, seconds_text
+from minidl.viz.drawing.units import counts_text, percent, seconds_text
 from minidl.viz.pictures.rows import Row, Timescale, named_every
 from minidl.viz.reading.findings import left_out, waiting_finding
 from minidl.viz.reading.intervals import (
+    done_by,
     extent,
     legible,
     main_threads,
@@ -49,48 +50,61 @@ def timeline(trace):
     spans = [event for event in trace if event.kind == "span"]
     layout = _lay_out(trace, spans)
     lanes = {activity: stretches(trace, activity, end) for activity in ACTIVITIES}
-    drawn = {}
+    scene = Scene(
+        _hidden_finding(trace, lanes) or waiting_finding(trace),
+        "",
+        rows=layout.height,
+        x=scale.axis(),
+        y=Axis("" if layout.roomy else "rank", layout.height, 0, layout.labels),
+    )
+    frames = []
+    if layout.roomy:
+        frames = _longest(spans)
+    scene.add("span", _span_frames(frames, layout, scale), "outline", legend=True)
     coarse_bins = []
     for activity in ACTIVITIES:
-        drawn[activity], bins = legible(lanes[activity], start, end, MOST)
+        drawn, bins = legible(lanes[activity], start, end, MOST)
         if bins:
             coarse_bins.append(bins)
-    frames = _longest(spans) if layout.roomy else []
-
-    words = (
-        "Filled: the rank computes. Hatched: it waits for a message. "
-        "Thin line: a message is under way."
-    )
-    if frames:
-        words += " Frames: spans."
-    if spans and not layout.roomy:
-        words += f" Spans are drawn up to {FEW} lanes."
-    elif len(frames) < len(spans):
-        words += f" The {len(frames):,} longest of {len(spans):,} spans are drawn."
+        _add_activity(scene, activity, drawn, layout, scale)
+    words = _caption(spans, frames)
     if coarse_bins:
         slice_text = seconds_text((end - start) / min(coarse_bins))
         words += (
             f" Events are joined: a slice of about {slice_text} "
             "shows what fills half of it or more."
         )
-    scene = Scene(
-        _hidden_finding(trace, lanes) or waiting_finding(trace),
-        words + left_out(trace),
-        rows=layout.height,
-        x=scale.axis(),
-        y=Axis("" if layout.roomy else "rank", layout.height, 0, layout.labels),
-    )
-    thick = layout.thick
-    scene.add("span", _span_frames(frames, layout, scale), "outline", legend=True)
-    for activity, style in (("computing", "solid"), ("waiting", "hatched")):
-        boxes = scale.boxes(drawn[activity], layout.rows, activity, thick)
-        scene.add(activity, boxes, style, legend=True)
-    # A message under way is a thin line just below the box.
-    under_way = scale.boxes(drawn["under way"], layout.rows, "", thick / 5, 0.7 * thick)
-    lines = [Path((box.x0, box.x1), (box.y, box.y), box.color, box.height) for box in under_way]
-    scene.add("message under way", lines, legend=True)
-    summary = f"{count_text(trace.world_size, 'rank')}, {count_text(len(trace), 'event')}"
+    scene.caption = words + left_out(trace)
+    summary = counts_text(rank=trace.world_size, event=len(trace))
     return Picture("timeline", summary, scene, _seconds_table(trace, lanes, end - start))
+
+
+def _add_activity(scene, activity, lanes, layout, scale):
+    """Add what the threads do: boxes, or for a message under way a thin line just below them."""
+    thick = layout.thick
+    if activity != "under way":
+        style = "solid" if activity == "computing" else "hatched"
+        boxes = scale.boxes(lanes, layout.rows, activity, thick)
+        scene.add(activity, boxes, style, legend=True)
+        return
+    boxes = scale.boxes(lanes, layout.rows, "", thick / 5, 0.7 * thick)
+    lines = [Path((box.x0, box.x1), (box.y, box.y), box.color, box.height) for box in boxes]
+    scene.add("message under way", lines, legend=True)
+
+
+def _caption(spans, frames):
+    """How to read it, and which spans are drawn."""
+    words = (
+        "Filled: the rank computes. Hatched: it waits for a message. "
+        "Thin line: a message is under way."
+    )
+    if frames:
+        words += " Frames: spans."
+    if spans and not frames:
+        words += f" Spans are drawn up to {FEW} lanes."
+    elif len(frames) < len(spans):
+        words += f" The {len(frames):,} longest of {len(spans):,} spans are drawn."
+    return words
 
 
 def _hidden_finding(trace, lanes):
@@ -170,11 +184,18 @@ def _span_frames(spans, layout, scale):
     for event in sorted(spans, key=lambda event: (event.rank, event.posted)):
         lane = event.rank, event.thread
         row = layout.rows[lane]
-        done = scale.end if event.done is None else event.done
-        y = row.y - 18 - 19 * (layout.levels[lane] - 1 - _depth(event))
-        hover = f"{event.span}, {seconds_text(done - event.posted)}\n{event.line}"
-        name = event.span.rpartition("/")[2]
-        frames.append(Box(scale.at(event.posted), scale.at(done), y, 17, row.color, hover, name))
+        done = done_by(event, scale.end)
+        above = layout.levels[lane] - 1 - _depth(event)
+        frame = Box(
+            scale.at(event.posted),
+            scale.at(done),
+            y=row.y - 18 - 19 * above,
+            height=17,
+            color=row.color,
+            hover=f"{event.span}, {seconds_text(done - event.posted)}\n{event.line}",
+            label=event.span.rpartition("/")[2],
+        )
+        frames.append(frame)
     return frames
 
 
@@ -184,5 +205,6 @@ def _seconds_table(trace, lanes, seconds):
     rows = []
     for lane in threads_of(trace):
         spent = [total(lanes[activity].get(lane, ())) for activity in ACTIVITIES]
-        rows.append((*lane, *spent, spent[1] / seconds, sent[lane]))
+        _, waiting, _ = spent
+        rows.append((*lane, *spent, waiting / seconds, sent[lane]))
     return Table(COLUMNS, rows)

@@ -21,11 +21,13 @@ from minidl.viz.drawing.units import (
     Unit,
     bytes_text,
     count_text,
+    counts_text,
     number_text,
     percent,
     unit_of,
 )
-from minidl.viz.reading.findings import left_out, pattern
+from minidl.viz.pictures.rows import named_every
+from minidl.viz.reading.findings import left_out, neighbour, no_message_finding, pattern
 
 NUMBERS = 16  # ranks up to which each cell has its number
 
@@ -37,16 +39,8 @@ class Matrix(NamedTuple):
     noun: str  # "bytes" or "messages"
     unit: Unit  # of the numbers in the cells
     text: object  # a function: 2048 -> "2 KiB"
-
-    @property
-    def most(self):
-        """The largest cell."""
-        return max(map(max, self.counts))
-
-    @property
-    def total(self):
-        """The sum of all cells."""
-        return sum(map(sum, self.counts))
+    most: int  # the largest cell
+    total: int  # the sum of all cells
 
 
 def traffic(trace, what="nbytes"):
@@ -55,17 +49,18 @@ def traffic(trace, what="nbytes"):
         raise ValueError(f'traffic shows "nbytes" or "messages", not {what!r}')
     n = trace.world_size
     messages, nbytes = _count(trace)
+    counts = nbytes if what == "nbytes" else messages
+    most = max(map(max, counts))
     if what == "nbytes":
-        unit = unit_of(max(map(max, nbytes)), BYTES)
-        matrix = Matrix(nbytes, "bytes", unit, bytes_text)
+        words = ("bytes", unit_of(most, BYTES), bytes_text)
         hover_unit = "B"
     else:
-        unit = Unit(1, "messages")
-        matrix = Matrix(messages, "messages", unit, partial(count_text, noun="message"))
+        words = ("messages", Unit(1, "messages"), partial(count_text, noun="message"))
         hover_unit = "messages"
+    matrix = Matrix(counts, *words, most, sum(map(sum, counts)))
 
     pairs = [(source, to) for source in range(n) for to in range(n) if messages[source][to]]
-    ticks = [(rank, str(rank)) for rank in range(0, n, _tick_step(n))]
+    ticks = [(rank, str(rank)) for rank in range(0, n, named_every(n))]
     scene = Scene(
         _finding(trace, matrix, pairs),
         _caption(trace, matrix, pairs) + left_out(trace),
@@ -76,14 +71,14 @@ def traffic(trace, what="nbytes"):
     )
     cells = [[None] * n for _ in range(n)]  # None is left blank; a message of 0 bytes is not
     for source, to in pairs:
-        cells[source][to] = matrix.counts[source][to]
+        cells[source][to] = counts[source][to]
     hover = "from rank %{y} to rank %{x}: %{z:,} " + hover_unit
     scene.add("sent", [Cells(cells, hover, opaque=n <= NUMBERS)])
     if n <= NUMBERS:
         scene.add("numbers", [_number(matrix, source, to) for source, to in pairs])
 
     rows = [(source, to, messages[source][to], nbytes[source][to]) for source, to in pairs]
-    summary = f"{count_text(n, 'rank')}, {count_text(sum(map(sum, messages)), 'message')}"
+    summary = counts_text(rank=n, message=sum(map(sum, messages)))
     return Picture("traffic", summary, scene, Table(("source", "to", "messages", "nbytes"), rows))
 
 
@@ -107,31 +102,29 @@ def _cell_pixels(n):
     return max(4, 560 / n)
 
 
-def _tick_step(n):
-    """Every rank is named, or every other, or about 32 of them."""
-    if n <= 32:
-        return 1
-    return 2 if n <= 64 else n // 32
-
-
 def _number(matrix, source, to):
     """The number in a cell."""
     value = matrix.counts[source][to]
-    size = 12 if len(matrix.counts) <= 8 else 10
+    text = number_text(value / matrix.unit.size)
     color = on_shade(value / (matrix.most or 1))
-    return Label(to, source, number_text(value / matrix.unit.size), color, "middle", size)
+    size = 12 if len(matrix.counts) <= 8 else 10
+    return Label(to, source, text, color, "middle", size)
 
 
 def _finding(trace, matrix, pairs):
     """Which rank sends, or receives, more than its share; or that all send the same."""
     if not pairs:
-        return "No message was recorded" if left_out(trace) else "No rank sent a message"
-    n = len(matrix.counts)
+        return no_message_finding(trace)
+    n = trace.world_size
     sent = [sum(row) for row in matrix.counts]
     received = [sum(column) for column in zip(*matrix.counts)]
     # equal for all ranks, then much for one rank, then a shape of the graph, then the busiest
-    if len(set(sent)) == 1 and len(set(received)) == 1:
-        return f"Every rank sends {matrix.text(sent[0])}{_neighbour(pairs, n)}"
+    if len(set(sent)) == len(set(received)) == 1:
+        words = f"Every rank sends {matrix.text(sent[0])}"
+        side = neighbour(pairs, n)
+        if side and n > 2:
+            words += f" to its {side}"
+        return words
     for totals, verb in ((sent, "sends"), (received, "receives")):
         most = max(totals)
         if most > 1.5 * matrix.total / n:
@@ -142,27 +135,16 @@ def _finding(trace, matrix, pairs):
     return pattern(set(pairs), n) or busiest
 
 
-def _neighbour(pairs, n):
-    """To which neighbour all messages go, in words; "" if they do not, or in a ring of two."""
-    steps = {(to - source) % n for source, to in pairs}
-    if n > 2 and steps == {1}:
-        return " to its right neighbour"
-    if n > 2 and steps == {n - 1}:
-        return " to its left neighbour"
-    return ""
-
-
 def _caption(trace, matrix, pairs):
     """What a cell holds, and the largest one."""
     shown = "numbers" if trace.world_size <= NUMBERS else "shades"
     text = f"Row: the sending rank; column: the receiving rank; {shown} in {matrix.unit.name}."
     if pairs:
         source, to = max(pairs, key=lambda pair: matrix.counts[pair[0]][pair[1]])
-        text += (
-            f" In all {matrix.text(matrix.total)}; most in one cell: {matrix.text(matrix.most)}, "
-            f"from rank {source} to rank {to}."
-        )
-    if trace.collectives():
-        names = ", ".join(sorted(trace.collectives()))
-        text += f" Not counted: what {names} sent inside."
+        total = matrix.text(matrix.total)
+        most = matrix.text(matrix.most)
+        text += f" In all {total}; most in one cell: {most}, from rank {source} to rank {to}."
+    calls = sorted(trace.collectives())
+    if calls:
+        text += f" Not counted: what {', '.join(calls)} sent inside."
     return text

@@ -12,10 +12,10 @@ there; see lamport.
 import textwrap
 from collections import defaultdict
 
-from minidl.viz.drawing.palette import FAINT, rank_color
+from minidl.viz.drawing.palette import FAINT, rank_color, rank_label
 from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Arrow, Dot
-from minidl.viz.drawing.units import count_text
+from minidl.viz.drawing.units import counts_text
 from minidl.viz.pictures.circle import (
     circle_radius,
     circle_scene,
@@ -28,6 +28,7 @@ from minidl.viz.reading.findings import deadlock_finding, wait_circle
 ROOMY = 16  # ranks that have room for large dots and names
 WORDY = 8  # waiting ranks that have room for words beside them
 LINE = 36  # letters
+COLUMNS = ("rank", "peer", "awaits", "comm", "number", "line", "text")
 
 
 def wait_for(trace):
@@ -37,35 +38,23 @@ def wait_for(trace):
     height = _height(n)
     places = rank_places(n, circle_radius(n, height, room=52))
     circle = wait_circle(waits)
+    scene = circle_scene(deadlock_finding(trace), _arrows_help(waits, circle), height)
+    scene.add("waits", _arrows(waits, circle, places))
+
     waits_of = defaultdict(list)
     for wait in waits:
         waits_of[wait.rank].append(wait)
-
-    scene = circle_scene(deadlock_finding(trace), _arrows_help(waits, circle), height)
-    pairs = {(wait.rank, wait.peer) for wait in waits}
-    closing = set(zip(circle, circle[1:] + circle[:1]))  # the pairs that close the circle
-    arrows = []
-    for wait in waits:
-        # Two ranks that wait for each other: their arrows stand beside each other.
-        aside = -6 if (wait.peer, wait.rank) in pairs else 0
-        width = 1
-        if n <= ROOMY:
-            width = 2.5 if (wait.rank, wait.peer) in closing else 1.5
-        arrows.append(_arrow(wait, places, aside, width))
+    wordy = n <= ROOMY and len(waits_of) <= WORDY
     dots = []
+    labels = []
     for rank, (x, y) in enumerate(places):
         color = rank_color(rank, n) if rank in waits_of else FAINT
         dots.append(Dot(x, y, color, 18 if n <= ROOMY else 9))
-    wordy = n <= ROOMY and len(waits_of) <= WORDY
-    labels = [
-        _label(rank, place, waits_of[rank] if wordy else [], n) for rank, place in enumerate(places)
-    ]
-    scene.add("waits", arrows)
+        told = waits_of[rank] if wordy else []
+        labels.append(_label(rank, (x, y), told, n))
     scene.add("ranks", dots)
     scene.add("words", labels)
-    summary = f"{count_text(n, 'rank')}, {count_text(len(waits), 'wait')}"
-    columns = ("rank", "peer", "awaits", "comm", "number", "line", "text")
-    return Picture("wait_for", summary, scene, Table(columns, waits))
+    return Picture("wait_for", counts_text(rank=n, wait=len(waits)), scene, Table(COLUMNS, waits))
 
 
 def _height(n):
@@ -74,7 +63,9 @@ def _height(n):
         return 130
     if n <= 4:
         return 270
-    return 400 if n <= ROOMY else 520
+    if n <= ROOMY:
+        return 400
+    return 520
 
 
 def _gap(n):
@@ -82,15 +73,26 @@ def _gap(n):
     return 9 if n <= ROOMY else 4
 
 
-def _arrow(wait, places, aside, width):
-    """An arrow between two dots, `aside` pixels to the left: two opposite arrows stand apart."""
+def _arrows(waits, circle, places):
+    """An arrow a wait, from dot to dot; those that close the circle are thick."""
     n = len(places)
-    line = route(places[wait.rank], places[wait.peer])
     gap = _gap(n) + 4
-    x0, y0 = line.at(gap, aside)
-    x1, y1 = line.at(line.length - gap, aside)
-    hover = f"rank {wait.rank} {_wait_words(wait)}\n{wait.line}"
-    return Arrow(x0, y0, x1, y1, rank_color(wait.rank, n), hover, width)
+    pairs = {(wait.rank, wait.peer) for wait in waits}
+    closing = set(zip(circle, circle[1:] + circle[:1]))
+    arrows = []
+    for wait in waits:
+        line = route(places[wait.rank], places[wait.peer])
+        # Two ranks that wait for each other: their arrows stand beside each other.
+        aside = -6 if (wait.peer, wait.rank) in pairs else 0
+        start = line.at(gap, aside)
+        end = line.at(line.length - gap, aside)
+        color = rank_color(wait.rank, n)
+        hover = f"rank {wait.rank} {_wait_words(wait)}\n{wait.line}"
+        width = 1
+        if n <= ROOMY:
+            width = 2.5 if (wait.rank, wait.peer) in closing else 1.5
+        arrows.append(Arrow(*start, *end, color, hover, width))
+    return arrows
 
 
 def _wait_words(wait):
@@ -104,16 +106,19 @@ def _wait_words(wait):
 
 def _label(rank, place, waits, n):
     """The rank's name; below it, of its `waits`, the first one and on which line it waits."""
-    lines = [f"rank {rank}" if n <= ROOMY else str(rank)]
-    if waits:
-        others = f" (and {len(waits) - 1} more)" if len(waits) > 1 else ""
-        lines += textwrap.wrap(_wait_words(waits[0]) + others, LINE)[:3]
-        lines.append(waits[0].line)
+    lines = [rank_label(rank, n)]
     lift = 12 if n > 8 else 0
-    if len(lines) > 1:
+    if waits:
+        first, *others = waits
+        words = _wait_words(first)
+        if others:
+            words += f" (and {len(others)} more)"
+        lines += textwrap.wrap(words, LINE)[:3]
+        lines.append(first.line)
         lift = 22
     text = "\n".join(filter(None, lines))
-    return label_beside(place, text, _gap(n) + 6, lift, size=11 if n <= 32 else 9)
+    size = 11 if n <= 32 else 9
+    return label_beside(place, text, _gap(n) + 6, lift, size)
 
 
 def _arrows_help(waits, circle):
@@ -123,13 +128,11 @@ def _arrows_help(waits, circle):
             "When the run stopped, no rank was waiting: "
             "every message was received and every wait ended."
         )
-    words = "An arrow runs from the rank that waits to the rank that it waits for. "
     if circle:
-        return (
-            f"{words}The thick arrows close a circle: "
-            "none of these ranks can go on before the others."
+        why = "The thick arrows close a circle: none of these ranks can go on before the others."
+    else:
+        why = (
+            "There is no circle: the rank at the end has finished or failed without the awaited "
+            "call."
         )
-    return (
-        f"{words}There is no circle: "
-        "the rank at the end has finished or failed without the awaited call."
-    )
+    return f"An arrow runs from the rank that waits to the rank that it waits for. {why}"

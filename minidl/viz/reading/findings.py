@@ -7,7 +7,7 @@ The sentence holds for every message that was received, or it counts. If no rule
 rank sent most. Left out: whether the finding is good or bad.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from minidl.viz.drawing.units import count_text, percent
 from minidl.viz.reading.intervals import extent, waited
@@ -31,16 +31,19 @@ def messages_finding(trace, messages):
     unmatched = unmatched_receives(trace)
     if unmatched:
         first = unmatched[0]
-        others = f", and {len(unmatched) - 1} more" if len(unmatched) > 1 else ""
-        return f"Rank {first.rank}'s receive from rank {first.peer} was never met{others}"
+        return f"Rank {first.rank}'s receive from rank {first.peer} was never met"
     if messages:
-        return pattern(set(map(pair_of, messages)), trace.world_size) or _busiest(
-            messages, trace.world_size
-        )
+        n = trace.world_size
+        return pattern(set(map(pair_of, messages)), n) or _busiest(messages, n)
     calls = sorted(trace.collectives().items())
     if calls:
         counts = ", ".join(f"{name} {count}" for name, count in calls)
         return f"Only native collectives ran: {counts} calls"
+    return no_message_finding(trace)
+
+
+def no_message_finding(trace):
+    """The title of a picture of messages that has none."""
     if left_out(trace):
         return "No message was recorded"
     return "No rank sent a message"
@@ -52,7 +55,7 @@ def waiting_finding(trace):
         return deadlock_finding(trace)
     start, end = extent(trace)
     shares = [seconds / (end - start) for seconds in waited(trace)]
-    most = max(shares, default=0)
+    most = max(shares)
     if most < NEGLIGIBLE:
         return "No rank waited"
     if len(shares) > 1 and most - min(shares) < ALIKE:
@@ -70,17 +73,17 @@ def deadlock_finding(trace):
         # 0 waits for 1, 1 for 2, and 2 is gone: the last wait of the chain is the cause.
         waiting = {wait.rank for wait in trace.waits}
         ends = [wait for wait in trace.waits if wait.peer not in waiting]
-        last = (ends or trace.waits)[0]
+        last = ends[0]
         return f"Rank {last.rank} waits for rank {last.peer}, which will never answer"
-    first, *others = circle
+    first, *others = map(str, circle)
     if not others:
         return f"Rank {first} waits for itself"
     if len(circle) > NAMED:
-        begin = ", ".join(map(str, circle[:3]))
+        begin = ", ".join([first, *others[:2]])
         return (
-            f"{len(circle)} ranks wait in a circle: {begin}, ..., {circle[-1]}, and {first} again"
+            f"{len(circle)} ranks wait in a circle: {begin}, ..., {others[-1]}, and {first} again"
         )
-    steps = ", which waits for rank ".join(map(str, [*others, first]))
+    steps = ", which waits for rank ".join([*others, first])
     return f"Rank {first} waits for rank {steps}"
 
 
@@ -95,7 +98,8 @@ def wait_circle(waits):
         seen = set()
         while paths:
             path = paths.pop()
-            for peer in sorted(peers.get(path[-1], ()), reverse=True):
+            awaited = peers.get(path[-1], ())
+            for peer in sorted(awaited, reverse=True):
                 if peer == start:
                     return path
                 if peer not in seen:
@@ -109,56 +113,64 @@ def pattern(pairs, n):
     everyone = set(range(n))
     sources = {source for source, _ in pairs}
     targets = {to for _, to in pairs}
-    distances = {(to - source) % n for source, to in pairs}
     if len({frozenset(pair) for pair in pairs}) == 1:
         source, to = min(pairs)
         if len(pairs) == 2:
             return f"Ranks {source} and {to} send to each other"
         return f"Rank {source} sends to rank {to}"
-    if distances == {1}:
-        if sources == everyone:
-            return "Every rank sends to its right neighbour"
-        return _chain(sources, targets)
-    if distances == {n - 1}:
-        return "Every rank sends to its left neighbour" if sources == everyone else ""
+    side = neighbour(pairs, n)
+    if side and sources == everyone:
+        return f"Every rank sends to its {side}"
+    heads = sources - targets
+    tails = targets - sources
+    if side and len(heads) == len(tails) == 1:
+        return f"Messages pass down a chain from rank {min(heads)} to rank {min(tails)}"
     # A star: 0 -> 1, 0 -> 2, 0 -> 3, or the same with all arrows turned round.
     if len(sources) == 1 and targets == everyone - sources:
         return f"Rank {min(sources)} sends to every other rank"
     if len(targets) == 1 and sources == everyone - targets:
         return f"Every other rank sends to rank {min(targets)}"
     if len(pairs) == n * (n - 1):
-        others = "every other rank" if n > 3 else "both others"
-        return f"Every rank sends to {others}"
-    if distances == {1, n - 1} and len(pairs) == 2 * n:
+        return "Every rank sends to every other rank"
+    if distances_of(pairs, n) == {1, n - 1} and len(pairs) == 2 * n:
         return "Every rank sends to both its neighbours"
     # A parameter server: workers send to the hub, and it answers.
     for hub in sorted(sources & targets):
         if all(hub in pair for pair in pairs):
             return f"Every message goes to rank {hub} or comes from it"
-    partners = {source ^ to for source, to in pairs}  # 0 ^ 2 = 2, 5 ^ 4 = 1: hypercube distances
+    # A hypercube: 0 ^ 2 = 2 and 5 ^ 4 = 1 are distances in it.
+    partners = sorted({source ^ to for source, to in pairs})
     powers_of_two = all(partner.bit_count() == 1 for partner in partners)
     if powers_of_two and len(pairs) == n * len(partners):
-        distances = ", ".join(map(str, sorted(partners)))
+        distances = ", ".join(map(str, partners))
         return f"Each rank exchanges with partners at distance {distances}"
     return ""
 
 
-def _chain(sources, targets):
-    """The sentence for one chain without gaps, or "" if there are several."""
-    heads = sources - targets
-    tails = targets - sources
-    if len(heads) == len(tails) == 1:
-        return f"Messages pass down a chain from rank {min(heads)} to rank {min(tails)}"
+def distances_of(pairs, n):
+    """How many ranks to the right each message goes: a set."""
+    return {(to - source) % n for source, to in pairs}
+
+
+def neighbour(pairs, n):
+    """ "right neighbour" or "left neighbour" if every message goes there, else ""."""
+    distances = distances_of(pairs, n)
+    if distances == {1}:
+        return "right neighbour"
+    if distances == {n - 1}:
+        return "left neighbour"
     return ""
 
 
 def _busiest(messages, n):
     """Which rank sent most, or that all sent alike."""
-    sent = Counter(message.send.rank for message in messages)
-    most = max(sent.values())
-    if list(sent.values()) == [most] * n:
+    sent = [0] * n
+    for message in messages:
+        sent[message.send.rank] += 1
+    most = max(sent)
+    if min(sent) == most:
         return f"Every rank sends {count_text(most, 'message')}"
-    rank = min(rank for rank, count in sent.items() if count == most)
+    rank = sent.index(most)
     return f"Rank {rank} sends most: {most:,} of {len(messages):,} messages"
 
 
@@ -171,6 +183,13 @@ def left_out(trace):
         f" The record was full: the last {missing:,} of {sum(trace.sent()):,} messages are counted "
         "only, and not in this picture."
     )
+
+
+def named(subject):
+    """What a reader called a run or an algorithm, within a sentence: "the ring", "Bruck's"."""
+    if subject[:1].islower():
+        return f"the {subject}"
+    return subject
 
 
 def capitalized(sentence):

@@ -10,7 +10,7 @@ A stretch is a pair (start, end) in seconds, and lanes are {rank: stretches} or
 Left out: drawing, and why a rank waited.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import NamedTuple
 
 from minidl.trace import Event
@@ -28,7 +28,7 @@ def extent(trace):
     if None in columns["done"]:
         end += 0.1 * (end - start) or 1e-3
     if end == start:
-        end = start + 1e-6
+        end += 1e-6
     return start, end
 
 
@@ -60,14 +60,24 @@ def main_threads(trace):
     return dict(reversed(threads_of(trace)))  # the lowest one is the last that is set
 
 
+def main_events(trace):
+    """The events of the main threads: no other thread keeps a rank from going on."""
+    threads = main_threads(trace)
+    return [event for event in trace if event.thread == threads[event.rank]]
+
+
+def done_by(event, end):
+    """When the event was done; `end` if it never was."""
+    return end if event.done is None else event.done
+
+
 def stretches(trace, activity, end):
     """{(rank, thread): stretches} of one activity: "computing", "waiting" or "under way"."""
     lanes = defaultdict(list)
     for event in trace:
         begin = _begin(event, activity)
         if begin is not None:
-            done = end if event.done is None else event.done
-            lanes[event.rank, event.thread].append((begin, done))
+            lanes[event.rank, event.thread].append((begin, done_by(event, end)))
     if activity == "computing" and trace.computing:
         start = extent(trace)[0]
         for rank, thread in main_threads(trace).items():
@@ -78,23 +88,18 @@ def stretches(trace, activity, end):
 
 def _begin(event, activity):
     """When the event began to be this activity, or None if it never was."""
-    if activity == "computing" and event.kind == "compute":
-        return event.posted
-    if activity == "under way" and not event.is_marker:
-        return event.posted
-    if activity == "waiting" and not event.is_marker:
-        return event.waited
-    return None
+    if event.is_marker:
+        computes = activity == "computing" and event.kind == "compute"
+        return event.posted if computes else None
+    begins = {"waiting": event.waited, "under way": event.posted}
+    return begins.get(activity)
 
 
 def main_lanes(trace, activity, end):
     """{rank: stretches} of one activity of each rank's main thread."""
     lanes = stretches(trace, activity, end)
-    return {
-        rank: lanes[rank, thread]
-        for rank, thread in main_threads(trace).items()
-        if (rank, thread) in lanes
-    }
+    mains = main_threads(trace).items()
+    return {lane[0]: lanes[lane] for lane in mains if lane in lanes}
 
 
 def waited(trace):
@@ -124,12 +129,10 @@ def split_waits(trace, end, main=True):
         on_main = event.thread == threads[event.rank]
         if event.is_marker or event.waited is None or on_main != main:
             continue
-        done = end
         met = end
         if event.done is not None:
-            done = event.done
-            met = min(max(event.waited, posted[matching_key(event)]), done)
-        waits.append(SplitWait(event, event.waited, met, done))
+            met = min(max(event.waited, posted[matching_key(event)]), event.done)
+        waits.append(SplitWait(event, event.waited, met, done_by(event, end)))
     return waits
 
 
@@ -163,9 +166,12 @@ def union(stretches, split_touching=False):
     joined = []
     slack = 1e-12 if split_touching else 0.0
     for start, end in sorted(stretches):
-        if joined and start <= joined[-1][1] * (1 - slack):
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        elif end > start:
+        if joined:
+            first, last = joined[-1]
+            if start <= last * (1 - slack):
+                joined[-1] = first, max(last, end)
+                continue
+        if end > start:
             joined.append((start, end))
     return joined
 
@@ -184,39 +190,40 @@ def clip(stretches, start, end):
 
 def without(stretches, others):
     """What of the stretches lies in none of the others; both are unions."""
-    left = []
-    at = 0  # the first of the others that has not ended
+    remaining = []
+    others = deque(others)
     for start, end in stretches:
-        while at < len(others) and others[at][1] <= start:
-            at += 1
-        i = at  # the last of them may reach into the next stretch, so `at` stays
-        while i < len(others) and others[i][0] < end:
-            low, high = others[i]
+        while others and others[0][1] <= start:
+            others.popleft()
+        # The last of those that cut this stretch may reach into the next one, so they stay.
+        for low, high in others:
+            if low >= end:
+                break
             if low > start:
-                left.append((start, low))
-            start = max(start, high)
-            i += 1
+                remaining.append((start, low))
+            start = high
         if end > start:
-            left.append((start, end))
-    return left
+            remaining.append((start, end))
+    return remaining
 
 
 def coarse(stretches, start, end, bins):
     """At most `bins` / 2 + 1 stretches: the bins of which the stretches fill half or more."""
     width = (end - start) / bins
-    filled = defaultdict(float)
+    filled = defaultdict(float)  # seconds of each bin
     for low, high in stretches:
         first = int((low - start) / width)
         last = min(bins - 1, int((high - start) / width))
         for i in range(first, last + 1):
             left = start + i * width
             filled[i] += max(0.0, min(high, left + width) - max(low, left))
-    # A bin reaches a little into the next one, so that neighbours are joined in spite of rounding.
-    return union(
-        (start + i * width, start + (i + 1) * width * (1 + 1e-12))
-        for i, seconds in filled.items()
-        if seconds >= width / 2
-    )
+    kept = []
+    for i, seconds in filled.items():
+        if seconds >= width / 2:
+            # It reaches a little into the next bin, so that neighbours are joined despite rounding.
+            right = start + (i + 1) * width * (1 + 1e-12)
+            kept.append((start + i * width, right))
+    return union(kept)
 
 
 def legible(lanes, start, end, most):
@@ -228,4 +235,7 @@ def legible(lanes, start, end, most):
         return lanes, None
     # At most every other bin begins a stretch, so `most` stretches need twice as many bins.
     bins = max(20, 2 * most // len(lanes))
-    return {lane: coarse(pieces, start, end, bins) for lane, pieces in lanes.items()}, bins
+    joined = {}
+    for lane, pieces in lanes.items():
+        joined[lane] = coarse(pieces, start, end, bins)
+    return joined, bins

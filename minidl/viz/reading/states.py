@@ -12,7 +12,14 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import NamedTuple
 
-from minidl.viz.reading.intervals import main_threads, split_waits
+from minidl.viz.reading.intervals import (
+    clip,
+    done_by,
+    main_events,
+    main_lanes,
+    split_waits,
+    total,
+)
 
 VERBS = {"send": "sends", "recv": "receives"}
 OVERLAPPING = 64  # waits of one rank at the same time
@@ -30,24 +37,22 @@ class RankStates:
 
     def __init__(self, trace):
         self.ended = [-math.inf] * trace.world_size  # when each rank's last event was done
-        self.computations = []
-        self.waits = [[] for _ in range(trace.world_size)]
-        threads = main_threads(trace)
-        for event in trace:
-            if event.thread == threads[event.rank]:
-                done = math.inf if event.done is None else event.done
-                self.ended[event.rank] = max(self.ended[event.rank], done)
-                if event.kind == "compute":
-                    self.computations.append((event.posted, done))
-        for wait in sorted(split_waits(trace, end=math.inf), key=attrgetter("waited", "done")):
+        for event in main_events(trace):
+            done = done_by(event, math.inf)
+            self.ended[event.rank] = max(self.ended[event.rank], done)
+        self.computing = main_lanes(trace, "computing", math.inf)
+        self.waits = [[] for _ in self.ended]
+        waits = split_waits(trace, end=math.inf)
+        for wait in sorted(waits, key=attrgetter("waited", "done")):
             self.waits[wait.event.rank].append(wait)
 
     def computes(self, low, high):
         """Whether any rank computes for more than half of the time between low and high."""
         half = 0.5 * (high - low)
-        return half > 0 and any(
-            min(end, high) - max(start, low) > half for start, end in self.computations
-        )
+        for lane in self.computing.values():
+            if total(clip(lane, low, high)) > half > 0:
+                return True
+        return False
 
     def at(self, rank, time):
         """The RankState of a rank at this second."""
@@ -59,14 +64,17 @@ class RankStates:
         moving = [wait.event.kind for wait in current if time >= wait.met]
         if moving:
             verbs = [verb for kind, verb in VERBS.items() if kind in moving]
-            return RankState("message under way", " and ".join(verbs) or f"in {moving[0]}")
+            words = " and ".join(verbs) or f"in {moving[0]}"
+            return RankState("message under way", words)
         peers = {wait.event.peer for wait in current} - {-1}
-        peer = f" for {peers.pop()}" if len(peers) == 1 else ""
-        return RankState("waiting", f"waits{peer}")
+        words = "waits"
+        if len(peers) == 1:
+            words = f"waits for {peers.pop()}"
+        return RankState("waiting", words)
 
     def _waits_at(self, rank, time):
         """The waits in which the rank is at this second."""
         waits = self.waits[rank]
         begun = bisect_right(waits, time, key=attrgetter("waited"))
-        recent = waits[max(0, begun - OVERLAPPING) : begun]
-        return [wait for wait in recent if time < wait.done]
+        first = max(0, begun - OVERLAPPING)
+        return [wait for wait in waits[first:begun] if time < wait.done]

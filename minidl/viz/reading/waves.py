@@ -13,6 +13,9 @@ Left out: what computing a step waits for.
 
 from bisect import bisect_right
 from collections import defaultdict
+from operator import attrgetter
+
+from minidl.viz.reading.intervals import done_by
 
 SAME = 1e-9  # of the whole run: times nearer than this are one time
 ALIKE = 0.01  # of the shortest message: a chunk one element longer ends a few nanoseconds later
@@ -25,19 +28,27 @@ def waves(messages):
     """
     if not messages:
         return [], True
-    messages = sorted(
-        messages, key=lambda m: (m.recv.done, m.send.rank, m.send.peer, m.send.number)
-    )
-    seconds = messages[-1].recv.done - min(m.send.posted for m in messages)
-    near = SAME * seconds
+    order = attrgetter("recv.done", "send.rank", "send.peer", "send.number")
+    messages = sorted(messages, key=order)
+    began = min(message.send.posted for message in messages)
+    near = SAME * (messages[-1].recv.done - began)
     # Any two messages that end at the same moment show that the clock is virtual.
     steps = _ending_together(messages, near)
     if near > 0 and len(steps) < len(messages):
-        durations = [m.recv.done - max(m.send.posted, m.recv.posted) for m in messages]
-        shortest = min((duration for duration in durations if duration > 0), default=0.0)
-        return _ending_together(messages, max(near, ALIKE * shortest)), True
+        near = max(near, ALIKE * _shortest(messages))
+        return _ending_together(messages, near), True
     steps = _rounds(messages)
     return steps, near > 0 and len(steps) == len(messages)
+
+
+def _shortest(messages):
+    """The shortest time of a message, from when both sides have posted it; 0.0 if all take none."""
+    durations = []
+    for send, recv in messages:
+        seconds = recv.done - max(send.posted, recv.posted)
+        if seconds > 0:
+            durations.append(seconds)
+    return min(durations, default=0.0)
 
 
 def _ending_together(messages, near):
@@ -84,5 +95,5 @@ def _rounds(messages):
         last_sent[send.rank] = step
         last_received[recv.rank] = step
         finished[recv.rank].add(recv.done, step)
-        finished[send.rank].add(recv.done if send.done is None else send.done, step)
+        finished[send.rank].add(done_by(send, recv.done), step)
     return [steps[step] for step in sorted(steps)]
