@@ -55,10 +55,21 @@ class RecordedCheck(Check):
 def recorded_references(notebook):
     """The references of a solutions notebook, as plain values."""
     first, options = traces_of(notebook, {})
+    known = {}  # the draws that are not the first option, in words -> traces
+
+    def traces_with(chosen):
+        others = {what: value for what, value in chosen.items() if value != options[what][0]}
+        if not others:
+            return first
+        words = repr(sorted(others.items()))
+        if words not in known:
+            known[words], _ = traces_of(notebook, others)
+        return known[words]
+
     by = {task: [] for task in first}
     for what in options:
         for other in options[what][1:]:
-            traces, _ = traces_of(notebook, {what: other})
+            traces = traces_with({what: other})
             for task in first:
                 # Another draw, other messages: the task depends on it.
                 if traces[task] != first[task] and what not in by[task]:
@@ -68,8 +79,7 @@ def recorded_references(notebook):
         runs = {}
         # One run for each variant that a student can have of this task.
         for values in itertools.product(*(options[what] for what in draws)):
-            traces, _ = traces_of(notebook, dict(zip(draws, values))) if draws else (first, options)
-            runs[variant_key(values)] = traces[task]
+            runs[variant_key(values)] = traces_with(dict(zip(draws, values)))[task]
         tasks[task] = {"by": draws, "traces": runs}
     return {"draws": options, "tasks": tasks}
 
