@@ -59,6 +59,7 @@ def ask(exercise):
 
 def _question(failure):
     """The question as Markdown."""
+    # a table of Markdown: the names, a rule, and a row an event
     rule = ["---"] * len(EVENT_FIELDS)
     table = ""
     for row in (EVENT_FIELDS, rule, *failure["events"]):

@@ -61,6 +61,7 @@ def find_exercise(which):
     work = mine.home() or mine.home(notes.EXERCISES.parent / "work")
     if work is not None:
         folders.append(work / "exercises")
+    # the package's own copies come last
     folders.append(notes.EXERCISES)
     found = (path for folder in folders for path in sorted(folder.glob(f"{which}*.ipynb")))
     return next(found, None)
@@ -87,6 +88,7 @@ def check_exercise(which):
         print("Every check passes.")
         _print_points(path.name[:2])
         return 0
+    # Without a report something else went wrong: then nbval's own words are better than none.
     print("\n".join(_reports_in(done.stdout)) or done.stdout[-3000:])
     return 1
 

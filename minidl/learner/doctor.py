@@ -80,6 +80,7 @@ def main(out=None):
 def judge_python(python, torch):
     """Python is new enough, and torch is installed."""
     text = f"Python {'.'.join(map(str, python))}, torch {torch or 'missing'}"
+    # An old Python cannot run what follows, so it comes first.
     if python < (3, 10):
         return Finding("Python", False, text, "Install Python 3.10 or newer.")
     remedy = "Run `python3 start.py`, or `pip install -e .` in the minidl folder."
@@ -157,6 +158,7 @@ def judge_shared_memory(works, size):
         return Finding("shared memory", False, text, remedy)
     if size is None:
         return Finding("shared memory", True, "works")
+    # In containers /dev/shm often has 64 MB, or less.
     free = f"{size / MB:.0f} MB free in /dev/shm"
     if size < NEEDED_SHARED:
         remedy = "In Docker: start the container with --shm-size=1g."
@@ -179,6 +181,7 @@ def judge_kernels(platform_name, jupyterlab, ipykernel):
         text = "this Python runs inside the browser, where there are no processes"
         remedy = "Run `python3 start.py` on a computer of your own, or open the course on Binder."
         return Finding("kernels", False, text, remedy)
+    # The first one that is missing is enough to know what to do.
     for package, found in (("jupyterlab", jupyterlab), ("ipykernel", ipykernel)):
         if not found:
             remedy = "Run `python3 start.py`, or `pip install -e .`."
@@ -221,6 +224,7 @@ def usable_cores():
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
+    # cgroup v2: "150000 100000" are one and a half cores, "max 100000" is no limit.
     quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
     if quota.isdigit() and period:
         cores = min(cores, int(quota) // int(period))
@@ -243,6 +247,7 @@ def gpus():
 
 def free_memory():
     """Bytes that new processes can have, or None if unknown. A container's limit counts."""
+    # MemAvailable counts what the system would give up, MemFree does not.
     fields = dict(line.split(":", 1) for line in (_read("/proc/meminfo") or "").splitlines())
     if "MemAvailable" in fields:
         free = int(fields["MemAvailable"].split()[0]) * 1024

@@ -47,6 +47,7 @@ def keep_answer(task, fn, source):
     folder = kept_folder()
     name = getattr(fn, "__name__", "")
     if folder is not None and name.isidentifier() and source:
+        # An answer that needs a tensor of another cell cannot stand alone.
         with suppress(ValueError):
             text = _module_text(task, source, fn.__globals__)
             write_whole(folder / f"{name}.py", text)
@@ -87,6 +88,7 @@ def _names_from_outside(source):
     used = set()
     defined = set()
     top = symtable.symtable(source, "<answer>", "exec")
+    # Functions within functions have symbol tables of their own.
     tables = [top]
     while tables:
         table = tables.pop()
@@ -104,6 +106,7 @@ def _definition(name, value):
     """A line of source that gives `name` this value in another module."""
     if isinstance(value, types.ModuleType):
         return _import_line(f"import {value.__name__}", value.__name__, name)
+    # A function made inside another one has no address to import it from.
     module = getattr(value, "__module__", None)
     own_name = getattr(value, "__name__", None)
     nested = getattr(value, "__qualname__", "") != own_name

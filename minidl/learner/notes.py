@@ -42,6 +42,7 @@ def note(report, source, seed):
     folder = mine.kept_folder()
     if folder is None:
         return
+    # Read, change, write whole: two notebooks may run at once, and the later one wins.
     notes = noted()
     # A later failure does not take away what was earned before.
     best = notes["tasks"].get(report.task, {"earned": -1})
@@ -112,6 +113,7 @@ def worth_of(cell):
     about = cell.get("metadata", {}).get("minidl", {})
     if about.get("role") != "check":
         return
+    # Points stand where the check says them, so that they cannot disagree with a list.
     for node in ast.walk(ast.parse("".join(cell["source"]))):
         called = node.func if isinstance(node, ast.Call) else None
         if isinstance(called, ast.Attribute) and called.attr == "worth":
@@ -165,6 +167,7 @@ class Progress:
     def __repr__(self):
         lines = [row.in_words() for row in self.rows()]
         for exercise, tasks in self.exercises.items():
+            # An exercise that was not begun needs no hint where to go on.
             left = [task for task in tasks if not self.passed(task)]
             if 0 < len(left) < len(tasks):
                 lines.append(f"next in {exercise}: {left[0]}")

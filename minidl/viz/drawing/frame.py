@@ -69,6 +69,7 @@ def frame(scene):
 
 def _beside(axis):
     """Pixels for the upright axis: its tick texts and its title."""
+    # The widest tick text decides how far the plot moves to the right.
     names = []
     if axis.shown and axis.ticks is None:
         names = ["10,000"]  # round numbers are not known yet; few are longer than this

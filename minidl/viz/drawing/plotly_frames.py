@@ -18,6 +18,7 @@ AT_ONCE = {"duration": 0}
 
 def plotly_frames(scene, places, x, y):
     """The frames of a scene; `places` says at which trace a layer stands."""
+    # Only layers that change in some moment are worth sending in each frame.
     moving = set()
     for moment in scene.moments:
         moving |= moment.shapes.keys()
@@ -51,6 +52,7 @@ def changes(column):
         values = [entry.get(key) for entry in column]
         if all(isinstance(value, dict) for value in values):
             values = changes(values)
+        # A key whose values are all equal keeps what it had in the figure.
         if any(value != values[0] for value in values):
             for entry, value in zip(kept, values):
                 entry[key] = value
@@ -69,6 +71,7 @@ def controls(scene):
     for number, moment in enumerate(scene.moments):
         if moment.stop:
             steps.append(_animate(markup(moment.stop), [str(number)], jump))
+    # Both controls hang below the plot's lower edge.
     low = {"y": 0, "yanchor": "top", "xanchor": "left", "font": {"color": INK, "size": 11}}
     buttons = {
         "type": "buttons",

@@ -24,6 +24,7 @@ def plotly_json(scene):
     """The figure of a scene as a dict: data, layout and config; for a film also frames."""
     data = []
     places = {}  # name of a layer -> where its first trace stands
+    # Fewer digits, fewer bytes: nobody sees a hundred thousandth of an axis.
     x = _rounder(scene.x)
     y = _rounder(scene.y)
     for layer in scene.layers:
@@ -32,6 +33,7 @@ def plotly_json(scene):
     layout = _layout(scene)
     if scene.beside:
         data += _beside(scene.beside, layout)
+    # Traces of their own for the legend, so that its samples look alike in all pictures.
     data += [legend_trace(layer) for layer in scene.layers if layer.legend]
     figure = {"data": data, "layout": layout, "config": {"displaylogo": False}}
     if scene.moments:  # nothing plays before somebody presses Play
@@ -101,6 +103,7 @@ def _rounder(axis):
 def _axis(scene, vertical):
     """An axis without a line, with the scene's own ticks if it has some."""
     axis = scene.y if vertical else scene.x
+    # plotly wants the logarithms of a logarithmic axis' ends.
     ends = [axis.low, axis.high]
     if axis.log:
         ends = [math.log10(end) for end in ends]
@@ -122,6 +125,7 @@ def _axis(scene, vertical):
     if axis.ticks is not None:
         given["tickvals"] = [value for value, _ in axis.ticks]
         given["ticktext"] = [markup(text) for _, text in axis.ticks]
+    # One unit is as long on both axes, and the plot stays in the middle.
     if scene.square:
         given["constrain"] = "domain"
         if vertical:

@@ -37,6 +37,7 @@ def plotly_traces(layer, x, y):
 
 def first_trace(layer, shapes, x, y):
     """The one trace of a layer of boxes, dots or labels, with other shapes than it has now."""
+    # A layer without shapes is drawn as one of no points, so that frames can fill it.
     changed = Layer(layer.name, shapes, layer.style, empty=layer.sample)
     return DRAW[layer.kind](changed, x, y)[0]
 
@@ -44,6 +45,7 @@ def first_trace(layer, shapes, x, y):
 def legend_trace(layer):
     """A trace without points that shows a layer in the legend."""
     shape = layer.legend_sample
+    # An arrow's head is turned by its line; a legend has no line to turn it by.
     if layer.kind is Arrow:
         marker = {
             "symbol": "x-thin" if shape.broken else "triangle-right",
@@ -73,6 +75,7 @@ def _same(values):
 
 def _alike(shapes, style):
     """[(style, shapes of this style), ...], the styles in order."""
+    # Each trace costs a few hundred bytes, so shapes that look alike share one.
     groups = defaultdict(list)
     for shape in shapes:
         groups[style(shape)].append(shape)
@@ -110,6 +113,7 @@ def _boxes(layer, x, y):
         "marker": _bar_marker(layer.style, _same([box.color for box in shapes])),
         **_hovering(shapes),
     }
+    # Labels cost bytes in each box, so they are left out if there are none.
     if any(box.label for box in shapes):
         trace |= {
             "text": [markup(box.label) for box in shapes],
@@ -136,6 +140,7 @@ def _arrows(layer, x, y):
     traces = []
     for _, arrows in _alike(layer.shapes, lambda a: (a.color, a.width, a.broken)):
         traces.append(_arrow_trace(arrows, x, y))
+    # plotly hovers over points only, and the pointer is more often over the middle of an arrow.
     with_text = [arrow for arrow in layer.shapes if arrow.hover]
     if with_text:
         middles = _scatter(
@@ -206,6 +211,7 @@ def _dots(layer, x, y):
         "line": {"width": 0},
     }
     symbols = [dot.symbol for dot in dots]
+    # Symbols that are drawn as lines need a width, and their colour there.
     if "ring" in symbols or "cross" in symbols:
         marker["line"] = {"width": 2, "color": dots[0].color}
     if set(symbols) - {"circle"}:  # plotly takes a marker without a symbol for a circle

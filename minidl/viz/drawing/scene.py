@@ -135,6 +135,7 @@ class Layer:
     def legend_sample(self):
         """The shape in the legend: grey if the shapes have the colours of several ranks."""
         sample = self.sample
+        # Many colours: the legend shows what all have in common, which is the form.
         if len({shape.color for shape in self.shapes}) > 1:
             sample = sample._replace(color=INK)
         if self.kind is Dot:

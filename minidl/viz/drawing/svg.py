@@ -47,6 +47,7 @@ class Page:
         if scene.square:  # narrower, in the same middle
             x_units = abs(scene.x.high - scene.x.low)
             y_units = abs(scene.y.high - scene.y.low)
+            # The axis with less room decides.
             per_unit = min(width / x_units, scene.rows / y_units)
             self.width = per_unit * x_units
             self.left += (width - self.width) / 2
@@ -80,6 +81,7 @@ def _ticks(axis):
         return axis.ticks
     ticks = []
     for value in round_ticks(axis.low, axis.high):
+        # 10,000 needs its comma, 2048 does not
         commas = "," if value >= 10_000 else ""
         ticks.append((value, f"{value:{commas}.10g}"))
     return ticks
@@ -94,6 +96,7 @@ def _x_axis(page):
         if not page.scene.square:
             drawn += path("M", x, page.top, "V", page.bottom, stroke=GRID)
         drawn += text_element(x, page.bottom + 15, name, size=11, anchor="middle")
+    # The title stands under the middle of its plot, not of the page.
     middle = (page.left + page.right) / 2
     return drawn + text_element(middle, page.bottom + 34, axis.title, anchor="middle")
 
@@ -114,8 +117,8 @@ def _y_title(page):
     x = page.left - page.names + 14
     y = page.top + page.height / 2
     title = text_element(x, y, page.scene.y.title, anchor="middle")
-    turn = f"rotate(-90 {number(x)} {number(y)})"
-    return element("g", title, transform=turn)
+    around = f"{number(x)} {number(y)}"
+    return element("g", title, transform=f"rotate(-90 {around})")
 
 
 def _axes(page):
@@ -138,6 +141,7 @@ def _legend(page):
     for layer in page.scene.layers:
         if layer.legend:
             drawn += _legend_sample(layer, x, y) + text_element(x + 30, y + 4, layer.name)
+            # room for the sample, its name, and as much again before the next one
             x += 2 * SAMPLE + text_width(layer.name)
     return drawn
 

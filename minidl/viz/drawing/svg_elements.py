@@ -54,6 +54,7 @@ def path(*parts, **attributes):
 
 def text_element(x, y, text, color=INK, size=TEXT, anchor="start", bold=False):
     """A text; one tspan for each further line, the lines centred around y."""
+    # SVG does not break lines by itself.
     first, *others = text.split("\n")
     content = escape(first)
     for line in others:

@@ -95,6 +95,7 @@ def _boxes(layer, page):
             half = box.height / 2
             top, bottom = sorted((page.py(box.y - half), page.py(box.y + half)))
             height = bottom - top
+            # A box of no width is still seen as a hairline.
             rects += element("rect", x=left, y=top, width=max(0.3, width), height=height)
             if box.label and text_width(box.label, 11) < width - 4 and height > 10:
                 middle = left + width / 2
@@ -124,6 +125,7 @@ def arrow_line(start, end, broken):
     if broken:
         cross = element("use", href=f"#{CROSS}", x=x, y=y)
         return path(*line, stroke_dasharray=dash_array("broken")) + cross
+    # The direction back along the line; short arrows have shorter heads.
     back = math.atan2(start[1] - y, start[0] - x)
     head = min(HEAD, 0.7 * math.dist(start, end))
     # a wing is a stroke that leaves the tip backwards, a little to the left or to the right
@@ -174,6 +176,7 @@ def mark(dot, x, y):
 def _labels(layer, page):
     """Texts, a little away from their point on the side to which they run."""
     aside = {"start": 3, "middle": 0, "end": -3}
+    # An upright shift puts the middle of the letters, not their foot, at y.
     texts = ""
     for label in layer.shapes:
         x = page.px(label.x) + aside[label.anchor]
@@ -185,6 +188,7 @@ def _labels(layer, page):
 def _cells(layer, page):
     """One path a shade: cells of nearly the same value are drawn together."""
     drawn = ""
+    # A gap of one pixel parts the cells.
     width = abs(page.px(1) - page.px(0)) - 1
     height = abs(page.py(1) - page.py(0)) - 1
     outline = path_data("h", width, "v", height, "h", -width) + "z"

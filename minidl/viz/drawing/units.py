@@ -39,6 +39,7 @@ def number_text(value):
 
 def unit_of(value, units):
     """The largest unit in which the value is 1 or more; the smallest unit if there is none."""
+    # A unit is a (size, name) pair, so max() takes the largest size.
     limit = abs(value) * (1 + NANO)
     return max((unit for unit in units if unit.size <= limit), default=units[0])
 
@@ -105,6 +106,7 @@ def round_ticks(low, high, most=8):
     """
     if not high > low:
         return [low]
+    # Steps of this width would give just `most` ticks; the next round width is taken.
     narrowest = (high - low) / most
     power = 10 ** math.floor(math.log10(narrowest))
     for factor in (1, 2, 5, 10):
@@ -125,6 +127,7 @@ def power_ticks(low, high, base, text, most=9):
     """
     first = math.floor(math.log(low, base) + NANO)
     last = math.ceil(math.log(high, base) - NANO)
+    # Ticks that overlap cannot be read.
     stride = max(1, math.ceil((last - first + 1) / most))
     factors = (1,)
     if base == 10 and last - first < 4:

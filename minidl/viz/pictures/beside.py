@@ -8,11 +8,11 @@
 Left out: waiting and computing; see lamport for one run in full.
 """
 
-from minidl.viz.drawing.palette import ALARM, FAINT, INK
+from minidl.viz.drawing.palette import ALARM, FAINT
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Dot, Label, Path, Scene
-from minidl.viz.drawing.units import bytes_text, count_text, counts_text
-from minidl.viz.pictures.rows import HEAD, RunRows, Timescale, message_words, rank_ticks
+from minidl.viz.drawing.scene import Axis, Dot, Path, Scene
+from minidl.viz.drawing.units import counts_text
+from minidl.viz.pictures.rows import RunRows, Timescale, message_words, rank_ticks
 from minidl.viz.reading.intervals import extent
 from minidl.viz.reading.matching import is_lost
 
@@ -29,6 +29,7 @@ def beside(trace, reference=None, guilty=None, steps=False):
     sides = [_Sent("yours", trace)]
     if reference is not None:
         sides.append(_Sent("a right answer", reference, sides[0]))
+    # Both runs from their own beginning, so that what differs stands below each other.
     scale = Timescale(0.0, max(side.seconds for side in sides))
     if steps:
         scale.unit = 1.0
@@ -42,30 +43,35 @@ def beside(trace, reference=None, guilty=None, steps=False):
         x=scale.axis(before=0.03, after=0.05),
         y=Axis("", bottom, 0, ticks),
     )
+    ends = (0, scale.at(scale.end))
     lines = []
-    names = []
+    heads = []
     arrows = {"message": [], "never received": [], "to blame": []}  # a layer each
     for side in sides:
         # the run's name above, a faint line for each rank, and its messages between the lines
-        names.append(Label(0, side.top - HEAD / 2.6, side.in_words(), INK, size=13))
+        heads.append(side.head(side.sent))
         for row in side.rows:
-            lines.append(Path((0, scale.at(scale.end)), (row.y, row.y), FAINT))
-        for message in side.sent[:MOST]:
+            lines.append(Path(ends, (row.y, row.y), FAINT))
+        for message in side.all_messages[:MOST]:
             hover = f"{message_words(message.send)}\n{message.send.line}"
             arrow = scale.arrow(message, side.rows, hover, side.start)
+            layer = "never received" if is_lost(message) else "message"
+            # Only the run itself has a message to blame; a right answer may send an equal one.
             if guilty is not None and side is sides[0] and guilty in message:
-                arrows["to blame"].append(arrow._replace(color=ALARM, width=4.0))
-            else:
-                arrows["never received" if is_lost(message) else "message"].append(arrow)
+                layer = "to blame"
+                arrow = arrow._replace(color=ALARM, width=4.0)
+            arrows[layer].append(arrow)
     scene.add("ranks", lines)
     for name, drawn in arrows.items():
         scene.add(name, drawn, legend=True)
+    # The colour alone would not do: not everybody tells this red from a rank's orange.
     blamed = arrows["to blame"]
     crosses = [Dot(arrow.x0, arrow.y0, ALARM, 12, arrow.hover, "cross") for arrow in blamed]
     scene.add("mark", crosses)
-    scene.add("words", names)
-    counts = " and ".join(count_text(sum(side.messages), "message") for side in sides)
-    return Picture("beside", f"{counts_text(run=len(sides))}, {counts}", scene, _table(sides))
+    scene.add("words", heads)
+    counts = " and ".join(side.sent[0] for side in sides)
+    summary = f"{counts_text(run=len(sides))}, {counts}"
+    return Picture("beside", summary, scene, _table(sides))
 
 
 class _Sent(RunRows):
@@ -73,24 +79,17 @@ class _Sent(RunRows):
 
     def __init__(self, name, trace, above=None):
         super().__init__(name, trace, above)
-        self.sent = trace.messages()
+        self.all_messages = trace.messages()
         self.start, end = extent(trace)
         self.seconds = end - self.start
-
-    def counts(self):
-        """How many messages and bytes it sent, in words."""
-        return count_text(sum(self.messages), "message"), bytes_text(sum(self.nbytes))
-
-    def in_words(self):
-        """What stands above it."""
-        return f"{self.name}: {', '.join(self.counts())}"
 
 
 def _finding(own, right=None):
     """What differs, in one sentence."""
     if right is None:
-        return f"This run sends {own.counts()[0]}"
-    for sent, wanted in zip(own.counts(), right.counts()):
+        return f"This run sends {own.sent[0]}"
+    # first how many messages, then how many bytes
+    for sent, wanted in zip(own.sent, right.sent):
         if sent != wanted:
             return f"Yours sends {sent}, a right answer {wanted}"
     return "Yours sends as much as a right answer, but not the same"
@@ -110,7 +109,7 @@ def _table(sides):
     """One row a message."""
     rows = []
     for side in sides:
-        for send, recv in side.sent:
+        for send, recv in side.all_messages:
             done = recv.done if recv else None
             rows.append((side.name, send.rank, send.peer, send.nbytes, send.posted, done))
     return Table(("run", "source", "to", "nbytes", "posted", "done"), rows)

@@ -59,7 +59,10 @@ class Route(NamedTuple):
         """The point this many pixels along the way, and this many to the left of it."""
         x = self.x + along * self.dx
         y = self.y + along * self.dy
-        return x + aside * self.dy, y - aside * self.dx
+        # to the left of a way to the right is up, and up is less on the page
+        x += aside * self.dy
+        y -= aside * self.dx
+        return x, y
 
 
 def route(start, end):

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from minidl.viz.drawing.palette import INK
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Label, Path, Scene
-from minidl.viz.drawing.units import bytes_text, count_text, number_text, percent, seconds_text
-from minidl.viz.pictures.rows import HEAD, RunRows, Timescale, rank_ticks, row_pixels
+from minidl.viz.drawing.scene import Axis, Path, Scene
+from minidl.viz.drawing.units import bytes_text, number_text, percent, seconds_text
+from minidl.viz.pictures.rows import RunRows, Timescale, rank_ticks, row_pixels
 from minidl.viz.reading.findings import capitalized, left_out, named
 from minidl.viz.reading.intervals import (
     extent,
@@ -67,22 +67,24 @@ def compare(run_a, run_b, names=("a", "b")):
 
     Raises ValueError unless there are two different names.
     """
-    names = tuple(map(str, names))
+    names = tuple(map(str, names))  # numbers are names, too: compare(..., names=(8, 32))
     if len(names) != 2 or names[0] == names[1]:
         raise ValueError(f"two runs have two different names, not {names!r}")
     a = _Timed(names[0], getattr(run_a, "trace", run_a))
     b = _Timed(names[1], getattr(run_b, "trace", run_b), a)
     sides = (a, b)
-    longest = max(a.seconds, b.seconds) or 1e-6
+    longest = max(a.seconds, b.seconds) or 1e-6  # neither may have an event
     scale = Timescale(0.0, longest)
+    # Two runs have twice the rows of one picture, so each row gets less.
     narrower = 0.72 if a.n + b.n <= 16 else 0.6
     pixels = narrower * row_pixels(max(a.n, b.n))
+    ticks = rank_ticks(a.rows, most=16) + rank_ticks(b.rows, most=16)
     scene = Scene(
         capitalized(f"{_sending(a, b)}, and {_slower(a, b)}"),
         _reading_help(a, b),
         rows=max(150, pixels * b.bottom),
         x=scale.axis(after=0.03),
-        y=Axis("", b.bottom, 0, rank_ticks(a.rows, 16) + rank_ticks(b.rows, 16)),
+        y=Axis("", b.bottom, 0, ticks),
     )
     # A layer holds the boxes of both runs, so that the legend names each style once.
     for name, style in STYLES.items():
@@ -96,10 +98,11 @@ def compare(run_a, run_b, names=("a", "b")):
     for side in sides:
         x = scale.at(side.seconds)
         ends.append(Path((x, x), (side.top, side.bottom), INK, 2))
-        heads.append(Label(0, side.top - HEAD / 2.6, side.in_words(), INK, "start", 13))
+        waits = f"ranks wait {percent(side.waiting, 1)} of the time"
+        heads.append(side.head([seconds_text(side.seconds), *side.sent, waits]))
     scene.add("end of a run", ends, "dashed", legend=True)
     scene.add("names", heads)
-    counts = " and ".join(count_text(sum(side.messages), "message") for side in sides)
+    counts = f"{a.sent[0]} and {b.sent[0]}"
     return Picture("compare", f"2 runs, {counts}", scene, _rank_table(sides))
 
 
@@ -123,6 +126,7 @@ class _Timed(RunRows):
             end = trace.seconds()
             self.seconds = end
         self.stuck = bool(trace.waits)
+        # The lanes begin at 0 s, whenever the run's first event was.
         self.lanes = {}
         self.spent = {}
         for kind, lanes in _activities(trace, end).items():
@@ -137,16 +141,6 @@ class _Timed(RunRows):
         if len(self.name) == 1:
             return f"run {self.name}"
         return named(self.name)
-
-    def in_words(self):
-        """What stands above its rows."""
-        facts = [
-            seconds_text(self.seconds),
-            count_text(sum(self.messages), "message"),
-            bytes_text(sum(self.nbytes)),
-            f"ranks wait {percent(self.waiting, 1)} of the time",
-        ]
-        return f"{self.name}: {', '.join(facts)}"
 
     def most_messages(self):
         """How many messages a rank sends: "6", or "at most 3" if the ranks differ."""
@@ -166,6 +160,7 @@ def _shifted(stretches, start):
 def _activities(trace, end):
     """{name of a style: {rank: stretches}}: what the main threads do, and the others' messages."""
     late, under_way = late_and_under_way(trace, end)
+    # A wait of a background thread keeps nobody waiting; only its message is worth showing.
     beside = defaultdict(list)
     for wait in split_waits(trace, end, main=False):
         beside[wait.event.rank].append((wait.met, wait.done))
@@ -183,15 +178,18 @@ def _sending(a, b):
     if a.most_messages() != b.most_messages():
         return f"{a.subject} sends {each}, {b.subject} {b.most_messages()}"
     if sorted(a.messages) != sorted(b.messages):
-        total = count_text(sum(a.messages), "message")
-        return f"{a.subject} sends {total} in all, {b.subject} {sum(b.messages):,}"
+        total_a, _ = a.sent
+        total_b = f"{sum(b.messages):,}"
+        return f"{a.subject} sends {total_a} in all, {b.subject} {total_b}"
+    # equally many messages, so the bytes decide
     words = f"both send {each}"
     less, more = sorted((a, b), key=lambda side: sum(side.nbytes))
     if sum(less.nbytes) == sum(more.nbytes):
         return words
     times = "all"
     if any(less.nbytes):
-        times = f"{number_text(sum(more.nbytes) / sum(less.nbytes))} times"
+        ratio = sum(more.nbytes) / sum(less.nbytes)
+        times = f"{number_text(ratio)} times"
     return f"{words}, {more.subject} {times} the bytes"
 
 
@@ -203,6 +201,7 @@ def _slower(a, b):
         if side.stuck:
             return f"{side.subject} never ends"
     fast, slow = sorted((a, b), key=lambda side: side.seconds)
+    # Seconds measured twice are never equal, so a small difference is none.
     if slow.seconds <= ALIKE * fast.seconds:
         return "both take the same time"
     if not fast.seconds:

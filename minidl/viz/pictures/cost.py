@@ -62,15 +62,17 @@ def cost(trace):
             if part[i] > 0:
                 bars[rank] = [(start, ends[rank])]
         scene.add(name, scale.boxes(bars, rows, name, 0.5), style, legend=True)
+    # Where filled ends before this mark, the rank is communication-bound.
     halves = []
     for row, end in zip(rows, ends):
         if end:
             x = scale.at(end / 2)
-            halves.append(Path((x, x), (row.y - 0.4, row.y + 0.4), INK, 2))
+            ys = (row.y - 0.4, row.y + 0.4)
+            halves.append(Path((x, x), ys, INK, 2))
     scene.add("half of the time", halves, "dashed", legend=True)
     sent = trace.sent("messages")
-    table = zip(range(n), *zip(*parts), sent, trace.sent("nbytes"))
-    return Picture("cost", counts_text(rank=n, message=sum(sent)), scene, Table(COLUMNS, table))
+    table = Table(COLUMNS, zip(range(n), *zip(*parts), sent, trace.sent("nbytes")))
+    return Picture("cost", counts_text(rank=n, message=sum(sent)), scene, table)
 
 
 def parts_of(trace):
@@ -78,6 +80,7 @@ def parts_of(trace):
 
     A send and a receive at the same time count once.
     """
+    # From a rank's first event to the end of its last: a rank that starts late did not compute.
     begins = {}
     ends = {}
     for event in main_events(trace):
@@ -90,7 +93,9 @@ def parts_of(trace):
         seconds = ends.get(rank, 0.0) - begins.get(rank, 0.0)
         moving = total(under_way.get(rank, ()))
         waiting = total(late.get(rank, ()))
-        parts.append(CostParts(max(0.0, seconds - moving - waiting), moving, waiting))
+        # What is neither a message nor a wait counts as computing, metered or not.
+        rest = max(0.0, seconds - moving - waiting)
+        parts.append(CostParts(rest, moving, waiting))
     return parts
 
 

@@ -40,6 +40,7 @@ def curves(lines, x="step", y="loss", log="", title=None):
     if not rows:
         raise ValueError("no curve has a point that can be drawn")
     _, xs, ys = zip(*rows)
+    # Whether curves coincide is a question of what a reader can see, so it depends on the axis.
     y_axis = _axis(y, ys, "y" in log)
     gap = _largest_gap(points)
     coincide = len(points) > 1 and gap <= ALIKE * (y_axis.high - y_axis.low)
@@ -73,6 +74,7 @@ def curves(lines, x="step", y="loss", log="", title=None):
 def _points(values, log):
     """[(x, y), ...] that can be drawn: finite, and above 0 on a logarithmic axis."""
     pairs = list(values)
+    # A plain list is one value a step.
     if pairs and not hasattr(pairs[0], "__len__"):
         pairs = enumerate(pairs)
     points = []
@@ -118,6 +120,7 @@ def _coincidence(points, gap):
 
 def _ends(points, y):
     """The title of other curves: which one ends lowest, and which highest."""
+    # A curve may have lost all its points to a logarithmic axis.
     ends = []
     for name, own in points.items():
         if own:

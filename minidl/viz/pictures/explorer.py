@@ -98,6 +98,7 @@ def explore_costs(algorithms, n=1 << 20, ranks=8, alpha=20e-6, beta=1e-9, measur
     scene.x.ticks = power_ticks(scene.x.low, scene.x.high, 4, bytes_text, 6)
     scene.beside = _panel(by_ranks, f"ranks, at {bytes_text(n)}", [])
     scene.beside.x.ticks = power_ticks(2, counts[-1], 2, "{:.0f}".format, 7)
+    # room for the marks at both ends
     scene.beside.x.low /= 1.1
     scene.beside.x.high *= 1.1
     _mark_crossovers(scene, by_size, bytes_text)
@@ -138,7 +139,7 @@ def _times_of(algorithms, alpha, beta):
     An algorithm that has no cost for such a case is left out.
     """
 
-    @cache
+    @cache  # both plots and the search for crossovers ask for the same cases
     def times(ranks, nbytes):
         found = {}
         for name, closed_form in algorithms.items():
@@ -168,7 +169,7 @@ class Sweep:
         self.lines = {name: [] for name in names}
         for x in xs:
             for name, seconds in self.times_at(x).items():
-                if seconds:
+                if seconds:  # nothing at 0 can be drawn
                     self.lines[name].append((x, seconds))
         self.first = self.fastest(xs[0])
         self.crossovers = self._find_crossovers()
@@ -198,6 +199,7 @@ class Sweep:
 
     def _first_other(self, before, low, high):
         """The first x at which `before` is not fastest; it is at low, and is not at high."""
+        # Halve the distance; `middle` stays a multiple of `step` away from `low`.
         while high - low > self.step:
             middle = low + (high - low) // self.step // 2 * self.step
             if self.fastest(middle) == before:
@@ -256,6 +258,7 @@ def _panel(sweep, x_title, marks):
         x=Axis(x_title, sweep.xs[0], sweep.xs[-1], log=True),
         y=Axis("time", low, high, y_ticks, log=True),
     )
+    # A line has its colour and dashes, a mark the same colour and a shape: never colour alone.
     for (name, points), color, style in zip(sweep.lines.items(), RANKS, cycle(STYLES)):
         if points:
             scene.add(name, [Path(*zip(*points), color, 2.5)], style, legend=True)
@@ -278,6 +281,7 @@ def _mark_crossovers(scene, sweep, text):
     lines = []
     rings = []
     labels = []
+    # On logarithmic axes the middle is the geometric mean, and heights are factors.
     bottom = scene.y.low
     lift = (scene.y.high / bottom) ** 0.045
     middle = (scene.x.low * scene.x.high) ** 0.5
@@ -299,6 +303,7 @@ def _finding(by_size, ranks):
     crossovers = by_size.crossovers
     first = named(by_size.first)
     over = f"over {ranks} ranks"
+    # Each number of changes has its own sentence: none, too many, one of two, a few.
     if not crossovers:
         return capitalized(f"{first} is fastest at every size, {over}")
     if len(crossovers) > CHANGES:

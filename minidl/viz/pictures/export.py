@@ -26,6 +26,7 @@ ROUNDING = 1e-6  # microseconds by which ends may miss each other
 
 def to_perfetto(trace, path):
     """Write the run to `path` as Trace Event JSON. Returns the path."""
+    # What never ended lasts to the end of the picture, as everywhere.
     end = extent(trace)[1]
     slices = {(event.rank, event.seq): _slice(event, end) for event in trace}
     tracks = _assign_tracks(slices.values())
@@ -105,6 +106,7 @@ def _slice_name(event):
 
 def _assign_tracks(slices):
     """Give each slice the first track on which it crosses no other; returns {(rank, _Track)}."""
+    # Slices in the order of their beginnings, an outer one before those inside it.
     tracks = set()
     open_ends = {}  # (rank, track) -> ends of the slices that are open, the innermost last
     for piece in sorted(slices, key=lambda piece: (piece["ts"], -piece["dur"])):
@@ -133,6 +135,7 @@ def _flows(trace, slices):
         if is_lost(message):
             continue
         send, recv = [slices[event.rank, event.seq] for event in message]
+        # An arrow ends just inside the receive's slice, and never before it begins.
         arrival = round(recv["ts"] + recv["dur"] - LEAST, 3)
         arrival = max(recv["ts"], send["ts"], arrival)
         for phase, piece, time in (("s", send, send["ts"]), ("f", recv, arrival)):

@@ -59,17 +59,21 @@ class Film:
         self.lost = [message for message in messages if is_lost(message)]
         received = [message for message in messages if not is_lost(message)]
         self.steps, self.ticks = waves(received)
+        # Of more steps than frames, neighbours share a stop of the slider.
         self.joined = max(1, math.ceil(len(self.steps) / (FRAMES - 1)))
         self.stops = []
         for first in range(0, len(self.steps), self.joined):
-            self.stops.append(list(chain(*self.steps[first : first + self.joined])))
+            joined = self.steps[first : first + self.joined]
+            self.stops.append(list(chain(*joined)))
         # One frame is kept for the end of the run.
         fitting = (FRAMES - 1) // max(1, len(self.stops))
         self.frames = max(1, min(max(SHARES), fitting))
+        # The fewer frames, the more dots each may have.
         self.most = max(16, DOTS // (1 + self.frames * len(self.stops)))
 
     def instants(self):
         """Every frame as an Instant, in order; the last one is the end of the run."""
+        # Joined steps have no common moment, nor have steps of a real clock.
         one_clock = self.ticks and self.joined == 1
         shares = SHARES[self.frames]
         room = FRAMES - 1 - self.frames * len(self.stops)  # frames left for computations
@@ -86,7 +90,9 @@ class Film:
                     now = (before + begin) / 2
                     yield self._instant("", words, now, self._under_way(now, []))
             for i, share in enumerate(shares):
-                stop = str(number * self.joined + 1) if i == len(shares) // 2 else ""
+                stop = ""
+                if i == len(shares) // 2:  # the slider stops half-way
+                    stop = str(number * self.joined + 1)
                 now = begin + share * (end - begin)
                 # Just inside of the step: at its very ends a rank is in the next state already.
                 inside = min(max(share, 0.001), 0.999)
@@ -98,6 +104,7 @@ class Film:
                     times = self._own_times(messages, inside)
                 yield self._instant(stop, words, now, travelling, times)
             before = end
+        # The last frame shows the end: who is done, and who still waits.
         words = "the run has stopped" if self.lost or self.stopped else "the run is over"
         yield self._instant("end", words, self.end, [])
 
@@ -143,6 +150,7 @@ class Film:
         for message in step:
             start = self.started(message)
             now = start + share * (message.recv.done - start)
+            # A rank that sends and receives in this step shows what it sends.
             own[message.send.rank] = now
             own.setdefault(message.recv.rank, now)
         middle = median(own.values())

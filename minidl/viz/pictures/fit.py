@@ -92,7 +92,8 @@ def fit(trace):
     for _ in range(ROUNDS):
         points = []
         for nbytes, seconds in medians.items():
-            points.append(Point(nbytes, seconds, weight=1 / max(expected[nbytes], 1e-9) ** 2))
+            scale = max(expected[nbytes], 1e-9)
+            points.append(Point(nbytes, seconds, weight=1 / scale**2))
         alpha, beta = _line(points)
         expected = {nbytes: alpha + beta * nbytes for nbytes in medians}
     return Fit(points, times)
@@ -134,11 +135,15 @@ def _line(points):
     for point, (on_alpha, on_beta) in zip(points, _influences(points)):
         alpha += on_alpha * point.seconds
         beta += on_beta * point.seconds
+    # A negative time makes no sense; it comes out where messages scatter a lot.
     if alpha < 0:  # the best line through the origin
         wny = sum(p.weight * p.nbytes * p.seconds for p in points)
-        return 0.0, wny / sum(p.weight * p.nbytes**2 for p in points)
+        wnn = sum(p.weight * p.nbytes**2 for p in points)
+        return 0.0, wny / wnn
     if beta < 0:  # the best level line
-        return sum(p.weight * p.seconds for p in points) / sum(p.weight for p in points), 0.0
+        wy = sum(p.weight * p.seconds for p in points)
+        w = sum(p.weight for p in points)
+        return wy / w, 0.0
     return alpha, beta
 
 
@@ -178,6 +183,7 @@ def _scene(fitted, points, times):
     Both axes are logarithmic, so messages of 0 bytes or 0 seconds are not drawn.
     """
     drawable = [point for point in points if point.nbytes > 0 and point.seconds > 0]
+    # single messages, thinned out evenly if there are many
     singles = []
     for point in points:
         if point.nbytes > 0:
@@ -192,6 +198,7 @@ def _scene(fitted, points, times):
         high = drawable[-1].nbytes * 1.6
     curve = tuple(low * (high / low) ** (i / 40) for i in range(41))
     fitted_curve = tuple(map(fitted.seconds, curve))
+    # both the points and the line have to fit between bottom and top
     heights = [point.seconds for point in drawable]
     heights += [seconds for _, seconds in kept]
     heights += [seconds for seconds in fitted_curve if seconds > 0]

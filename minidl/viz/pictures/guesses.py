@@ -48,14 +48,17 @@ class GuessTable(Table):
 
 def _verdict(guess, happened):
     """How far off a guess is: "right", "close" or "2 times too high"."""
-    if guess == happened or str(guess).strip().lower() == str(happened).strip().lower():
+    typed, wanted = [str(value).strip().lower() for value in (guess, happened)]
+    if guess == happened or typed == wanted:
         return "right"
+    # Words can only be right or wrong; numbers can be near.
     if not (is_number(guess) and is_number(happened)):
         return "not this time"
     direction = "too high" if guess > happened else "too low"
     if guess <= 0 or happened <= 0:
         return direction
     ratio = max(guess / happened, happened / guess)
+    # A count is exact: 11 messages in place of 12 are not close.
     both_whole = isinstance(guess, int) and isinstance(happened, int)
     if ratio < 1.1 and not both_whole:
         return "close"

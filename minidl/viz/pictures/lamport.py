@@ -45,6 +45,7 @@ def lamport(trace, since=None, until=None):
     waiting, bins = _main_lanes_between(trace, "waiting", start, end)
     calls = _longest_collectives(trace, start, end)
 
+    # What lies below is drawn first: the rank's line, what it does, and the messages on top.
     scene = rank_scene(messages_finding(trace, messages), rows, scale.axis())
     ends = (scale.at(start), scale.at(end))
     scene.add("ranks", [Path(ends, (row.y, row.y), FAINT) for row in rows])
@@ -117,11 +118,13 @@ def _bundles(messages, start, end):
     received = [message for message in messages if not is_lost(message)]
     if len(messages) <= MOST:
         return [[message] for message in received], ""
+    # as many slices of the time as leave MOST bundles, if each pair has one in each slice
     pairs = set(map(pair_of, messages))
     slices = max(1, MOST // len(pairs))
     groups = defaultdict(list)
     for message in received:
         share = (message.send.posted - start) / (end - start)
+        # A message may have been posted before the part of the time that is shown.
         number = min(max(int(share * slices), 0), slices - 1)
         groups[pair_of(message), number].append(message)
     bundles = sorted(groups.values(), key=_bundle_nbytes, reverse=True)
@@ -129,6 +132,7 @@ def _bundles(messages, start, end):
     if len(bundles) > MOST:
         bundles = bundles[:HEAVIEST]
         drawn = f"the {HEAVIEST} bundles of most bytes, of {len(groups):,}"
+    # in the order of time again
     bundles.sort(key=lambda bundle: bundle[0].send.posted)
     return bundles, f"{len(messages):,} messages, drawn as {drawn}"
 
@@ -151,7 +155,7 @@ def _arrow(bundle, scale, rows):
         x0=scale.at(posted),
         x1=scale.at(done),
         hover=f"rank {source} to rank {to}\n{size}",
-        width=1.0 + min(2, len(bundle).bit_length() // 3),
+        width=1.0 + min(2, len(bundle).bit_length() // 3),  # 4 and 32 messages: a step thicker
     )
 
 
@@ -164,6 +168,7 @@ def _message_hover(message):
     else:
         words.append(f"{seconds_text(recv.done - send.posted)} from posting to end")
     words += [send.span, send.line]
+    # A fault that hit the message is news; that it arrived is not.
     if send.fate not in ("delivered", "unfinished"):
         words.append(send.fate)
     return "\n".join(filter(None, words))
@@ -191,5 +196,6 @@ def _message_table(messages):
         send, recv = message
         done = recv.done if recv else None
         fate = "unfinished" if is_lost(message) else send.fate
-        rows.append((*pair_of(message), *said_of(send), done, send.span, send.line, fate))
+        where = (send.span, send.line)
+        rows.append((*pair_of(message), *said_of(send), done, *where, fate))
     return Table(("source", "to", *SENT, "done", "span", "line", "fate"), rows)

@@ -26,7 +26,7 @@ from minidl.viz.drawing.units import (
     percent,
 )
 
-COLORS = dict(zip(MEMORY, (RANKS[0], RANKS[1], RANKS[2], RANKS[6])))
+COLORS = dict(zip(MEMORY, (*RANKS[:3], RANKS[6])))
 SLICES = 240  # of the time; a slice shows what was held at its fullest moment
 
 
@@ -54,13 +54,15 @@ def memory(trace, rank=0, span=None):
         scale = axis_seconds(seconds[-1] - seconds[0])
         x_title = f"time ({scale.name})"
     x = [value / scale.size for value in values]
+    # A single moment has no width, so the axis gets some.
     low = x[0]
     high = max(x[-1], low + 1e-9)
 
     at_most = f"at most {bytes_text(most)}"
     top = most / unit.size
+    shares = _shares(kinds, totals.index(most))
     scene = Scene(
-        f"Rank {rank} holds {at_most}: {_shares(kinds, totals.index(most))}",
+        f"Rank {rank} holds {at_most}: {shares}",
         _caption(trace, rank, by_time),
         rows=260,
         x=Axis(x_title, low, high),
@@ -93,7 +95,7 @@ def _fullest(x, totals, low, high):
     """The slices of the x axis; what is held lasts until the next moment."""
     width = (high - low) / SLICES
     slices = []
-    now = 0
+    now = 0  # the last moment before the end of the slice
     for number in range(SLICES):
         start = low + number * width
         stop = low + (number + 1) * width
@@ -108,6 +110,7 @@ def _fullest(x, totals, low, high):
 
 def _band(kind, slices, bottoms, heights, unit):
     """What is held of one kind: one box for neighbouring slices of one height, in bytes."""
+    # Little changes from slice to slice: one box for all of them keeps the picture small.
     boxes = []
     pieces = zip(bottoms, heights, slices)
     for (bottom, nbytes), alike in groupby(pieces, key=itemgetter(0, 1)):
@@ -122,6 +125,7 @@ def _band(kind, slices, bottoms, heights, unit):
 
 def _shares(kinds, moment):
     """What is held at a moment, most first: "67 % activations, 33 % parameters"."""
+    # Ties are in the order of the names, backwards: the same text in every run.
     held = sorted(((values[moment], kind) for kind, values in kinds.items()), reverse=True)
     whole = sum(nbytes for nbytes, _ in held)
     words = []

@@ -35,6 +35,7 @@ def race(seconds, bound, rival_name, rival, earlier=()):
         end = scale.at(time)
         bars.append(Box(0, end, y, 0.6, color, text))
         texts.append(Label(end + gap, y + 0.03, text, INK))
+    # The upright axis runs downwards: the first bar stands at 0, on top.
     bottom = len(times) - 0.5
     ratio = number_text(seconds / bound)
     scene = Scene(

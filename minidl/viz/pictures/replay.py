@@ -52,6 +52,7 @@ def replay(trace, since=None, until=None):
     film = Film(trace, messages, end)
     missing = left_out(trace)
     title = messages_finding(trace, messages)
+    # The number of steps means something only if every message was received and recorded.
     if film.steps and not film.lost and not trace.waits and not missing:
         title += f", in {count_text(len(film.steps), 'step')}"
 
@@ -65,11 +66,14 @@ def replay(trace, since=None, until=None):
         values=trace.values,
         pairs=set(map(pair_of, messages)),
     )
+    # All frames first: the layers need to know what they hold when the picture opens.
     scene = circle_scene(title, _film_help(film) + missing, height)
     for instant in film.instants():
         shapes = _moving_shapes(film, stage, instant, height)
         scene.moments.append(Moment(shapes, instant.stop))
+    # The page opens on the first stop of the slider.
     first = next(moment.shapes for moment in scene.moments if moment.stop)
+    # A layer that is empty at first needs a sample, or the legend would not show it.
     scene.add("links", stage.links())
     if n <= STATES:
         for name, style in STYLES.items():
@@ -83,6 +87,7 @@ def replay(trace, since=None, until=None):
     scene.add("values", first["values"], empty=Label(0, 0, "", INK))
     scene.add("clock", first["clock"])
 
+    # The still picture explains its own panels; of the film it repeats what was left out.
     still_caption = _film_help(film)
     if film.steps:
         still_caption = " ".join(_reductions(film)[:-1])
@@ -129,6 +134,7 @@ def _moving_shapes(film, stage, instant, height):
             if state.name in STYLES:
                 shapes[state.name].append(stage.rank_box(rank))
     shapes["names"] = []
+    # Of many ranks about sixteen have room for their numbers.
     step = 1 if film.n <= 32 else film.n // 16
     for rank in range(0, film.n, step):
         shapes["names"].append(stage.rank_name(rank, states[rank].words))
@@ -140,6 +146,7 @@ def _moving_shapes(film, stage, instant, height):
     shapes["never received"] = [stage.cross(*moving) for moving in lost]
     shapes["values"] = []
     if stage.roomy:
+        # Values of more messages would overlap.
         wordy = travelling if len(travelling) <= LABELLED else []
         shapes["values"] = [stage.value(*moving) for moving in wordy + lost[:LABELLED]]
     x = 6 - WIDE // 2

@@ -9,9 +9,9 @@ What all pictures with a row for each rank share. Left out: what a box means.
 
 from typing import NamedTuple
 
-from minidl.viz.drawing.palette import ALARM, arrow_color, rank_color, rank_label
-from minidl.viz.drawing.scene import Arrow, Axis, Box, Scene
-from minidl.viz.drawing.units import axis_seconds, bytes_text, seconds_text
+from minidl.viz.drawing.palette import ALARM, INK, arrow_color, rank_color, rank_label
+from minidl.viz.drawing.scene import Arrow, Axis, Box, Label, Scene
+from minidl.viz.drawing.units import axis_seconds, bytes_text, count_text, seconds_text
 from minidl.viz.reading.matching import is_lost
 
 HEAD = 0.9  # rows above each of several runs, for its name
@@ -28,7 +28,10 @@ class Row(NamedTuple):
 
 def rank_rows(n, top=0, run=""):
     """One row a rank, rank 0 on top, at `top`: a list of Rows. `run` precedes their names."""
-    return [Row(top + rank, rank_color(rank, n), f"{run}rank {rank}") for rank in range(n)]
+    rows = []
+    for rank in range(n):
+        rows.append(Row(top + rank, rank_color(rank, n), f"{run}rank {rank}"))
+    return rows
 
 
 def rank_ticks(rows, most=32):
@@ -49,7 +52,8 @@ def named_every(n, most=32):
 def rank_scene(title, rows, time):
     """A Scene without caption and layers: `time` is its x axis, `rows` are rank_rows()."""
     n = len(rows)
-    axis_title = "" if n <= 16 else "rank"
+    axis_title = "" if n <= 16 else "rank"  # up to 16 each name says "rank" itself
+    # From n - 0.5 up to -0.5: rank 0 is on top, with half a row of room.
     ranks = Axis(axis_title, low=n - 0.5, high=-0.5, ticks=rank_ticks(rows))
     height = row_pixels(n) * n
     return Scene(title, caption="", rows=height, x=time, y=ranks)
@@ -71,12 +75,17 @@ class RunRows:
 
     top   where its first row begins, below its name
     rows  a Row for each rank
+    sent  how many messages and bytes its ranks send in all: two texts
     """
 
     def __init__(self, name, trace, above=None):
         """above: the RunRows above it, if it is not the first."""
         self.name = name
         self.n = trace.world_size
+        #   0 --------------   HEAD holds the run's name
+        #   top  ----- rank 0
+        #        ----- rank 1
+        #   bottom             GAP, then the HEAD of the next run
         self.top = HEAD
         if above is not None:
             self.top += above.bottom + GAP
@@ -84,6 +93,12 @@ class RunRows:
         self.rows = rank_rows(self.n, self.top + 0.5, f"{name}, ")
         self.messages = trace.sent("messages")
         self.nbytes = trace.sent("nbytes")
+        self.sent = [count_text(sum(self.messages), "message"), bytes_text(sum(self.nbytes))]
+
+    def head(self, facts):
+        """The run's name and some facts, above its rows."""
+        y = self.top - HEAD / 2.6
+        return Label(0, y, f"{self.name}: {', '.join(facts)}", INK, size=13)
 
 
 class Timescale:
@@ -129,6 +144,7 @@ class Timescale:
         x = self.at(send.posted - start)
         y = rows[send.rank].y
         if is_lost(message):
+            # towards the row of the rank that never received it, and not as far
             x_end = x + 0.03 * self.at(self.end - self.start)
             y_end = y + (0.42 if send.peer > send.rank else -0.42)
             return Arrow(x, y, x_end, y_end, ALARM, hover, broken=True)

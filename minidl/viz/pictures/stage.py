@@ -57,6 +57,7 @@ class Stage:
     def links(self):
         """A faint line for each pair that has messages, from box to box."""
         lines = []
+        # One link for both directions.
         linked = sorted({tuple(sorted(pair)) for pair in self.pairs})
         for pair in linked[:LINKS]:
             start, end = [self.places[rank] for rank in pair]
@@ -70,14 +71,17 @@ class Stage:
 
     def rank_dots(self, size):
         """A dot for each rank, of `size` pixels where there is room."""
+        if not self.roomy:
+            size = 4
         dots = []
-        for rank, (x, y) in enumerate(self.places):
-            color = rank_color(rank, self.n)
-            dots.append(Dot(round(x), round(y), color, size if self.roomy else 4))
+        for rank, place in enumerate(self.places):
+            x, y = map(round, place)
+            dots.append(Dot(x, y, rank_color(rank, self.n), size))
         return dots
 
     def rank_box(self, rank):
         """The box around a rank."""
+        # An even width, so that the box stays in the middle of whole pixels.
         x, y = map(round, self.places[rank])
         half = round(self.box / 2)
         left = x - half
@@ -105,6 +109,7 @@ class Stage:
     def place_of(self, message, share):
         """(x, y) of a message that has gone this share of its way, between the boxes."""
         way = self.route_of(message)
+        # A message travels from box to box; between neighbours of many, a fifth of the way is left.
         edge = min(0.4 * way.length, 0.75 * self.box)
         along = edge + share * (way.length - 2 * edge)
         # Messages of opposite ways keep to different sides.
@@ -131,8 +136,10 @@ class Stage:
         if abs(way.dy) > 0.4:
             side = "start" if way.dy > 0 else "end"
         rise = 16 if self.n > 8 else 25
+        x += 12 * way.dy
+        y -= rise * way.dx
         text = _carried(message, self.values, most)
-        return Label(round(x + 12 * way.dy), round(y - rise * way.dx), text, INK, side, 12)
+        return Label(round(x), round(y), text, INK, side, 12)
 
 
 def _carried(message, values, most):
@@ -150,6 +157,7 @@ def heaviest(travelling, most):
     """The (message, share) pairs, if there are too many one a pair of ranks, most bytes first."""
     if len(travelling) <= most:
         return travelling
+    # Heaviest first, so the first of a pair is the one to keep.
     heavy = {}  # (source, to) -> the (message, share) of most bytes
     for moving in sorted(travelling, key=_nbytes, reverse=True):
         heavy.setdefault(pair_of(moving[0]), moving)

@@ -24,6 +24,7 @@ ARROWS = 48  # in a panel
 def strip(film, trace, title, caption):
     """A Scene of the first steps side by side; what was never received stands last."""
     n = trace.world_size
+    # Few ranks have large panels, three in a row; the film's slider has the steps left out here.
     columns = 4
     radius = 0.42  # of the oval, as a share of a panel's width
     if n <= FEW:
@@ -35,11 +36,13 @@ def strip(film, trace, title, caption):
     shown = len(panels)
     if film.lost:
         panels["never received"] = film.lost
+    # A run without messages still shows its ranks.
     panels = panels or {"": []}
     width = WIDE / columns
     height = 100 if n <= 2 else 150
     rows = math.ceil(len(panels) / columns)
 
+    # Opposite arrows keep to their own sides in every panel, if both occur in any.
     pairs = {pair_of(message) for messages in panels.values() for message in messages}
     arrows = []
     dots = []
@@ -54,6 +57,7 @@ def strip(film, trace, title, caption):
         dots += stage.rank_dots(size=9)
         if n <= NUMBERED:
             labels += _rank_numbers(stage)
+        # heaviest() takes messages with the share of their way, which does not matter here.
         for message, _ in heaviest([(message, 0.5) for message in messages], ARROWS):
             arrows.append(_arrow(stage, message))
             if n <= FEW:
@@ -81,6 +85,7 @@ def _rank_numbers(stage):
 
 def _arrow(stage, message):
     """An arrow from the sender to the receiver; a broken one that ends on its way if it is lost."""
+    # 0.0 and 1.0 are the edges of the two boxes, not the middles of the ranks.
     start = stage.place_of(message, 0.0)
     if is_lost(message):
         end = stage.place_of(message, 0.6)

@@ -8,6 +8,7 @@ A rank with background threads has one lane a thread, so overlap can be seen: a 
 filled stretch. Left out: which message went where; see lamport.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -49,6 +50,7 @@ def timeline(trace):
     scale = Timescale(start, end)
     spans = [event for event in trace if event.kind == "span"]
     layout = _lay_out(trace, spans)
+    # Whole lanes are measured for the title and the table; what is drawn may be made coarse.
     lanes = {activity: stretches(trace, activity, end) for activity in ACTIVITIES}
     scene = Scene(
         _hidden_finding(trace, lanes) or waiting_finding(trace),
@@ -60,6 +62,7 @@ def timeline(trace):
     frames = []
     if layout.roomy:
         frames = _longest(spans)
+    # Spans lie below what happens inside them.
     scene.add("span", _span_frames(frames, layout, scale), "outline", legend=True)
     coarse_bins = []
     for activity in ACTIVITIES:
@@ -67,6 +70,7 @@ def timeline(trace):
         if bins:
             coarse_bins.append(bins)
         _add_activity(scene, activity, drawn, layout, scale)
+    # The caption comes last: only now is it known what had to be joined or left out.
     words = _caption(spans, frames)
     if coarse_bins:
         slice_text = seconds_text((end - start) / min(coarse_bins))
@@ -87,8 +91,11 @@ def _add_activity(scene, activity, lanes, layout, scale):
         boxes = scale.boxes(lanes, layout.rows, activity, thick)
         scene.add(activity, boxes, style, legend=True)
         return
-    boxes = scale.boxes(lanes, layout.rows, "", thick / 5, 0.7 * thick)
-    lines = [Path((box.x0, box.x1), (box.y, box.y), box.color, box.height) for box in boxes]
+    lines = []
+    for box in scale.boxes(lanes, layout.rows, "", thick / 5, 0.7 * thick):
+        xs = (box.x0, box.x1)
+        ys = (box.y, box.y)
+        lines.append(Path(xs, ys, box.color, box.height))
     scene.add("message under way", lines, legend=True)
 
 
@@ -117,6 +124,7 @@ def _hidden_finding(trace, lanes):
             computing = lanes["computing"].get((rank, main[rank]), [])
             seconds += total(under_way)
             uncovered += total(without(under_way, computing))
+    # Where a rank waits, that is the news; hidden messages are the title of a run without waits.
     if uncovered == seconds or waiting_finding(trace) != "No rank waited":
         return ""
     share = percent(seconds - uncovered, seconds)
@@ -149,10 +157,19 @@ def _lay_out(trace, spans):
     main = main_threads(trace)
     lanes = {(rank, main.get(rank, 0)) for rank in range(n)}.union(threads_of(trace))
     roomy = len(lanes) <= FEW
+    # How deep the spans of a lane are nested decides how much room they need above it.
     levels = Counter()
     for event in spans:
         lane = event.rank, event.thread
         levels[lane] = max(levels[lane], _depth(event) + 1)
+    # pixels of a lane, of a box in it, and from the lane's top to the middle of the box
+    height = max(4, min(11, 720 / len(lanes)))
+    thick = 7
+    half = 4
+    if roomy:
+        height = 34
+        thick = 16
+        half = 9
     rows = {}
     labels = []
     y = 4.0
@@ -160,12 +177,12 @@ def _lay_out(trace, spans):
         background = "" if thread == main.get(rank, thread) else f", thread {thread}"
         if roomy:  # spans stand above, 19 pixels each
             y += 19 * levels[rank, thread]
-        row = Row(y + (9 if roomy else 4), rank_color(rank, n), f"rank {rank}{background}")
-        rows[rank, thread] = row
-        labels.append((row.y, rank_label(rank, n) + background))
-        y += 34 if roomy else max(4, min(11, 720 / len(lanes)))
-    thick = 16 if roomy else 7
-    return _Layout(rows, labels[:: named_every(len(lanes))], levels, y, thick, roomy)
+        middle = y + half
+        rows[rank, thread] = Row(middle, rank_color(rank, n), f"rank {rank}{background}")
+        labels.append((middle, rank_label(rank, n) + background))
+        y += height
+    every = named_every(len(lanes))
+    return _Layout(rows, labels[::every], levels, y, thick, roomy)
 
 
 def _depth(event):
@@ -175,12 +192,14 @@ def _depth(event):
 
 def _longest(spans):
     """The spans that are long enough to be seen; those that never ended are the longest."""
-    return sorted(spans, key=lambda event: event.posted - (event.done or float("inf")))[:SPANS]
+    spans = sorted(spans, key=lambda event: event.posted - done_by(event, math.inf))
+    return spans[:SPANS]
 
 
 def _span_frames(spans, layout, scale):
     """A frame for each span, the outermost on top, with its name inside."""
     frames = []
+    # An outer span begins first, so its frame lies below the inner ones.
     for event in sorted(spans, key=lambda event: (event.rank, event.posted)):
         lane = event.rank, event.thread
         row = layout.rows[lane]
@@ -201,6 +220,7 @@ def _span_frames(spans, layout, scale):
 
 def _seconds_table(trace, lanes, seconds):
     """One row a thread: for how long it did what."""
+    # A message belongs to the thread that sent it.
     sent = Counter((event.rank, event.thread) for event in trace if event.kind == "send")
     rows = []
     for lane in threads_of(trace):

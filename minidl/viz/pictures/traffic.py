@@ -10,7 +10,9 @@ Counted at the sender, for every message that was posted. Left out: when it was 
 native collectives send inside, which no event records.
 """
 
+from collections import Counter
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from minidl.viz.drawing.palette import on_shade
@@ -33,13 +35,12 @@ NUMBERS = 16  # ranks up to which each cell has its number
 
 
 class Matrix(NamedTuple):
-    """What each rank (row) sent to each rank (column), and how it is written."""
+    """What each rank sent to each other rank, and how it is written."""
 
-    counts: list
+    counts: dict  # (source, to) -> messages or bytes
     noun: str  # "bytes" or "messages"
     unit: Unit  # of the numbers in the cells
     text: object  # a function: 2048 -> "2 KiB"
-    most: int  # the largest cell
     total: int  # the sum of all cells
 
 
@@ -49,48 +50,49 @@ def traffic(trace, what="nbytes"):
         raise ValueError(f'traffic shows "nbytes" or "messages", not {what!r}')
     n = trace.world_size
     messages, nbytes = _count(trace)
-    counts = nbytes if what == "nbytes" else messages
-    most = max(map(max, counts))
+    # One unit for all cells, so that their numbers can be compared.
     if what == "nbytes":
-        words = ("bytes", unit_of(most, BYTES), bytes_text)
+        unit = unit_of(max(nbytes.values(), default=0), BYTES)
+        matrix = Matrix(nbytes, "bytes", unit, bytes_text, nbytes.total())
         hover_unit = "B"
     else:
-        words = ("messages", Unit(1, "messages"), partial(count_text, noun="message"))
+        unit = Unit(1, "messages")
+        text = partial(count_text, noun="message")
+        matrix = Matrix(messages, "messages", unit, text, messages.total())
         hover_unit = "messages"
-    matrix = Matrix(counts, *words, most, sum(map(sum, counts)))
 
-    pairs = [(source, to) for source in range(n) for to in range(n) if messages[source][to]]
     ticks = [(rank, str(rank)) for rank in range(0, n, named_every(n))]
     scene = Scene(
-        _finding(trace, matrix, pairs),
-        _caption(trace, matrix, pairs) + left_out(trace),
+        _finding(trace, matrix),
+        _caption(trace, matrix) + left_out(trace),
         rows=_cell_pixels(n) * n,
         square=True,
         x=Axis("to rank", -0.5, n - 0.5, ticks),
         y=Axis("from rank", n - 0.5, -0.5, ticks),
     )
     cells = [[None] * n for _ in range(n)]  # None is left blank; a message of 0 bytes is not
-    for source, to in pairs:
-        cells[source][to] = counts[source][to]
+    for (source, to), value in matrix.counts.items():
+        cells[source][to] = value
     hover = "from rank %{y} to rank %{x}: %{z:,} " + hover_unit
     scene.add("sent", [Cells(cells, hover, opaque=n <= NUMBERS)])
     if n <= NUMBERS:
-        scene.add("numbers", [_number(matrix, source, to) for source, to in pairs])
+        scene.add("numbers", _numbers(matrix, n))
 
-    rows = [(source, to, messages[source][to], nbytes[source][to]) for source, to in pairs]
-    summary = counts_text(rank=n, message=sum(map(sum, messages)))
+    rows = [(*pair, messages[pair], nbytes[pair]) for pair in messages]
+    summary = counts_text(rank=n, message=messages.total())
     return Picture("traffic", summary, scene, Table(("source", "to", "messages", "nbytes"), rows))
 
 
 def _count(trace):
-    """(messages, nbytes), each as counts[source][to]."""
-    n = trace.world_size
-    messages = [[0] * n for _ in range(n)]
-    nbytes = [[0] * n for _ in range(n)]
-    for event in trace:
-        if event.kind == "send":
-            messages[event.rank][event.peer] += 1
-            nbytes[event.rank][event.peer] += event.nbytes
+    """(messages, nbytes): two Counters, each (source, to) -> how much, in the order of ranks."""
+    sends = [event for event in trace if event.kind == "send"]
+    sends.sort(key=attrgetter("rank", "peer"))
+    messages = Counter()
+    nbytes = Counter()
+    for send in sends:
+        pair = send.rank, send.peer
+        messages[pair] += 1
+        nbytes[pair] += send.nbytes
     return messages, nbytes
 
 
@@ -102,26 +104,32 @@ def _cell_pixels(n):
     return max(4, 560 / n)
 
 
-def _number(matrix, source, to):
-    """The number in a cell."""
-    value = matrix.counts[source][to]
-    text = number_text(value / matrix.unit.size)
-    color = on_shade(value / (matrix.most or 1))
-    size = 12 if len(matrix.counts) <= 8 else 10
-    return Label(to, source, text, color, "middle", size)
+def _numbers(matrix, n):
+    """The number in each cell."""
+    most = max(matrix.counts.values(), default=0) or 1  # all messages may be empty
+    size = 12 if n <= 8 else 10
+    labels = []
+    for (source, to), value in matrix.counts.items():
+        text = number_text(value / matrix.unit.size)
+        color = on_shade(value / most)
+        labels.append(Label(to, source, text, color, "middle", size))
+    return labels
 
 
-def _finding(trace, matrix, pairs):
+def _finding(trace, matrix):
     """Which rank sends, or receives, more than its share; or that all send the same."""
-    if not pairs:
+    if not matrix.counts:
         return no_message_finding(trace)
     n = trace.world_size
-    sent = [sum(row) for row in matrix.counts]
-    received = [sum(column) for column in zip(*matrix.counts)]
+    sent = [0] * n
+    received = [0] * n
+    for (source, to), value in matrix.counts.items():
+        sent[source] += value
+        received[to] += value
     # equal for all ranks, then much for one rank, then a shape of the graph, then the busiest
     if len(set(sent)) == len(set(received)) == 1:
         words = f"Every rank sends {matrix.text(sent[0])}"
-        side = neighbour(pairs, n)
+        side = neighbour(matrix.counts, n)
         if side and n > 2:
             words += f" to its {side}"
         return words
@@ -132,17 +140,17 @@ def _finding(trace, matrix, pairs):
             return f"Rank {totals.index(most)} {verb} {share} of all {matrix.noun}"
     most = max(sent)
     busiest = f"Rank {sent.index(most)} sends most: {matrix.text(most)}"
-    return pattern(set(pairs), n) or busiest
+    return pattern(set(matrix.counts), n) or busiest
 
 
-def _caption(trace, matrix, pairs):
+def _caption(trace, matrix):
     """What a cell holds, and the largest one."""
     shown = "numbers" if trace.world_size <= NUMBERS else "shades"
     text = f"Row: the sending rank; column: the receiving rank; {shown} in {matrix.unit.name}."
-    if pairs:
-        source, to = max(pairs, key=lambda pair: matrix.counts[pair[0]][pair[1]])
+    if matrix.counts:
+        source, to = max(matrix.counts, key=matrix.counts.get)
         total = matrix.text(matrix.total)
-        most = matrix.text(matrix.most)
+        most = matrix.text(matrix.counts[source, to])
         text += f" In all {total}; most in one cell: {most}, from rank {source} to rank {to}."
     calls = sorted(trace.collectives())
     if calls:

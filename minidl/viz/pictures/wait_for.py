@@ -41,6 +41,7 @@ def wait_for(trace):
     scene = circle_scene(deadlock_finding(trace), _arrows_help(waits, circle), height)
     scene.add("waits", _arrows(waits, circle, places))
 
+    # A rank may wait for several others at once.
     waits_of = defaultdict(list)
     for wait in waits:
         waits_of[wait.rank].append(wait)
@@ -48,6 +49,7 @@ def wait_for(trace):
     dots = []
     labels = []
     for rank, (x, y) in enumerate(places):
+        # A rank that waits for nobody has finished or is gone: it fades.
         color = rank_color(rank, n) if rank in waits_of else FAINT
         dots.append(Dot(x, y, color, 18 if n <= ROOMY else 9))
         told = waits_of[rank] if wordy else []
@@ -78,6 +80,7 @@ def _arrows(waits, circle, places):
     n = len(places)
     gap = _gap(n) + 4
     pairs = {(wait.rank, wait.peer) for wait in waits}
+    # 0 -> 1 -> 2 -> 0: each rank of the circle and the next one, the last and the first
     closing = set(zip(circle, circle[1:] + circle[:1]))
     arrows = []
     for wait in waits:
@@ -97,6 +100,7 @@ def _arrows(waits, circle, places):
 
 def _wait_words(wait):
     """What a rank waits for."""
+    # The runtime knows shape and dtype; a wait made by hand has no text.
     if wait.text:
         return wait.text
     verbs = {"send": "to send", "recv": "to receive"}
@@ -113,6 +117,7 @@ def _label(rank, place, waits, n):
         words = _wait_words(first)
         if others:
             words += f" (and {len(others)} more)"
+        # Three lines fit between a rank and the next one on the circle.
         lines += textwrap.wrap(words, LINE)[:3]
         lines.append(first.line)
         lift = 22

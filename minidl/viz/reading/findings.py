@@ -25,7 +25,8 @@ def messages_finding(trace, messages):
         return deadlock_finding(trace)
     lost = [message.send for message in messages if is_lost(message)]
     if len(lost) == 1:
-        return f"Rank {lost[0].rank}'s message to rank {lost[0].peer} was never received"
+        (send,) = lost
+        return f"Rank {send.rank}'s message to rank {send.peer} was never received"
     if lost:
         return f"{count_text(len(lost), 'message')} were never received"
     unmatched = unmatched_receives(trace)
@@ -54,6 +55,7 @@ def waiting_finding(trace):
     if trace.waits:
         return deadlock_finding(trace)
     start, end = extent(trace)
+    # Shares of the whole run, so that ranks can be compared.
     shares = [seconds / (end - start) for seconds in waited(trace)]
     most = max(shares)
     if most < NEGLIGIBLE:
@@ -68,6 +70,7 @@ def deadlock_finding(trace):
     """The title of a picture of a deadlock: who waits for whom, round the circle."""
     if not trace.waits:
         return "No rank waited forever"
+    # A circle is a deadlock; a chain ends at a rank that is gone.
     circle = wait_circle(trace.waits)
     if not circle:
         # 0 waits for 1, 1 for 2, and 2 is gone: the last wait of the chain is the cause.
@@ -83,6 +86,7 @@ def deadlock_finding(trace):
         return (
             f"{len(circle)} ranks wait in a circle: {begin}, ..., {others[-1]}, and {first} again"
         )
+    # Up to four ranks can be named one by one.
     steps = ", which waits for rank ".join([*others, first])
     return f"Rank {first} waits for rank {steps}"
 
@@ -121,6 +125,7 @@ def pattern(pairs, n):
     side = neighbour(pairs, n)
     if side and sources == everyone:
         return f"Every rank sends to its {side}"
+    # A chain has one rank that only sends and one that only receives.
     heads = sources - targets
     tails = targets - sources
     if side and len(heads) == len(tails) == 1:
@@ -132,7 +137,8 @@ def pattern(pairs, n):
         return f"Every other rank sends to rank {min(targets)}"
     if len(pairs) == n * (n - 1):
         return "Every rank sends to every other rank"
-    if distances_of(pairs, n) == {1, n - 1} and len(pairs) == 2 * n:
+    both_sides = distances_of(pairs, n) == {1, n - 1}
+    if both_sides and len(pairs) == 2 * n:
         return "Every rank sends to both its neighbours"
     # A parameter server: workers send to the hub, and it answers.
     for hub in sorted(sources & targets):
@@ -164,6 +170,7 @@ def neighbour(pairs, n):
 
 def _busiest(messages, n):
     """Which rank sent most, or that all sent alike."""
+    # No rule fits, so the title counts.
     sent = [0] * n
     for message in messages:
         sent[message.send.rank] += 1

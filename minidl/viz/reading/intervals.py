@@ -23,9 +23,11 @@ def extent(trace):
         return 0.0, 1.0
     columns = trace.columns
     start = min(columns["posted"])
+    times = columns["posted"] + columns["waited"] + columns["done"]
     # filter() drops None, for what did not happen.
-    end = max(filter(None, columns["posted"] + columns["waited"] + columns["done"]), default=start)
+    end = max(filter(None, times), default=start)
     if None in columns["done"]:
+        # room to show that it went on waiting
         end += 0.1 * (end - start) or 1e-3
     if end == start:
         end += 1e-6
@@ -82,7 +84,8 @@ def stretches(trace, activity, end):
         start = extent(trace)[0]
         for rank, thread in main_threads(trace).items():
             # What a Device charged, as far as the picture goes.
-            lanes[rank, thread] += clip(trace.computing.get(rank, ()), start, end)
+            charged = trace.computing.get(rank, ())
+            lanes[rank, thread] += clip(charged, start, end)
     return {lane: union(pieces) for lane, pieces in lanes.items()}
 
 
@@ -123,6 +126,7 @@ def split_waits(trace, end, main=True):
     `met` is `end`, too, if the wait never ended.
     """
     threads = main_threads(trace)
+    # A wait is split where the last side posted: before, somebody is late; after, a message moves.
     posted = all_posted(trace)
     waits = []
     for event in trace:
@@ -164,6 +168,7 @@ def union(stretches, split_touching=False):
     split_touching: stretches that only touch stay two, so that messages can be counted.
     """
     joined = []
+    # A little less than the end: stretches that touch in spite of rounding stay two.
     slack = 1e-12 if split_touching else 0.0
     for start, end in sorted(stretches):
         if joined:
@@ -212,11 +217,13 @@ def coarse(stretches, start, end, bins):
     width = (end - start) / bins
     filled = defaultdict(float)  # seconds of each bin
     for low, high in stretches:
+        # Only the bins that a stretch touches; the last one may end a little beyond by rounding.
         first = int((low - start) / width)
         last = min(bins - 1, int((high - start) / width))
         for i in range(first, last + 1):
             left = start + i * width
-            filled[i] += max(0.0, min(high, left + width) - max(low, left))
+            right = left + width
+            filled[i] += max(0.0, min(high, right) - max(low, left))
     kept = []
     for i, seconds in filled.items():
         if seconds >= width / 2:

@@ -12,6 +12,7 @@ def matching_key(event):
     """What a send shares with its receive, and a collective with its calls on the other ranks."""
     if not event.is_message:
         return event.kind, event.comm, event.number
+    # The send's direction is the message's.
     source, to = event.rank, event.peer
     if event.kind == "recv":
         source, to = to, source
@@ -49,6 +50,7 @@ def messages_between(trace, start, end):
 
 def unmatched_receives(trace):
     """The receives for which no rank ever posted a send."""
+    # A receive that waits for a send that was posted is slow, not unmatched.
     sent = {matching_key(event) for event in trace if event.kind == "send"}
     return [
         event

@@ -41,6 +41,7 @@ class RankStates:
             done = done_by(event, math.inf)
             self.ended[event.rank] = max(self.ended[event.rank], done)
         self.computing = main_lanes(trace, "computing", math.inf)
+        # A rank can have several waits at once: a send and a receive of one exchange.
         self.waits = [[] for _ in self.ended]
         waits = split_waits(trace, end=math.inf)
         for wait in sorted(waits, key=attrgetter("waited", "done")):
@@ -56,6 +57,7 @@ class RankStates:
 
     def at(self, rank, time):
         """The RankState of a rank at this second."""
+        # No wait: the rank computes, or has nothing left to do.
         current = self._waits_at(rank, time)
         if not current:
             if time >= self.ended[rank]:
@@ -75,6 +77,7 @@ class RankStates:
     def _waits_at(self, rank, time):
         """The waits in which the rank is at this second."""
         waits = self.waits[rank]
+        # A film asks for thousands of moments, so only the latest waits are looked at.
         begun = bisect_right(waits, time, key=attrgetter("waited"))
         first = max(0, begun - OVERLAPPING)
         return [wait for wait in waits[first:begun] if time < wait.done]

@@ -30,6 +30,7 @@ def waves(messages):
         return [], True
     order = attrgetter("recv.done", "send.rank", "send.peer", "send.number")
     messages = sorted(messages, key=order)
+    # Two times are equal if they differ by rounding only; how much that is depends on the run.
     began = min(message.send.posted for message in messages)
     near = SAME * (messages[-1].recv.done - began)
     # Any two messages that end at the same moment show that the clock is virtual.
@@ -85,6 +86,7 @@ def _rounds(messages):
     steps = defaultdict(list)
     for message in messages:
         send, recv = message
+        # One step after all that it had to follow: see the module.
         step = 1 + max(
             last_sent[send.rank],
             last_received[recv.rank],
