@@ -8,14 +8,10 @@ def is_stub(source, name):
 
     A stub raises NotImplementedError, or has `...` where something is to be written.
     """
-    functions = []
-    for node in _statements(source):
+    for node in reversed(_statements(source)):  # the last definition is what the name stands for
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            functions.append(node)
-    if not functions:
-        return False
-    # The last definition is the one that the name stands for.
-    return any(_is_blank(node) for node in ast.walk(functions[-1]))
+            return any(map(_is_blank, ast.walk(node)))
+    return False
 
 
 def _statements(source):

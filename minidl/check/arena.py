@@ -147,12 +147,9 @@ def _outcome_of(world, fn, inputs, arguments, timeout, meter=False):
         world.run(function, fn, PerRank(inputs), arguments or {}, timeout=timeout, meter=meter)
     except MinidlError as raised:
         error = raised
-    results = []
-    after = []
-    for pair in world.last.results:
-        result, arguments_after = pair if pair is not None else (None, None)
-        results.append(result)
-        after.append(arguments_after)
+    pairs = [pair or (None, None) for pair in world.last.results]  # None: it did not return
+    results = [result for result, _ in pairs]
+    after = [arguments_after for _, arguments_after in pairs]
     return Outcome(results, after, world.last.trace, error)
 
 

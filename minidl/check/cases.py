@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+from torch.utils._pytree import tree_map
 
 from minidl.check.arena import Outcome
 from minidl.errors import DeadlockError, LeftoverError
@@ -41,20 +42,14 @@ class Case:
 
     def fresh(self):
         """Copies of the inputs, so that no run can change those of the next one."""
-        return [tuple(_copy_of(value) for value in arguments) for arguments in self.inputs]
+        return tree_map(_copy_of, list(self.inputs))
 
 
 def _copy_of(value):
-    """The value with copies of its tensors and models, those inside lists, tuples and dicts too."""
+    """A copy of a tensor or a model; other values as they are."""
     if isinstance(value, (torch.nn.Module, torch.nn.Parameter)):
         return copy.deepcopy(value)
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copy_of(part) for key, part in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_copy_of(part) for part in value)
-    return value
+    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 @dataclass(eq=False)
@@ -134,10 +129,7 @@ def cases_of(world_sizes, lengths, give, draws):
     give(rank, N, n, draws) -> a rank's arguments; draws(*words) -> a random.Random.
     A length may be a function of N.
     """
-    sizes = []
-    for N in world_sizes:
-        for n in lengths:
-            sizes.append((N, n(N) if callable(n) else n))
+    sizes = [(N, n(N) if callable(n) else n) for N in world_sizes for n in lengths]
     cases = []
     for N, n in sorted(sizes):
         # Each rank of each case draws from a generator of its own, so cases can be added freely.

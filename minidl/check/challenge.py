@@ -22,10 +22,8 @@ class Race:
     rival: float
 
     def __str__(self):
-        yours = f"{self.seconds * 1e6:,.0f} us"
-        rival = f"{self.rival_name} {self.rival * 1e6:,.0f} us"
-        bound = f"{self.bound * 1e6:,.0f} us"
-        return f"your {yours}, {rival}, lower bound {bound}"
+        times = [("your", self.seconds), (self.rival_name, self.rival), ("lower bound", self.bound)]
+        return ", ".join(f"{name} {seconds * 1e6:,.0f} us" for name, seconds in times)
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,7 @@ class Check(Sentence):
 
     def repeated(self, world_sizes=None, lengths=None):
         """The same sentence on other sizes."""
-        if world_sizes is not None:
-            self.world_sizes = tuple(world_sizes)
-        if lengths is not None:
-            self.lengths = tuple(lengths)
+        self.over(world_sizes or self.world_sizes, lengths or self.lengths)
         return self.worth(self.points)
 
     def cases(self, world_sizes, lengths):
@@ -146,16 +143,8 @@ class Check(Sentence):
         # Processes are slow to start, so only the longest case runs on them.
         longest = max((case.n for case in cases if case.N == real_ranks), default=0)
         for case in cases:
-            on_real = case.N == real_ranks and case.n == longest
-            yield Trial(
-                arena,
-                self.fn,
-                case,
-                self.arguments,
-                self.timeout,
-                on_meter=on_meter,
-                on_real=on_real,
-            )
+            on_real = (case.N, case.n) == (real_ranks, longest)
+            yield Trial(arena, self.fn, case, self.arguments, self.timeout, on_meter, on_real)
 
     def _report(self, sights):
         """The points: the share of right cases, reduced by each other demand that fails."""
@@ -165,30 +154,27 @@ class Check(Sentence):
         for demand, seen in sights.items():
             failed = [(trial, sight) for trial, sight in seen if not sight.passed]
             # The smallest case that fails tells most; without one, the largest that was seen.
-            trial, sight = (failed or seen[-1:] or [(None, None)])[0]
+            trial, sight = [*failed, *seen[-1:], (None, None)][0]
             findings.append(DemandResult(demand, trial and trial.case, sight))
-            if failed and not demand.by_case:
-                left *= demand.leaves
-            if failed and failing is None:
-                failing = trial
+            if failed:
+                failing = failing or trial
+                if not demand.by_case:
+                    left *= demand.leaves
+        state = PASSED
+        if failing:
+            state = PARTLY if left else WRONG
         earned = round(self.points * left, 2)
-        if failing is None:
-            state = PASSED
-        elif left:
-            state = PARTLY
-        else:
-            state = WRONG
         return Report(self.task, self.points, earned, state, findings, failing)
 
     def _share_of_right_cases(self, sights):
         """The share of cases with right values; 0 below one half, 1 if no values are demanded."""
-        right = []
-        for demand, seen in sights.items():
-            if demand.by_case:
-                for trial, sight in seen:
-                    # On one rank there is nothing to communicate: too easy to count.
-                    if trial.case.N > 1 or self.world_sizes == (1,):
-                        right.append(sight.passed)
+        right = [
+            sight.passed
+            for demand, seen in sights.items()
+            for trial, sight in seen
+            # On one rank there is nothing to communicate: too easy to count.
+            if demand.by_case and (trial.case.N > 1 or self.world_sizes == (1,))
+        ]
         if not right:
             return 1.0
         share = sum(right) / len(right)

@@ -10,6 +10,7 @@ demands_metered.py has those about memory, FLOPs and overlap.
 
 from collections import defaultdict
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -158,29 +159,26 @@ class Inputs(Demand):
         for rank, (given, after) in enumerate(zip(trial.case.inputs, trial.outcome.after)):
             if after is None:  # the rank did not return
                 continue
-            before = tree_leaves(with_states(given))
-            after = tree_leaves(after)
-            if len(before) != len(after):
-                return Sight(
-                    False,
-                    f"rank {rank} still has {len(before)} values",
-                    f"rank {rank} has {len(after)}",
-                )
-            for value, left in zip(before, after):
-                if not self._same(value, left):
-                    return Sight(
-                        False,
-                        f"rank {rank} still has {in_few_words(value)}",
-                        f"rank {rank} has {in_few_words(left)}",
-                    )
+            change = self._change(tree_leaves(with_states(given)), tree_leaves(after))
+            if change is not None:
+                had, has = change
+                return Sight(False, f"rank {rank} still has {had}", f"rank {rank} has {has}")
         return Sight(True, "unchanged", "unchanged")
 
-    def _same(self, value, left):
-        if isinstance(value, torch.Tensor):
-            return isinstance(left, torch.Tensor) and torch.equal(value, left)
-        if isinstance(value, self.plain):
-            return type(left) is type(value) and left == value
-        return True
+    def _change(self, before, after):
+        """What the inputs were and what they are, in words; None if they are the same."""
+        if len(before) != len(after):
+            return f"{len(before)} values", str(len(after))
+        for value, left in zip(before, after):
+            if isinstance(value, torch.Tensor):
+                same = isinstance(left, torch.Tensor) and torch.equal(value, left)
+            else:
+                same = not isinstance(value, self.plain) or (
+                    type(left) is type(value) and left == value
+                )
+            if not same:
+                return in_few_words(value), in_few_words(left)
+        return None
 
 
 # --- What is sent --------------------------------------------------------------------------------
@@ -196,26 +194,29 @@ class Counted(Demand):
     text = "each rank sends {most}{formula} {key}"
 
     @word
-    def sends(sentence, messages=None, nbytes=None):
+    def sends(sentence, messages=None, nbytes=None, most=""):
         """Each rank sends exactly this. Formulas over N, n and rank, as strings or functions."""
-        return _counted(sentence, messages, nbytes, "")
+        if messages is not None:
+            sentence.demand(Counted(Formula(messages), most, "messages"))
+        if nbytes is not None:
+            sentence.demand(Counted(Formula(nbytes), most, "bytes"))
+        return sentence
 
     @word
     def sends_at_most(sentence, messages=None, nbytes=None):
         """Each rank sends no more than this."""
-        return _counted(sentence, messages, nbytes, "at most ")
+        return sentence.sends(messages, nbytes, most="at most ")
 
     def look(self, trial):
         trace = trial.outcome.trace
         wanted = self.formula.for_each_rank(trial.case)
         # The record counts messages that it had no room for, too.
         counted = trace.sent("messages" if self.key == "messages" else "nbytes")
-        for rank in range(trial.case.N):
-            too_few = counted[rank] < wanted[rank] and not self.most
-            if counted[rank] > wanted[rank] or too_few:
-                guilty = self._first_too_many(trace, rank, wanted[rank])
-                return Sight(False, per_rank(wanted), per_rank(counted), guilty)
-        return Sight(True, per_rank(wanted), per_rank(counted))
+        words = per_rank(wanted), per_rank(counted)
+        for rank, (count, limit) in enumerate(zip(counted, wanted)):
+            if count > limit or (count < limit and not self.most):
+                return Sight(False, *words, self._first_too_many(trace, rank, limit))
+        return Sight(True, *words)
 
     def _first_too_many(self, trace, rank, wanted):
         """The first message of this rank beyond what is wanted; None if it sends too little."""
@@ -226,15 +227,6 @@ class Counted(Demand):
             if total > wanted:
                 return event
         return None
-
-
-def _counted(sentence, messages, nbytes, most):
-    """Add a demand for each of the two that is given."""
-    if messages is not None:
-        sentence.demand(Counted(Formula(messages), most, "messages"))
-    if nbytes is not None:
-        sentence.demand(Counted(Formula(nbytes), most, "bytes"))
-    return sentence
 
 
 @dataclass(eq=False)
@@ -262,13 +254,9 @@ class Peers(Demand):
         for event in trial.outcome.trace.where(kind="send"):
             allowed = set(self.allowed(event.rank, trial.case.N))
             if event.peer not in allowed:
+                sends = f"rank {event.rank} sends to"
                 ranks = " or ".join(map(str, sorted(allowed))) or "no rank"
-                return Sight(
-                    False,
-                    f"rank {event.rank} sends to {ranks}",
-                    f"rank {event.rank} sends to rank {event.peer}",
-                    event,
-                )
+                return Sight(False, f"{sends} {ranks}", f"{sends} rank {event.peer}", event)
         return Sight(True, self.words, self.words)
 
 
@@ -294,19 +282,18 @@ class LinkBytes(Demand):
         return sentence.demand(LinkBytes(Formula(nbytes), link, words))
 
     def look(self, trial):
-        case = trial.case
-        wanted = self.formula(N=case.N, n=case.n)
+        N = trial.case.N
+        wanted = self.formula.for_all(trial.case)
         carried = defaultdict(int)
         guilty = None
         # All ranks share a link, so their messages are taken in the order of time.
         sends = trial.outcome.trace.where(kind="send")
-        for event in sorted(sends, key=lambda event: event.posted):
-            name = self.link(event.rank, event.peer, case.N)
-            if name is None:
-                continue
-            carried[name] += event.nbytes
-            if guilty is None and carried[name] > wanted:
-                guilty = event
+        for event in sorted(sends, key=attrgetter("posted")):
+            name = self.link(event.rank, event.peer, N)
+            if name is not None:
+                carried[name] += event.nbytes
+                if guilty is None and carried[name] > wanted:
+                    guilty = event
         most = max(carried.values(), default=0)
         return Sight(guilty is None, f"at most {wanted:,}", f"{most:,}", guilty)
 
@@ -346,12 +333,11 @@ class Steps(Demand):
 
     def look(self, trial):
         trace = trial.outcome.trace
-        wanted = self.formula(N=trial.case.N, n=trial.case.n)
+        wanted = self.formula.for_all(trial.case)
         counted = round(trace.seconds())
-        received = [event for event in trace.where(kind="recv") if event.done is not None]
         # A hair more than the limit is rounding.
-        late = [event for event in received if event.done > wanted + 1e-9]
-        first_late = min(late, key=lambda event: event.done, default=None)
+        late = [e for e in trace.where(kind="recv") if e.done and e.done > wanted + 1e-9]
+        first_late = min(late, key=attrgetter("done"), default=None)
         return Sight(counted <= wanted, f"at most {wanted}", str(counted), first_late)
 
 
@@ -378,10 +364,10 @@ class VirtualSeconds(Demand):
         return sentence
 
     def look(self, trial):
-        seconds = self.formula(N=trial.case.N, n=trial.case.n)
+        seconds = self.formula.for_all(trial.case)
         wanted = f"at most {seconds * 1e6:.6g} us"
         run = trial.on(self.network, self.device, meter=self.device is not None)
-        if self.device is not None and run.error is not None:
+        if self.device and run.error:
             return Sight(False, wanted, run.first_line)
         counted = run.trace.seconds()
         return Sight(counted <= seconds * (1 + 1e-9), wanted, f"{counted * 1e6:.6g} us")
@@ -424,17 +410,17 @@ class Without(Demand):
         return f"written without {' and '.join(self.modules)}"
 
     def look(self, trial):
-        used = sorted(used_modules(trial.arena.source(trial.fn)) & set(self.modules))
+        used = used_modules(trial.arena.source(trial.fn))
         trace = trial.outcome.trace
         # An answer may hide an import from its text; the record names the file that sent a message.
         files = {event.place[0] for event in trace}
-        if "minidl.collectives" in self.modules and files & CONCEPT_FILES:
-            used.append("minidl.collectives")
-        if "torch.distributed" in self.modules and trace.collectives():
-            used.append("torch.distributed")
-        if not used:
-            return Sight(True, "not used", "not used")
-        return Sight(False, "not used", f"uses {' and '.join(dict.fromkeys(used))}")
+        if files & CONCEPT_FILES:
+            used.add("minidl.collectives")
+        if trace.collectives():
+            used.add("torch.distributed")
+        used = sorted(used & set(self.modules))
+        found = f"uses {' and '.join(used)}" if used else "not used"
+        return Sight(not used, "not used", found)
 
 
 def per_rank(counts):

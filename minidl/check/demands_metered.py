@@ -13,6 +13,7 @@ that torch has no formula for, such as adding.
 
 from collections import defaultdict
 from dataclasses import dataclass
+from operator import le
 
 import torch
 
@@ -48,7 +49,7 @@ class Metered(Demand):
         counted = self.counts(outcome.trace)
         passed = counted == wanted
         if self.most:
-            passed = all(count <= limit for count, limit in zip(counted, wanted))
+            passed = all(map(le, counted, wanted))
         return Sight(passed, words, f"{per_rank(counted)} {self.unit}")
 
 
@@ -76,10 +77,11 @@ class MemoryHeld(Metered):
     def incredible(self, trial, wanted):
         """Why the reading cannot be right, in words; "" if it can be."""
         outcome = trial.metered
-        longest = _longest_received(outcome.trace)
         for rank, given in enumerate(trial.case.inputs):
             counted = most_held(outcome.trace, rank)
-            least = least_held(given, outcome.results[rank], longest[rank])
+            received = outcome.trace.where(rank=rank, kind="recv")
+            longest = max(received.columns["nbytes"], default=0)
+            least = least_held(given, outcome.results[rank], longest)
             if counted < least:
                 return (
                     f"rank {rank}: {counted:,} bytes in all, "
@@ -93,9 +95,8 @@ def most_held(trace, rank, of=None):
     if rank not in trace.held:
         return 0
     _, kinds = trace.memory_over_time(rank)
-    if of:
-        return max(kinds[of], default=0)
-    return max(map(sum, zip(*kinds.values())), default=0)
+    totals = kinds[of] if of else map(sum, zip(*kinds.values()))
+    return max(totals, default=0)
 
 
 def least_held(given, result, message):
@@ -105,10 +106,10 @@ def least_held(given, result, message):
     result   each different number of one dtype takes memory; equal ones may be views of one
     message  bytes of the longest message that it received
     """
-    storages = {}
+    storages = {}  # address -> bytes: tensors that share a storage count once
     for tensor in tensors_in(given):
         storage = tensor.untyped_storage()
-        storages[storage._cdata] = storage.nbytes()  # once, if tensors share it
+        storages[storage._cdata] = storage.nbytes()
     by_dtype = defaultdict(list)
     for tensor in tensors_in(result):
         by_dtype[tensor.dtype].append(tensor.detach().reshape(-1))
@@ -118,14 +119,6 @@ def least_held(given, result, message):
             different = torch.cat(tensors).nan_to_num().unique()
             least = max(least, len(different) * dtype.itemsize)
     return least
-
-
-def _longest_received(trace):
-    """Bytes of the longest message that each rank received."""
-    longest = [0] * trace.world_size
-    for event in trace.where(kind="recv"):
-        longest[event.rank] = max(longest[event.rank], event.nbytes)
-    return longest
 
 
 class Flops(Metered):
@@ -176,7 +169,7 @@ class Overlap(Demand):
     def look(self, trial):
         outcome = trial.on(self.network, self.device, meter=True)
         wanted = f"at least {self.share:.0%}"
-        if outcome.error is not None:
+        if outcome.error:
             return Sight(False, wanted, outcome.first_line)
         shares = overlap_shares(outcome.trace)
         # Without messages there is nothing to hide behind computing, as on one rank.
@@ -192,8 +185,8 @@ def overlap_shares(trace):
     for send, recv in trace.messages():
         if recv is not None and recv.done is not None:
             begin = max(send.posted, recv.posted)  # a message moves once both sides have posted it
-            under_way[send.rank].append((begin, recv.done))
-            under_way[recv.rank].append((begin, recv.done))
+            for rank in (send.rank, recv.rank):
+                under_way[rank].append((begin, recv.done))
     computing = defaultdict(list)
     for rank, stretches in trace.computing.items():
         computing[rank] += stretches
@@ -206,7 +199,6 @@ def overlap_shares(trace):
         messages = union(stretches)
         if messages:
             # What is left of the messages' time when the time of computing is taken away.
-            idle = total(without(messages, union(computing[rank])))
-            seconds = total(messages)
-            shares[rank] = (seconds - idle) / seconds
+            idle = without(messages, union(computing[rank]))
+            shares[rank] = 1 - total(idle) / total(messages)
     return shares

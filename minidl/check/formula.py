@@ -47,6 +47,10 @@ class Formula:
             return self.formula.__doc__ or "the right number of"
         return f"{self.formula:,}"
 
+    def for_all(self, case):
+        """The count of a case, all ranks together."""
+        return self(N=case.N, n=case.n)
+
     def for_each_rank(self, case):
         """The counts of a case: a list, one entry for each rank."""
         return [self(N=case.N, n=case.n, rank=rank) for rank in range(case.N)]

@@ -11,6 +11,7 @@ minidl_grader/course/right_answers.py writes these files.
 """
 
 import json
+from itertools import chain
 
 from minidl.learner import notes
 from minidl.trace import Event, Trace
@@ -30,10 +31,8 @@ def recorded_for(task):
 
 def recorded_hints(task):
     """The hints of a task, in order; an empty tuple if none were recorded."""
-    hints = []
-    for recorded in recorded_for(task):
-        hints += recorded.get("hints", {}).get(task, [])
-    return tuple(hints)
+    recorded = (exercise.get("hints", {}).get(task, []) for exercise in recorded_for(task))
+    return tuple(chain.from_iterable(recorded))
 
 
 def reference_trace(task, student, world_size):
@@ -55,24 +54,9 @@ def trace_of_rows(world_size, rows):
     """A Trace with these messages: a send and a receive for each row."""
     events = []
     for i, (rank, peer, number, nbytes, posted, done) in enumerate(rows):
-        send = Event(
-            rank=rank,
-            thread=0,
-            seq=2 * i,
-            kind="send",
-            comm="world",
-            peer=peer,
-            number=number,
-            shape=(),
-            dtype="",
-            nbytes=nbytes,
-            posted=posted,
-            waited=posted,
-            done=done,
-            span="",
-            line="",
-            fate="delivered",
-        )
+        what = ("send", "world", peer, number, (), "", nbytes)  # kind, comm, ..., shape, dtype
+        times = (posted, posted, done)
+        send = Event(rank, 0, 2 * i, *what, *times, span="", line="", fate="delivered")
         events.append(send)
         events.append(send._replace(rank=peer, peer=rank, seq=2 * i + 1, kind="recv"))
     return Trace(world_size, events)

@@ -55,10 +55,9 @@ def _table(report):
     narrow = CELL.format("nowrap")
     wide = CELL.format("normal")
     rows = ""
-    for passed, demand, counts in report.lines():
-        answer = YES if passed else NO
-        rows += f"<tr><td {narrow}>{answer}</td>"
-        rows += f"<td {wide}>{escape(demand)}</td><td {wide}>{escape(counts)}</td></tr>"
+    for passed, *words in report.lines():
+        rows += f"<tr><td {narrow}>{YES if passed else NO}</td>"
+        rows += "".join(f"<td {wide}>{escape(text)}</td>" for text in words) + "</tr>"
     return f"<table>{rows}</table>"
 
 
@@ -74,8 +73,8 @@ def _what_helps(report):
     parts = []
     trial = report.failing
     if trial is not None:
-        case = escape(str(trial.case))
-        parts.append(f"<p>The smallest case that fails: {case}. {_inputs_in_words(trial.case)}</p>")
+        inputs = _inputs_in_words(trial.case)
+        parts.append(f"<p>The smallest case that fails: {trial.case}. {inputs}</p>")
         if trial.strict.error is not None:
             error = escape(str(trial.strict.error))
             parts.append(f"<pre style='white-space:pre-wrap'>{error}</pre>")
@@ -95,9 +94,8 @@ def _inputs_in_words(case):
         return ""
     inputs = []
     for rank, arguments in enumerate(case.inputs):
-        values = ", ".join(escape(in_few_words(value)) for value in arguments)
-        inputs.append(f"rank {rank} {values}")
-    return f"Given: {'; '.join(inputs)}."
+        inputs.append(f"rank {rank} {', '.join(map(in_few_words, arguments))}")
+    return escape(f"Given: {'; '.join(inputs)}.")
 
 
 def _folded(hints):

@@ -7,6 +7,8 @@ Values are tensors, numbers, None, strings, and lists, tuples and dicts of them.
 
 import torch
 
+from minidl.runtime.comms.record import size_in_words
+
 FEW = 6  # elements of a tensor that are written out
 
 
@@ -24,20 +26,17 @@ def difference(got, wanted, within=0.0, name="it"):
         found = _parts(got)
         # A list may be given for a tuple, but not for a dict.
         alike = isinstance(got, dict) == isinstance(wanted, dict)
-        if found is None or not alike or found.keys() != parts.keys():
-            return f"{name} is {in_few_words(got)}, not {in_few_words(wanted)}"
-        for part, value in parts.items():
-            words = difference(found[part], value, within, str(part))
-            if words:
-                return words
-        return ""
+        if found is not None and alike and found.keys() == parts.keys():
+            differences = (
+                difference(found[part], value, within, str(part)) for part, value in parts.items()
+            )
+            return next(filter(None, differences), "")
     # True is an int in Python, and not what a learner means by a number.
-    is_number = isinstance(got, (int, float)) and not isinstance(got, bool)
-    if isinstance(wanted, float) and is_number:
+    elif isinstance(wanted, float) and isinstance(got, (int, float)) and type(got) is not bool:
         if abs(got - wanted) <= within * max(1.0, abs(wanted)):
             return ""
         return f"{name} is {got:.6g}, not {wanted:.6g}"
-    if type(got) is type(wanted) and got == wanted:
+    elif type(got) is type(wanted) and got == wanted:
         return ""
     return f"{name} is {in_few_words(got)}, not {in_few_words(wanted)}"
 
@@ -46,23 +45,19 @@ def _parts(value):
     """{name: part} of a list, tuple or dict; None if the value has no parts."""
     if isinstance(value, (list, tuple)):
         return {f"value {i}": part for i, part in enumerate(value)}
-    if isinstance(value, dict):
-        return value
-    return None
+    return value if isinstance(value, dict) else None
 
 
 def _tensor_difference(got, wanted, within, name):
     if not isinstance(got, torch.Tensor):
         return f"{name} is {in_few_words(got)}, not a tensor"
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
-        return f"{name} is {_shape_and_dtype(got)}, not {_shape_and_dtype(wanted)}"
+        sizes = [size_in_words(tensor.shape, tensor.dtype) for tensor in (got, wanted)]
+        return f"{name} is {', not '.join(sizes)}"
     # The usual case first: equal tensors need no tolerance.
     if torch.equal(got, wanted):
         return ""
-    if within:
-        equal = torch.isclose(got, wanted, rtol=within, atol=within)
-    else:
-        equal = got == wanted
+    equal = torch.isclose(got, wanted, rtol=within, atol=within)
     if equal.all():
         return ""
     index = int((~equal).reshape(-1).nonzero()[0])  # the first element that differs, flattened
@@ -70,12 +65,6 @@ def _tensor_difference(got, wanted, within, name):
     found = got.reshape(-1)[index].item()
     expected = wanted.reshape(-1)[index].item()
     return f"{place} is {found:.6g}, not {expected:.6g}"
-
-
-def _shape_and_dtype(tensor):
-    """ "(4,) float32" """
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    return f"{tuple(tensor.shape)} {dtype}"
 
 
 def in_few_words(value):
