@@ -47,8 +47,7 @@ def textbook_reduce(x, comm):
         # At distance 2 the ranks 2, 6, ... have the sum of two, and the ranks 0, 4, ... get it.
         place = rank % (2 * distance)
         if place == 0 and source < N:
-            theirs = comm.recv(x, source=source)
-            x = x + theirs
+            x = x + comm.recv(x, source=source)
         elif place == distance:
             comm.send(x, to=to)
         distance *= 2
@@ -126,8 +125,8 @@ def reduce(x, comm, root=0, op="sum"):
     total = fresh(x)
     # Small branches are complete first.
     for child in reversed(node.children):
-        part = comm.recv(x, source=child.rank)
-        combine(total, part, out=total)
+        # Without a name, what was received is freed before the next part arrives.
+        combine(total, comm.recv(x, source=child.rank), out=total)
     if not node.is_root:
         return comm.send(total, to=node.parent)
     return finish(total)
