@@ -1,12 +1,12 @@
 """The command `minidl`: what can be asked without opening a notebook?
 
-minidl doctor        will the course work on this machine?  exit code 0 if so, else 1
-minidl check 02      what does my exercise earn?
-minidl progress      what is done of the course?
-minidl ask 02        one file for a teacher, about the last check that failed
-minidl release       the exercises, written from their solutions
-minidl grade inbox/  points and feedback for everything that was handed in
-minidl --version     which version is this?
+    minidl doctor        will the course work on this machine?  exit code 0 if so, else 1
+    minidl check 02      what does my exercise earn?
+    minidl progress      what is done of the course?
+    minidl ask 02        one file for a teacher, about the last check that failed
+    minidl release       the exercises, written from their solutions
+    minidl grade inbox/  points and feedback for everything that was handed in
+    minidl --version     which version is this?
 
 The last two are the instructor's, and belong to the package minidl_grader. The others work without
 it.

@@ -152,11 +152,8 @@ class Trace:
         if unknown:
             names = ", ".join(sorted(unknown))
             raise ValueError(f"an Event has no {names}; it has {', '.join(Event._fields)}")
-        keep = [
-            event
-            for event in self
-            if all(getattr(event, field) == value for field, value in wanted.items())
-        ]
+        wanted = wanted.items()
+        keep = [e for e in self if all(getattr(e, field) == value for field, value in wanted)]
         smaller = Trace(self.world_size, keep, self.waits)
         smaller.whole = self.whole and len(keep) == len(self)
         smaller.flops = self.flops
@@ -181,12 +178,12 @@ class Trace:
         """How many "messages" or "nbytes" each rank sent: a list, one entry a rank."""
         if what not in ("messages", "nbytes"):
             raise ValueError(f'sent() counts "messages" or "nbytes", not {what!r}')
-        counts_bytes = what == "nbytes"
-        totals = [pair[counts_bytes] for pair in self.unrecorded]
+        bytes_wanted = what == "nbytes"
+        totals = [nbytes if bytes_wanted else messages for messages, nbytes in self.unrecorded]
         columns = self.columns
         for rank, kind, nbytes in zip(columns["rank"], columns["kind"], columns["nbytes"]):
             if kind == "send":
-                totals[rank] += nbytes if counts_bytes else 1
+                totals[rank] += nbytes if bytes_wanted else 1
         return totals
 
     def seconds(self):
@@ -199,8 +196,10 @@ class Trace:
     def metered(self, readings):
         """Take what was metered: {rank: (flops, changes of what is held)}."""
         if readings:
-            self.flops = [readings.get(rank, (0, []))[0] for rank in range(self.world_size)]
-            self.held = {rank: changes for rank, (_, changes) in readings.items()}
+            self.flops = [0] * self.world_size
+        for rank, (flops, changes) in readings.items():
+            self.flops[rank] = flops
+            self.held[rank] = changes
 
     def memory_kinds(self, rank, span=None):
         """{kind: most bytes that this rank held of it at once}.
@@ -208,7 +207,8 @@ class Trace:
         span: only the time within spans of this name counts.
         Raises ValueError if memory was not metered, or the rank has no such span.
         """
-        return {kind: max(totals) for kind, totals in self.memory_over_time(rank, span)[1].items()}
+        _, held = self.memory_over_time(rank, span)
+        return {kind: max(totals, default=0) for kind, totals in held.items()}
 
     def memory_over_time(self, rank, span=None):
         """([(operation, seconds), ...], {kind: bytes held after each of them}) of a rank.
@@ -224,40 +224,32 @@ class Trace:
         times = self._times_of(rank, span)
         begin = times[0][0]
         totals = [0] * len(MEMORY)
-        moments, rows = [], []  # rows: one number for each kind of memory
+        rows = {}  # moment -> what is held then, a number for each kind of memory
         for operation, seconds, kind, nbytes in self.held[rank]:
             totals[kind] += nbytes
-            before = seconds < begin
-            if before:  # what was held already belongs to the moment of the beginning
-                seconds = begin
-            elif not any(posted <= seconds <= done for posted, done in times):
-                continue
-            moment = (operation, seconds)
-            last = moments[-1] if moments else (None, None)
-            if last == moment or (before and last[1] == begin):
-                moments.pop()
-                rows.pop()
-            moments.append(moment)
-            rows.append(tuple(totals))
-        return moments, {kind: [row[i] for row in rows] for i, kind in enumerate(MEMORY)}
+            if seconds < begin:  # what was held already belongs to the moment of the beginning
+                rows = {(operation, begin): tuple(totals)}
+            elif any(posted <= seconds <= done for posted, done in times):
+                rows[operation, seconds] = tuple(totals)
+        held = zip(*rows.values()) if rows else [()] * len(MEMORY)
+        return list(rows), dict(zip(MEMORY, map(list, held)))
 
     def _times_of(self, rank, span):
         """[(beginning, end), ...] of the spans of this name on this rank; None: all the time."""
         forever = float("inf")
         if span is None:
             return [(-forever, forever)]
-        times = [
-            (event.posted, forever if event.done is None else event.done)
-            for event in self.where(rank=rank, kind="span")
-            if event.span.rpartition("/")[2] == span
-        ]
+        times = []
+        for event in self.where(rank=rank, kind="span"):
+            if event.span.split("/")[-1] == span:
+                times.append((event.posted, forever if event.done is None else event.done))
         if not times:
             raise ValueError(f"rank {rank} has no span {span!r}")
         return times
 
     def collectives(self):
         """How often each collective of the backend was called: {name: calls, summed over ranks}."""
-        return dict(Counter(kind for kind in self.columns["kind"] if kind in COLLECTIVES))
+        return dict(Counter(event.kind for event in self if event.is_collective))
 
     def __getstate__(self):
         columns = self.columns  # made now: what would make them later cannot travel
@@ -269,10 +261,11 @@ class Trace:
             self._later = None
             self.columns, self.values = later()
             return vars(self)[name]
-        if name not in type(self).pictures:
-            known = ", ".join(sorted(type(self).pictures))
+        pictures = type(self).pictures
+        if name not in pictures:
+            known = ", ".join(sorted(pictures))
             raise AttributeError(f"Trace has no {name!r}; its pictures are: {known}")
-        module, function = type(self).pictures[name].split(":")
+        module, function = pictures[name].split(":")
         draw = getattr(importlib.import_module(module), function)
         return lambda *args, **kwargs: draw(self, *args, **kwargs)
 

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 
 from minidl.check.arena import Outcome
 from minidl.errors import DeadlockError, LeftoverError
+from minidl.runtime.run import count_of
 from minidl.runtime.virtual.network import Uniform
 
 STEPS = Uniform(alpha=1.0, beta=0.0)  # every message takes one second: virtual seconds are steps
@@ -36,9 +37,7 @@ class Case:
     inputs: tuple
 
     def __str__(self):
-        ranks = "rank" if self.N == 1 else "ranks"
-        elements = "element" if self.n == 1 else "elements"
-        return f"{self.N} {ranks}, {self.n} {elements}"
+        return f"{count_of(self.N, 'rank')}, {count_of(self.n, 'element')}"
 
     def fresh(self):
         """Copies of the inputs, so that no run can change those of the next one."""

@@ -1,7 +1,7 @@
 """A Report as a learner sees it below the check: what is right, what is not, where, and what helps.
 
 yes  every rank returns the right values
-no   each rank sends 4 * n * (N - 1) // N bytes       wanted 168, found 336 (2 ranks, 84 elements)
+no   each rank sends 4 * n * (N - 1) // N bytes     wanted 168, found 336 (2 ranks, 84 elements)
 picture: yours above, a right answer below, the message to blame marked
 read again: notebook 02, round 2        hint > another hint > a last hint       (folded)
 """

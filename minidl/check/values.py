@@ -27,10 +27,11 @@ def difference(got, wanted, within=0.0, name="it"):
         # A list may be given for a tuple, but not for a dict.
         alike = isinstance(got, dict) == isinstance(wanted, dict)
         if found is not None and alike and found.keys() == parts.keys():
-            differences = (
-                difference(found[part], value, within, str(part)) for part, value in parts.items()
-            )
-            return next(filter(None, differences), "")
+            for part, value in parts.items():
+                words = difference(found[part], value, within, str(part))
+                if words:
+                    return words
+            return ""
     # True is an int in Python, and not what a learner means by a number.
     elif isinstance(wanted, float) and isinstance(got, (int, float)) and type(got) is not bool:
         if abs(got - wanted) <= within * max(1.0, abs(wanted)):

@@ -26,17 +26,17 @@ class Run:
     def __repr__(self):
         messages = sum(self.trace.sent("messages"))
         nbytes = self.trace.sent("nbytes")
-        low = min(nbytes[rank] for rank in self.ranks)
-        high = max(nbytes[rank] for rank in self.ranks)
-        span = f"{high:,}" if low == high else f"{low:,} to {high:,}"
-        ranks = count_of_ranks(len(self.ranks))
-        noun = "message" if messages == 1 else "messages"
-        return f"Run({ranks}, {messages:,} {noun}, {span} B sent per rank)"
+        sent = [nbytes[rank] for rank in self.ranks]
+        low = f"{min(sent):,}"
+        high = f"{max(sent):,}"
+        span = high if low == high else f"{low} to {high}"
+        counts = f"{count_of(len(self.ranks), 'rank')}, {count_of(messages, 'message')}"
+        return f"Run({counts}, {span} B sent per rank)"
 
 
-def count_of_ranks(n):
+def count_of(n, noun):
     """ "1 rank", "4 ranks"."""
-    return "1 rank" if n == 1 else f"{n} ranks"
+    return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def check_size(kind, world_size, most):
@@ -49,7 +49,8 @@ def check_size(kind, world_size, most):
 def check_options(world_size, timeout, faults, on_death, virtual=False):
     """Raise ValueError or TypeError, in words, for an option of run() that makes no sense."""
     if on_death not in ON_DEATH:
-        raise ValueError(f'on_death must be "raise", not {on_death!r}')
+        choices = " or ".join(f'"{name}"' for name in ON_DEATH)
+        raise ValueError(f"on_death must be {choices}, not {on_death!r}")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout is a positive number of seconds or None, not {timeout!r}")
     check_faults(faults, world_size, virtual)

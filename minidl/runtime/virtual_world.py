@@ -10,7 +10,8 @@ deadlock elsewhere for want of room. VirtualWorld(n, buffered=True) shows what w
 
 from minidl.runtime.metering.device import Device
 from minidl.runtime.processes import parcel
-from minidl.runtime.run import Run, check_options, check_size, count_of_ranks
+from minidl.runtime.processes.on_death import ON_DEATH
+from minidl.runtime.run import Run, check_options, check_size, count_of
 from minidl.runtime.virtual.network import Uniform
 from minidl.runtime.virtual.virtual_run import VirtualRun
 from minidl.runtime.words.report import explain
@@ -59,12 +60,12 @@ class VirtualWorld:
         faults = tuple(faults)
         check_options(self.world_size, timeout, faults, on_death, virtual=True)
         payloads = parcel.pack(fn, args, kwargs, range(self.world_size), self.world_size)
-        virtual = VirtualRun(self, payloads, faults, timeout, meter)
+        virtual = VirtualRun(self, payloads, faults, timeout, ON_DEATH[on_death](), meter)
+        facts = virtual.facts
         try:
             virtual.perform(seed)
         finally:
-            facts = virtual.facts
-            results = [facts.results.get(rank) for rank in facts.ranks]
+            results = list(map(facts.results.get, facts.ranks))
             self.last = run = Run(facts.ranks, results, facts.lines, virtual.trace())
         if not facts.well:
             raise explain(facts, run)
@@ -81,7 +82,7 @@ class VirtualWorld:
 
     def __repr__(self):
         buffered = ", buffered" if self.buffered else ""
-        return f"VirtualWorld({count_of_ranks(self.world_size)}, {self.network}{buffered})"
+        return f"VirtualWorld({count_of(self.world_size, 'rank')}, {self.network}{buffered})"
 
     def __reduce__(self):
         raise TypeError(

@@ -26,7 +26,7 @@ from minidl.runtime.processes.board import Board
 from minidl.runtime.processes.interrupts import Interrupts
 from minidl.runtime.processes.launch import launcher
 from minidl.runtime.processes.on_death import ON_DEATH
-from minidl.runtime.run import Run, check_options, check_size, count_of_ranks
+from minidl.runtime.run import Run, check_options, check_size, count_of
 from minidl.runtime.words.echo import Echo
 from minidl.runtime.words.report import explain, waits
 from minidl.runtime.words.sources import cell_sources, in_notebook, learn_sources, trace_of
@@ -149,7 +149,7 @@ class World:
 
     def __repr__(self):
         state = "closed" if self.closed else self.backend
-        return f"World({count_of_ranks(self.world_size)}, {state})"
+        return f"World({count_of(self.world_size, 'rank')}, {state})"
 
     def __reduce__(self):
         raise TypeError(

@@ -5,52 +5,54 @@
 
 A Posting stands for one start() and holds a ticket for each of its ops; a Mark is a computation or
 a span. The same record serves both worlds. A ticket is the world's own object for an op under way:
-a Ticket of the virtual network or a Part of gloo. It has `kind`, `comm`, `peer`, `number`,
-`signature` (shape, dtype), `nbytes`, `posted`, `waited`, `done` and `values`.
+a Ticket of the virtual network or a PostedOp between processes. It has `kind`, `comm`, `peer`,
+`number`, `signature` (shape, dtype), `nbytes`, `posted`, `waited`, `done` and `values`.
 """
 
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from minidl.trace import MARKERS
 
 FEW = 8  # elements of a sent tensor whose values are kept
 SPANS: ContextVar[str] = ContextVar("spans", default="")  # path of the open spans, "epoch/step"
 
 
+@dataclass(slots=True, eq=False)
 class Posting:
     """What one rank posted at once at `time`, by `thread` on line `place`, in the spans `path`.
 
     waited: when the rank began to wait for it, None before that.
     """
 
-    __slots__ = ("rank", "thread", "time", "place", "path", "waited", "tickets")
-
-    def __init__(self, rank, time, place=None, thread=0, path=""):
-        self.rank = rank
-        self.thread = thread
-        self.time = time
-        self.place = place
-        self.path = path
-        self.waited = None
-        self.tickets = []
+    rank: int
+    time: float
+    place: tuple | None = None
+    thread: int = 0
+    path: str = ""
+    waited: float | None = None
+    tickets: list = field(default_factory=list)
 
 
+@dataclass(slots=True, eq=False)
 class Mark:
     """A computation or a span: a Posting and its only ticket in one."""
 
-    __slots__ = ("kind", "comm", "thread", "posted", "place", "path", "done")
+    kind: str
+    comm: str
+    posted: float
+    place: tuple
+    thread: int
+    path: str
+    done: float | None = None
+
+    # What it has in common with every ticket, and nothing to say about.
     peer = -1
     number = 0
     nbytes = 0
     signature = ((), None)
     values = None
-
-    def __init__(self, kind, comm, time, place, thread, path):
-        self.kind = kind
-        self.comm = comm
-        self.posted = time
-        self.place = place
-        self.thread = thread
-        self.path = path
-        self.done = None
 
     @property
     def tickets(self):
@@ -73,9 +75,7 @@ class Room:
     def take(self, events):
         """Whether there is room for these events; if so, they take it."""
         self.events -= events
-        if self.events < 0:
-            self.events = 0
-            self.full = True
+        self.full = self.full or self.events < 0
         return not self.full
 
 
@@ -123,11 +123,10 @@ class Record:
 
     def fate(self, ticket):
         """What became of an event that has ended."""
-        if not self.faults.active or ticket.kind in ("compute", "span"):
+        if not self.faults.active or ticket.kind in MARKERS:
             return "delivered"
-        if ticket.kind == "send":
-            return self.faults.fate(self.rank, ticket.peer)
-        return self.faults.fate(ticket.peer, self.rank)
+        link = (self.rank, ticket.peer) if ticket.kind == "send" else (ticket.peer, self.rank)
+        return self.faults.fate(*link)
 
 
 def columns_of(records, place_name=lambda place: place, limit=None):
@@ -139,12 +138,16 @@ def columns_of(records, place_name=lambda place: place, limit=None):
     owned = [(record, record.events()) for record in records]
     rows = [row for _, events in owned for row in events]
     entries, tickets = zip(*rows) if rows else ((), ())
-    signatures = {ticket.signature for ticket in tickets}
+
+    def column(name):
+        return list(map(attrgetter(name), tickets))
+
+    signatures = set(column("signature"))
     shapes = {signature: tuple(signature[0]) for signature in signatures}
     dtypes = {signature: dtype_name(signature[1]) for signature in signatures}
     lines = {place: place_name(place) for place in {entry.place for entry in entries}}
-    waited = [ticket.waited for ticket in tickets]
-    done = [ticket.done for ticket in tickets]
+    waited = column("waited")
+    done = column("done")
     for i, end in enumerate(done):
         if waited[i] is None or (limit is not None and end is not None and end > limit):
             done[i] = None
@@ -153,34 +156,30 @@ def columns_of(records, place_name=lambda place: place, limit=None):
         "rank": [record.rank for record, events in owned for _ in events],
         "thread": [thread for record, events in owned for thread in record.threads(events)],
         "seq": [seq for _, events in owned for seq in range(len(events))],
-        "kind": [ticket.kind for ticket in tickets],
-        "comm": [ticket.comm for ticket in tickets],
-        "peer": [ticket.peer for ticket in tickets],
-        "number": [ticket.number for ticket in tickets],
+        "kind": column("kind"),
+        "comm": column("comm"),
+        "peer": column("peer"),
+        "number": column("number"),
         "shape": [shapes[ticket.signature] for ticket in tickets],
         "dtype": [dtypes[ticket.signature] for ticket in tickets],
-        "nbytes": [ticket.nbytes for ticket in tickets],
-        "posted": [ticket.posted for ticket in tickets],
+        "nbytes": column("nbytes"),
+        "posted": column("posted"),
         "waited": waited,
         "done": done,
         "span": [entry.path for entry in entries],
         "line": [lines[entry.place] for entry in entries],
         "fate": ["unfinished" if end is None else fate for end, fate in zip(done, fates)],
     }
-    values = {
-        (record.rank, seq): ticket.values
-        for record, events in owned
-        for seq, (_, ticket) in enumerate(events)
-        if ticket.values is not None
-    }
+    numbered = zip(columns["rank"], columns["seq"], column("values"))
+    values = {(rank, seq): small for rank, seq, small in numbered if small is not None}
     return columns, values
 
 
 def event_rows(record):
     """(rows, {seq: values}) of one Record, as they travel; the column `line` holds (file, line)."""
     columns, values = columns_of([record])
-    rows = [list(row) for row in zip(*columns.values())]
-    return rows, {seq: numbers for (_, seq), numbers in values.items()}
+    rows = list(map(list, zip(*columns.values())))
+    return rows, {seq: small for (_, seq), small in values.items()}
 
 
 def dtype_name(dtype):
@@ -197,4 +196,4 @@ def numbers(tensor):
     """What is in a small tensor, as a list; None for a large one or one without values."""
     if tensor.numel() > FEW or tensor.is_meta:
         return None
-    return tensor.tolist() if tensor.dim() == 1 else tensor.flatten().tolist()
+    return tensor.flatten().tolist()

@@ -100,7 +100,7 @@ class Attendance:
         with open(self._files[rank], "rb") as file:
             file.seek(self._sizes[rank])
             self.facts.lines[rank] += file.read(10_000).decode(errors="replace").splitlines()
-        self.on_death.died(rank, {other: self.ranks[other] for other in self.pending})
+        self.on_death.died(rank, set(self.pending))
         self._fail()
 
     def _on_output(self, rank, text):

@@ -1,7 +1,7 @@
 """What happens if a rank's process ends in the middle of a run: world.run(..., on_death="raise").
 
-The kernel's loop (attend.py) asks an object of this module at two moments: when a rank has died,
-and when it looks whether the run can still end well. A policy is one more class here, and its name.
+Both worlds (attend.py, virtual_run.py) ask an object of this module at two moments: when a rank has
+died, and when they look whether the run can still end well. A policy is one more class here, and its name.
 """
 
 
@@ -9,7 +9,7 @@ class RaiseOnDeath:
     """The run ends with RankDied."""
 
     def died(self, rank, survivors):
-        """`rank` has died. survivors: {rank: launch.Rank} of those that still run."""
+        """`rank` has died. survivors: the ranks that still run."""
 
     def ends_run(self, died):
         """Whether the run has failed, as these ranks have died: {rank: exit code}."""

@@ -14,13 +14,15 @@ import ctypes
 import os
 import threading
 from contextlib import suppress
+from dataclasses import dataclass, field
 from heapq import heappop, heappush, heappushpop
 
-from minidl.runtime.processes.guard import Broken
+from minidl.runtime.comms.node import Broken
 
 STACK = 4 << 20  # bytes of a strand's stack
 
 
+@dataclass(slots=True, eq=False)
 class Strand:
     """A thread with a virtual clock.
 
@@ -28,19 +30,17 @@ class Strand:
     order  a number of its own; those of the ranks' main strands are smaller than all others
     """
 
-    __slots__ = ("rank", "order", "clock", "lock", "thread", "ident", "waiting", "ended", "idle")
+    rank: int
+    order: int
+    clock: float
+    lock: object = field(default_factory=threading.Lock)  # free when the strand's turn begins
+    ident: int = None
+    waiting: object = None  # what it waits for
+    ended: bool = False
+    idle: bool = False
 
-    def __init__(self, rank, order, clock):
-        self.rank = rank
-        self.order = order
-        self.clock = clock
-        self.lock = threading.Lock()
-        self.lock.acquire()  # released when the strand's turn begins
-        self.thread = None
-        self.ident = None
-        self.waiting = None  # what it waits for
-        self.ended = False
-        self.idle = False
+    def __post_init__(self):
+        self.lock.acquire()
 
     def entry(self):
         """Its place in the heap."""
@@ -80,8 +80,7 @@ class Strands:
 
         size = threading.stack_size(STACK)
         try:
-            strand.thread = threading.Thread(target=main, name=f"rank {rank}", daemon=True)
-            strand.thread.start()
+            threading.Thread(target=main, name=f"rank {rank}", daemon=True).start()
         finally:
             threading.stack_size(size)
         self.all.append(strand)

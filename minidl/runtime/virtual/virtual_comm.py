@@ -11,11 +11,10 @@ import threading
 
 from minidl.runtime.comms.base import RuntimeComm
 from minidl.runtime.comms.faults import Seconds
-from minidl.runtime.comms.node import RankNode
+from minidl.runtime.comms.node import Broken, RankNode
 from minidl.runtime.comms.record import Record
 from minidl.runtime.metering.device import metered, unseen
 from minidl.runtime.virtual.network import Ticket
-from minidl.runtime.virtual.strands import Broken
 from minidl.runtime.virtual.virtual_lane import VirtualLane
 from minidl.runtime.virtual.virtual_work import VirtualWork, claim_of, move
 from minidl.runtime.words.facts import Disagreement
@@ -24,14 +23,14 @@ from minidl.runtime.words.facts import Disagreement
 class VirtualNode(RankNode):
     """What the communicators of one virtual rank share."""
 
-    def __init__(self, run, rank, faults, room):
+    def __init__(self, run, rank):
         super().__init__(rank, run.size)
         self.run = run
         self.strands = run.strands
         self.fabric = run.fabric
         self.meters = run.meters
-        self.faults = faults
-        self.record = Record(rank, faults, room)
+        self.faults = run.faults[rank]
+        self.record = Record(rank, self.faults, run.room)
 
     def finish(self):
         """End what the rank left under way: background jobs, then works never waited for."""
@@ -119,12 +118,10 @@ class VirtualComm(RuntimeComm):
     def _post_one(self, op, peer, posting, work):
         fabric = self.node.fabric
         sends = op.sends
-        if sends:
-            tensor = op.tensor
-            payload = tensor.detach().clone() if fabric.buffered else tensor
-        else:
-            tensor = op.like
-            payload = op.into
+        tensor = op.tensor
+        payload = tensor if sends else op.into
+        if sends and fabric.buffered:
+            payload = tensor.detach().clone()
         way = self._ways.get((sends, peer)) or self._new_way(sends, peer)
         ticket = Ticket(sends, way, posting, tensor.nbytes, (tensor.shape, tensor.dtype), payload)
         posting.tickets.append(ticket)
@@ -136,8 +133,9 @@ class VirtualComm(RuntimeComm):
             ticket.work = work
 
     def _new_way(self, sends, peer):
-        source, to = (self.node.rank, peer) if sends else (peer, self.node.rank)
-        way = self._ways[sends, peer] = self.node.fabric.way(self.name, source, to)
+        rank = self.node.rank
+        link = (rank, peer) if sends else (peer, rank)
+        way = self._ways[sends, peer] = self.node.fabric.way(self.name, *link)
         return way
 
     def _meet(self, ticket, other):
@@ -155,6 +153,5 @@ class VirtualComm(RuntimeComm):
         else:
             self.node.meters.land(move, tensor, send, recv)
         if other.work is not None:
-            work = other.work
+            other.work.met_one()
             other.work = None
-            work.met_one()

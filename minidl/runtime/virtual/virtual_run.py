@@ -6,10 +6,11 @@
 The counterpart of processes/attend.py, which finds the same facts among processes.
 """
 
+import math
 import pickle
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 
@@ -39,16 +40,15 @@ STOP = 1.0  # seconds of real time for a strand to stop
 class VirtualRun:
     """One run, as the kernel sees it. `facts` says how it ended."""
 
-    def __init__(self, world, payloads, faults, timeout, meter=False):
+    def __init__(self, world, payloads, faults, timeout, on_death, meter=False):
         self.size = world.world_size
         self.ranks = tuple(range(self.size))
         self.payloads = payloads
         self.facts = Facts(self.ranks, timeout)
         self.facts.main = {rank: rank << 20 for rank in self.ranks}
-        self.meters = None
-        if isinstance(meter, Meters):
-            self.meters = meter
-        elif meter or world.device:
+        self.on_death = on_death
+        self.meters = meter or None
+        if meter is True or (world.device and not meter):
             self.meters = Meters(world.device)
         self.faults = [Faults(faults, rank, _die) for rank in self.ranks]
         delay = self.faults[0].delay if faults else None
@@ -61,10 +61,7 @@ class VirtualRun:
         """Run all ranks to their end, or as far as they get."""
         randomness = RankRandomness(seed)
         self.strands = Strands(randomness.enter)
-        self.nodes = [
-            VirtualNode(self, rank, faults, self.room)
-            for rank, faults in zip(self.ranks, self.faults)
-        ]
+        self.nodes = [VirtualNode(self, rank) for rank in self.ranks]
         with without_garbage_collection(), randomness, self._output(), one_torch_thread():
             self._spawn()
             try:
@@ -76,10 +73,10 @@ class VirtualRun:
 
     def _spawn(self):
         for rank in self.ranks:
-            self.strands.spawn(rank, rank << 20, lambda strand: self._rank(strand.rank))
+            self.strands.spawn(rank, rank << 20, self._rank)
         for rank in self.ranks:
             deadline = self.faults[rank].deadline
-            if deadline < float("inf"):
+            if deadline < math.inf:
                 # An order below 0: at the same second it comes before every rank.
                 self.strands.spawn(rank, rank - self.size, self._crash_in_time, deadline)
 
@@ -107,13 +104,17 @@ class VirtualRun:
         self.facts.mismatch = self.facts.mismatch or disagreement
         self._limit()
 
-    def crashed(self, rank, crash):
-        """The fault Crash has happened to this rank."""
-        self.facts.died[rank] = None
-        self.facts.crashing[rank] = str(crash)
-        self._limit()
+    def crashed(self, rank, moment):
+        """The fault Crash has happened to this rank, at this moment."""
+        died = self.facts.died
+        died[rank] = None
+        self.facts.crashing[rank] = str(moment)
+        self.on_death.died(rank, set(self.ranks) - set(died))
+        if self.on_death.ends_run(died):
+            self._limit()
 
-    def _rank(self, rank):
+    def _rank(self, strand):
+        rank = strand.rank
         node = self.nodes[rank]
         try:
             fn, args, kwargs = pickle.loads(self.payloads[rank])
@@ -141,9 +142,9 @@ class VirtualRun:
         rank = strand.rank
         facts = self.facts
         goes_on = any(order >= 0 for _, order, _ in self.strands.heap)
-        ended = rank in facts.results or rank in facts.failures or rank in facts.died
+        ended = rank in {**facts.results, **facts.failures, **facts.died}
         if goes_on and not ended and strand.clock <= self.strands.limit:
-            self.crashed(rank, Crashed(repr(Seconds(self.faults[rank].deadline))))
+            self.crashed(rank, Seconds(self.faults[rank].deadline))
 
     def _limit(self):
         """A rank failed: the others go on to the same moment of virtual time and no further."""
@@ -164,12 +165,11 @@ class VirtualRun:
             else:
                 lines = stack_lines(frames[strand.ident])
             work = strand.waiting
-            needs = None if work is None else work.needs()
-            blocked = None if needs is None else work.blocked()
-            facts.where.setdefault(strand.rank, {})[strand.order] = Whereabouts(
-                needs, blocked, lines
-            )
-        if not (facts.timed_out or facts.failures or facts.died or facts.mismatch):
+            needs = work and work.needs()
+            where = Whereabouts(needs, needs and work.blocked(), lines)
+            facts.where.setdefault(strand.rank, {})[strand.order] = where
+        dead = self.on_death.ends_run(facts.died)
+        if not (facts.timed_out or facts.failures or dead or facts.mismatch):
             facts.stuck = {(strand.rank, strand.order) for strand in left}
             if not left:
                 self._look_for_leftovers()
@@ -188,13 +188,11 @@ class VirtualRun:
     def _output(self):
         """What a rank prints is its own."""
         router = Router(self)
-        saved = sys.stdout, sys.stderr
-        sys.stdout = sys.stderr = router
-        try:
-            yield
-        finally:
-            router.end()
-            sys.stdout, sys.stderr = saved
+        with redirect_stdout(router), redirect_stderr(router):
+            try:
+                yield
+            finally:
+                router.end()
 
     def printed(self, rank, text):
         """Rank `rank` printed these lines."""

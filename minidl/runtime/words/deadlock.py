@@ -50,9 +50,9 @@ def cycle(edges):
     """A shortest way from a node back to itself along `edges` (node -> nodes), [] without one."""
     best = []
     for start in edges:
-        paths, seen = [[start]], {start}
-        while paths:
-            path = paths.pop(0)
+        paths = [[start]]  # each node that can be reached from `start`, by a shortest path
+        seen = {start}
+        for path in paths:
             for following in edges.get(path[-1], ()):
                 if following == start and (not best or len(path) < len(best)):
                     best = path

@@ -46,13 +46,7 @@ class Echo:
         self.steps[rank] = i
         if self.bar is None:
             self.bar = tqdm(
-                total=n,
-                file=self.out,
-                leave=False,
-                desc="slowest rank",
-                unit="step",
-                dynamic_ncols=False,
-                ncols=80,
+                desc="slowest rank", total=n, unit="step", ncols=80, leave=False, file=self.out
             )
         self.bar.total = n
         if len(self.steps) == self.n_ranks:

@@ -27,12 +27,11 @@ def cell_sources(known):
     """{file: lines} of all cells that are not in the set `known` yet; adds them to `known`."""
     fresh = {}
     for name, entry in list(linecache.cache.items()):
-        if name in known or len(entry) != 4:  # a lazy entry has not been read
-            continue
-        _, modified, lines, _ = entry
-        if modified is None or "ipykernel" in name:
-            fresh[name] = lines
-            known.add(name)
+        if name not in known and len(entry) == 4:  # a lazy entry has not been read
+            _, modified, lines, _ = entry
+            if modified is None or "ipykernel" in name:
+                fresh[name] = lines
+    known.update(fresh)
     return fresh
 
 
@@ -64,18 +63,11 @@ def trace_of(world_size, records, *rest):
 
     The rows' lines are still (file, line) pairs.
     """
-    all_rows = []
-    all_values = {}
-    readings = {}
-    for rank, (rows, values, reading) in records.items():
-        all_rows += rows
-        for seq, numbers in values.items():
-            all_values[rank, seq] = numbers
-        if reading:
-            readings[rank] = reading
+    all_rows = [row for rows, _, _ in records.values() for row in rows]
     trace = Trace(world_size, all_rows, *rest)
-    trace.values = all_values
-    trace.metered(readings)
+    for rank, (_, values, _) in records.items():
+        trace.values |= {(rank, seq): numbers for seq, numbers in values.items()}
+    trace.metered({rank: reading for rank, (_, _, reading) in records.items() if reading})
     places = trace.columns["line"]
     names = {place: place_name(place) for place in set(places)}
     trace.columns["line"] = [names[place] for place in places]

@@ -33,11 +33,9 @@ def parse(dump):
         thread = THREAD.match(line)
         frame = FRAME.match(line)
         if thread:
-            stack = None
             ident = int(thread[1], 16)
         elif frame:
-            if stack is None:
-                stack = stacks[ident] = []
+            stack = stacks.setdefault(ident, [])
             file = ESCAPED.sub(lambda code: chr(int(code[1] or code[2], 16)), frame[1])
             if worth_telling(file):
                 stack.insert(0, (file, int(frame[2]), frame[3]))  # the innermost frame comes first
