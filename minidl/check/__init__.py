@@ -1,6 +1,6 @@
 """How is an answer checked so that values alone do not pass?
 
-check(f, "02-ring").equals(total).sends(messages="N - 1").worth(6)     a sentence: what is demanded
+    check(f, "02-ring").equals(total).sends(messages="N - 1").worth(6)     a sentence of demands
 
 The files, lowest first: each imports only files above it in this list. Below all of them stand
 minidl/learner/mine.py and notes.py, which keep a passed answer and the progress.

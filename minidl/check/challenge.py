@@ -1,8 +1,8 @@
 """An open challenge: how many virtual seconds does the answer take, and who was faster?
 
-bound  |====|                          no answer can be faster
-paper  |===========|                   an algorithm from the literature
-yours  |=======|                       on the same network; virtual seconds are the same everywhere
+bound  |====|                      no answer can be faster
+paper  |===========|               an algorithm from the literature
+yours  |=======|                   on the same network; virtual seconds are the same everywhere
 """
 
 import random

@@ -24,19 +24,18 @@ class Run:
         self.output = "\n".join(sorted_lines(lines))
 
     def __repr__(self):
-        messages = sum(self.trace.sent("messages"))
         nbytes = self.trace.sent("nbytes")
         sent = [nbytes[rank] for rank in self.ranks]
-        low = f"{min(sent):,}"
-        high = f"{max(sent):,}"
-        span = high if low == high else f"{low} to {high}"
-        counts = f"{count_of(len(self.ranks), 'rank')}, {count_of(messages, 'message')}"
-        return f"Run({counts}, {span} B sent per rank)"
+        limits = sorted({min(sent), max(sent)})
+        span = " to ".join(f"{limit:,}" for limit in limits)
+        ranks = count_of(len(self.ranks), "rank")
+        messages = count_of(sum(self.trace.sent()), "message", ",")
+        return f"Run({ranks}, {messages}, {span} B sent per rank)"
 
 
-def count_of(n, noun):
-    """ "1 rank", "4 ranks"."""
-    return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"
+def count_of(n, noun, style=""):
+    """ "1 rank", "4 ranks"; with the style ",": "4,096 messages"."""
+    return f"1 {noun}" if n == 1 else f"{n:{style}} {noun}s"
 
 
 def check_size(kind, world_size, most):

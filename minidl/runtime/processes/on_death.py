@@ -1,7 +1,8 @@
 """What happens if a rank's process ends in the middle of a run: world.run(..., on_death="raise").
 
 Both worlds (attend.py, virtual_run.py) ask an object of this module at two moments: when a rank has
-died, and when they look whether the run can still end well. A policy is one more class here, and its name.
+died, and when they look whether the run can still end well. A policy is one more class here, and
+its name.
 """
 
 
