@@ -17,6 +17,7 @@ import tempfile
 import time
 import weakref
 from multiprocessing.connection import wait
+from pathlib import Path
 
 from minidl.errors import MinidlError, RankDied
 from minidl.runtime.processes import parcel, worker
@@ -72,12 +73,14 @@ class World:
         self._sent_sources = set()  # cells whose source lines the ranks know
         self._owner = os.getpid()
         self._busy = False
+        self._ranks = {}
         self.closed = False
         World._open.add(self)
         World.current = self
         try:
             with Interrupts():
-                self._ranks = {rank: self._start(rank) for rank in range(world_size)}
+                for rank in range(world_size):
+                    self._ranks[rank] = self._start(rank)
                 self._connect()
         except BaseException:
             self.close()
@@ -101,8 +104,8 @@ class World:
         """
         faults = tuple(faults)
         check_options(self.world_size, timeout, faults, on_death)
-        header = {"seed": seed, "faults": faults, "meter": bool(meter)}
-        return self._run(fn, args, kwargs, self._some(None), timeout, header, on_death)
+        options = {"seed": seed, "faults": faults, "meter": bool(meter)}
+        return self._run(fn, args, kwargs, None, timeout, on_death, **options)
 
     def push(self, ranks=None, timeout=30, **names):
         """Give values to names of %%ranks cells, on all ranks or on `ranks`."""
@@ -115,7 +118,7 @@ class World:
     def cell(self, source, ranks=None, timeout=30, file="In [cell]"):
         """Run source code among the names of the ranks, as %%ranks does; returns a Run."""
         learn_sources({file: source.splitlines(keepends=True)})
-        return self._run(worker.run_cell, (source, file), {}, self._some(ranks), timeout)
+        return self._run(worker.run_cell, (source, file), {}, ranks, timeout)
 
     def close(self):
         """End the ranks and remove their folder. A closed World cannot run anything."""
@@ -125,11 +128,10 @@ class World:
         World._open.discard(self)
         if World.current is self:
             World.current = None
-        ranks = getattr(self, "_ranks", {}).values()
-        for rank in ranks:
+        for rank in self._ranks.values():
             rank.conn.close()
         deadline = time.monotonic() + 0.5
-        for rank in ranks:
+        for rank in self._ranks.values():
             while rank.ended() is None:
                 if time.monotonic() > deadline:
                     rank.kill()
@@ -159,6 +161,7 @@ class World:
         )
 
     def _some(self, ranks):
+        """The ranks, sorted; all for None."""
         ranks = range(self.world_size) if ranks is None else sorted(set(ranks))
         if not ranks or not all(0 <= rank < self.world_size for rank in ranks):
             raise ValueError(
@@ -170,13 +173,16 @@ class World:
         """Run a function of minidl's own: `last` remains the learner's run."""
         last = self.last
         try:
-            return self._run(fn, (arg,), {}, self._some(ranks), timeout)
+            return self._run(fn, (arg,), {}, ranks, timeout)
         finally:
             self.last = last
 
-    def _run(self, fn, args, kwargs, ranks, timeout, header=None, on_death="raise"):
-        """Run `fn` on some ranks. header: seed, faults and meter, as the ranks read them."""
+    def _run(
+        self, fn, args, kwargs, ranks, timeout, on_death="raise", seed=0, faults=(), meter=False
+    ):
+        """Run `fn` on some ranks, or on all for None."""
         self._usable()
+        ranks = self._some(ranks)
         payloads = parcel.pack(fn, args, kwargs, ranks, self.world_size)
         sources = cell_sources(self._sent_sources)
         self._epoch += 1
@@ -200,7 +206,9 @@ class World:
                     "path": list(sys.path),
                     "active": tuple(ranks) if len(ranks) < self.world_size else None,
                     "sources": sources,
-                    **(header or {"seed": 0, "faults": (), "meter": False}),
+                    "seed": seed,
+                    "faults": faults,
+                    "meter": meter,
                 }
                 for rank in ranks:
                     self._ranks[rank].send("run", header, payloads[rank])
@@ -254,39 +262,32 @@ class World:
         self._generation += 1
         for rank in self._ranks.values():
             rank.send("connect", self._generation, self.backend)
-        missing = set(self._ranks)
+        missing = {process.conn: rank for rank, process in self._ranks.items()}
         deadline = time.monotonic() + seconds
         while missing:
             if time.monotonic() > deadline:
                 self.close()
                 raise MinidlError(
-                    f"ranks {sorted(missing)} did not join within {seconds} seconds. Make a new "
-                    "World."
+                    f"ranks {sorted(missing.values())} did not join within {seconds} seconds. "
+                    "Make a new World."
                 )
-            conns = {self._ranks[r].conn: r for r in missing}
-            for conn in wait(list(conns), 0.1):
+            for conn in wait(list(missing), 0.1):
                 try:
                     kind, *args = pickle.loads(conn.recv_bytes())
                 except (EOFError, OSError):
-                    self._dead_on_arrival(conns[conn])
+                    self._dead_on_arrival(missing[conn])
                 if kind == "failed":
                     self.close()
                     remedy = "Make a new World"
                     if self.backend == "nccl":
                         remedy += f', or use no GPUs: World({self.world_size}, backend="gloo")'
-                    failure = args[0]
-                    raise MinidlError(
-                        f"rank {conns[conn]} could not join: {failure.message}. {remedy}."
-                    )
+                    words = args[0].message
+                    raise MinidlError(f"rank {missing[conn]} could not join: {words}. {remedy}.")
                 if kind == "connected":
-                    missing.discard(conns[conn])
+                    del missing[conn]
 
     def _dead_on_arrival(self, rank):
-        path = os.path.join(self._folder, f"rank{rank}.out")
-        words = ""
-        if os.path.exists(path):
-            with open(path, errors="replace") as file:
-                words = file.read()[-1000:]
-        raise RankDied(
-            f"rank {rank} ended while it started: {words or 'it left no output'}", ranks=[rank]
-        )
+        output = Path(self._folder, f"rank{rank}.out")
+        words = output.read_text(errors="replace")[-1000:] if output.exists() else ""
+        words = words or "it left no output"
+        raise RankDied(f"rank {rank} ended while it started: {words}", ranks=[rank])

@@ -71,9 +71,10 @@ class Attendance:
         for ready in wait([*conns, *self.launcher.waitable()], max(0.0, seconds)):
             if ready in conns:
                 self._receive(conns[ready])
-        for rank in [rank for rank in self.pending if self.ranks[rank].ended() is not None]:
-            while rank in self.pending:  # what it reported before it ended
-                self._receive(rank)
+        for rank in list(self.pending):
+            if self.ranks[rank].ended() is not None:
+                while rank in self.pending:  # what it reported before it ended
+                    self._receive(rank)
 
     def _receive(self, rank):
         process = self.ranks[rank]
@@ -123,7 +124,7 @@ class Attendance:
         self._ended(rank, record)
         self._fail()
 
-    def _on_broken(self, rank, reason, lines, record):
+    def _on_broken(self, rank, record):
         self._ended(rank, record)
 
     def _ended(self, rank, record):
@@ -210,23 +211,19 @@ class Attendance:
         """Ask every rank where its threads are, and note the answers in the facts."""
         self._question += 1
         self._answers = {}
-        asked = list(self.pending)
-        for rank in asked:
+        for rank in self.pending:
             self.ranks[rank].send("where", self._question)
         deadline = time.perf_counter() + ANSWER
-        while time.perf_counter() < deadline and any(
-            rank in self.pending and rank not in self._answers for rank in asked
-        ):
+        # No rank begins to run meanwhile: those that are pending now were all asked.
+        while time.perf_counter() < deadline and not self.pending <= self._answers.keys():
             self._listen(deadline - time.perf_counter())
         # Only now, when all have answered, does the board say which needs are not met: a rank may
         # have posted what another lacked between the two answers.
-        self.facts.where = {
-            rank: {
-                ident: Whereabouts(self._unmet(needs), blocked, lines)
-                for ident, (needs, blocked, lines) in threads.items()
-            }
-            for rank, threads in self._answers.items()
-        }
+        self.facts.where = {}
+        for rank, threads in self._answers.items():
+            own = self.facts.where[rank] = {}
+            for ident, (needs, blocked, lines) in threads.items():
+                own[ident] = Whereabouts(self._unmet(needs), blocked, lines)
 
     def _unmet(self, needs):
         """The Needs among those of a guard that have not been posted; None for a running thread."""

@@ -61,13 +61,11 @@ def _obstacle(world_size, machine):
         )
     verb = "is" if machine.gpus == 1 else "are"
     there = f"there {verb} {_gpus(machine.gpus)}"
-    if machine.gpus < world_size:
-        smaller = ""
-        if machine.gpus and machine.nccl:
-            smaller = f'World({machine.gpus}, backend="nccl") fits here, and '
-        return f"{there}, and NCCL refuses two ranks on one. {smaller}{gloo}"
     if not machine.nccl:
         return f"{there}, but this torch comes without NCCL. {gloo}"
+    if machine.gpus < world_size:
+        smaller = f'World({machine.gpus}, backend="nccl") fits here, and ' if machine.gpus else ""
+        return f"{there}, and NCCL refuses two ranks on one. {smaller}{gloo}"
     return ""
 
 

@@ -76,7 +76,22 @@ def start_zygote(control, log, folder):
     )
 
 
-class ForkLauncher:
+class Launcher:
+    """What starts ranks, in a folder of its own that is removed when this process ends."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="minidl-")
+        self.owner = os.getpid()
+        atexit.register(self.close)
+
+    def close(self):
+        """End every rank; returns when they and the folder are gone."""
+        if self.owner == os.getpid():
+            self._end()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ForkLauncher(Launcher):
     """One zygote for all worlds of this process, started when first needed.
 
     Making the first optimizer of a process loads more of torch, which takes 1.5 s. When a rank has
@@ -84,8 +99,7 @@ class ForkLauncher:
     """
 
     def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="minidl-")
-        self.owner = os.getpid()
+        super().__init__()
         self.lock = threading.RLock()
         self.exit_codes = {}  # pid of a rank that ended -> its exit code
         self.answers = []  # pids that the zygote has answered with and that were not read yet
@@ -97,7 +111,6 @@ class ForkLauncher:
         with theirs, open(self._log(), "wb") as log:
             self.process = start_zygote(theirs, log, self.folder)
         self._answer(60)
-        atexit.register(self.close)
 
     def start(self, rank, world_size, folder, threads):
         """Fork a rank."""
@@ -149,10 +162,8 @@ class ForkLauncher:
         """
         self.wanted.add(module)
 
-    def close(self):
-        """End the zygote and with it every rank; returns when they and the folder are gone."""
-        if self.owner != os.getpid():
-            return
+    def _end(self):
+        """End the zygote and with it every rank."""
         self.conn.close()
         self.control.close()
         try:
@@ -160,7 +171,6 @@ class ForkLauncher:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _log(self):
         return os.path.join(self.folder, "zygote.log")
@@ -171,7 +181,7 @@ class ForkLauncher:
             while self.conn.poll():
                 kind, pid, *exit_code = self.conn.recv()
                 if kind == "ended":
-                    self.exit_codes[pid] = exit_code[0]
+                    [self.exit_codes[pid]] = exit_code
                 else:
                     self.answers.append(pid)
         except (EOFError, OSError):
@@ -188,14 +198,12 @@ class ForkLauncher:
         return self.answers.pop(0)
 
 
-class SpawnLauncher:
+class SpawnLauncher(Launcher):
     """A fresh interpreter per rank. Has the methods of a ForkLauncher."""
 
     def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="minidl-")
+        super().__init__()
         self.processes = {}
-        self.owner = os.getpid()
-        atexit.register(self.close)
 
     def start(self, rank, world_size, folder, threads):
         """Spawn a rank."""
@@ -235,14 +243,11 @@ class SpawnLauncher:
     def load(self, module):
         """Spawned ranks share no memory: each loads for itself."""
 
-    def close(self):
-        """Kill what still runs and remove the folder."""
-        if self.owner != os.getpid():
-            return
+    def _end(self):
+        """Kill what still runs."""
         for process in self.processes.values():
             process.kill()
             process.join(10)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 _launchers = {}

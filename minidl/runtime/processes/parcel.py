@@ -133,18 +133,17 @@ def captured(fn):
 
 def _unpicklable_part(fn, args, kwargs):
     """Words for the part of a call that cannot be pickled."""
-    of_function = f"named in {getattr(fn, '__name__', 'the function')}"
-    groups = [
-        ("argument", "of run()", dict(enumerate(args))),
-        ("argument", "of run()", kwargs),
-        ("variable", of_function, captured(fn)),
-    ]
-    for kind, origin, values in groups:
+    arguments = dict(enumerate(args)) | kwargs
+    named_in = getattr(fn, "__name__", "the function")
+    for values, words in (
+        (arguments, "the argument {} ({}) of run()"),
+        (captured(fn), f"the variable {{}} ({{}}) named in {named_in}"),
+    ):
         for name, value in values.items():
             try:
                 cloudpickle.dumps(value)
             except Exception:
-                return f"the {kind} {name} ({type(value).__name__}) {origin}"
+                return words.format(name, type(value).__name__)
     return f"the function {getattr(fn, '__name__', fn)!r}"
 
 

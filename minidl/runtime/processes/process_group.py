@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch._C import _distributed_c10d as dist
 
+OPS = ("sum", "product", "min", "max")
 # Time-out of a process group; the world's own `timeout` ends a run long before it.
 FOREVER = timedelta(days=10)
 
@@ -38,15 +39,9 @@ class Native:
 
 def reduce_op(name):
     """torch's ReduceOp for "sum", "product", "min" or "max"."""
-    ops = {
-        "sum": dist.ReduceOp.SUM,
-        "product": dist.ReduceOp.PRODUCT,
-        "min": dist.ReduceOp.MIN,
-        "max": dist.ReduceOp.MAX,
-    }
-    if name not in ops:
-        raise ValueError(f"op must be one of {', '.join(ops)}, not {name!r}")
-    return ops[name]
+    if name not in OPS:
+        raise ValueError(f"op must be one of {', '.join(OPS)}, not {name!r}")
+    return getattr(dist.ReduceOp, name.upper())
 
 
 def _options(kind, op):
@@ -56,6 +51,16 @@ def _options(kind, op):
     if op.root is not None and hasattr(options, "rootRank"):
         options.rootRank = op.root
     return options
+
+
+def _shape_of_output(name, shape, world_size):
+    """The shape of what a rank gets that gives a tensor of this shape."""
+    rows, *rest = shape
+    if name == "all_gather":
+        return rows * world_size, *rest
+    if name == "reduce_scatter":
+        return rows // world_size, *rest
+    return rest if name == "scatter" else shape
 
 
 def run_native(group, op, rank, world_size):
@@ -73,29 +78,23 @@ def run_native(group, op, rank, world_size):
         return group.reduce([x], _options(dist.ReduceOptions, op)), (x,)
     if name == "broadcast":
         return group.broadcast([x], _options(dist.BroadcastOptions, op)), (x,)
-    if name == "all_gather":
-        if output is None:
-            output = x.new_empty((world_size * x.shape[0], *x.shape[1:]))
-        return group._allgather_base(output, x.contiguous(), dist.AllgatherOptions()), (output,)
-    if name in ("reduce_scatter", "all_to_all") and x.shape[0] % world_size:
-        raise ValueError(f"{x.shape[0]} rows do not split over {world_size} ranks")
-    if name == "reduce_scatter":
-        if output is None:
-            output = x.new_empty((x.shape[0] // world_size, *x.shape[1:]))
-        options = _options(dist.ReduceScatterOptions, op)
-        return group._reduce_scatter_base(output, x.contiguous(), options), (output,)
-    if name == "all_to_all":
-        if output is None:
-            output = torch.empty_like(x)
-        options = dist.AllToAllOptions()
-        return group.alltoall_base(output, x.contiguous(), [], [], options), (output,)
     if name == "gather":
         parts = [torch.empty_like(x) for _ in range(world_size)] if rank == op.root else []
         outputs = [parts] if parts else []
         return group.gather(outputs, [x], _options(dist.GatherOptions, op)), tuple(parts)
+    if name in ("reduce_scatter", "all_to_all") and len(x) % world_size:
+        raise ValueError(f"{len(x)} rows do not split over {world_size} ranks")
+    if output is None:
+        output = x.new_empty(_shape_of_output(name, x.shape, world_size))
+    if name == "all_gather":
+        return group._allgather_base(output, x.contiguous(), dist.AllgatherOptions()), (output,)
+    if name == "reduce_scatter":
+        options = _options(dist.ReduceScatterOptions, op)
+        return group._reduce_scatter_base(output, x.contiguous(), options), (output,)
+    if name == "all_to_all":
+        options = dist.AllToAllOptions()
+        return group.alltoall_base(output, x.contiguous(), [], [], options), (output,)
     if name == "scatter":
-        if output is None:
-            output = torch.empty_like(x[0])
         parts = [[part.contiguous() for part in x]] if rank == op.root else []
         return group.scatter([output], parts, _options(dist.ScatterOptions, op)), (output,)
     raise ValueError(f"unknown native collective {name!r}")

@@ -35,7 +35,7 @@ from minidl.runtime.processes.gloo import DistributedComm
 from minidl.runtime.processes.guard import Guard
 from minidl.runtime.processes.posted_op import LOST_LINK
 from minidl.runtime.processes.streams import capture, released
-from minidl.runtime.words.calling import call, traceback_lines
+from minidl.runtime.words.calling import call
 from minidl.runtime.words.facts import Failure
 from minidl.runtime.words.sources import learn_sources
 from minidl.trace import Event
@@ -113,21 +113,19 @@ class Worker:
         os.chdir(header["cwd"])
         sys.path[:] = header["path"]
         learn_sources(header["sources"])
-        outcome = ("broken", None, [])
+        outcome = ("broken",)
         self.over.clear()
         try:
             self.running = True
             try:
-                result = self._call(header, payload)
-                outcome = ("done", result)
+                outcome = ("done", self._call(header, payload))
             finally:
                 self.running = False
-        except Broken as error:
-            self.running = False
-            outcome = ("broken", self.guard.broken, traceback_lines(error.__traceback__))
+        except Broken:
+            pass
         except BaseException as error:
             outcome = ("failed", failure_of(error))
-        self.running = False
+        self.running = False  # an interrupt may have come before the line that says so above
         self.over.set()
         self.streams.finish()
         if HEAVY in sys.modules:
