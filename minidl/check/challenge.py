@@ -22,8 +22,15 @@ class Race:
     rival: float
 
     def __str__(self):
-        times = [("your", self.seconds), (self.rival_name, self.rival), ("lower bound", self.bound)]
-        return ", ".join(f"{name} {seconds * 1e6:,.0f} us" for name, seconds in times)
+        yours = in_microseconds(self.seconds)
+        rival = in_microseconds(self.rival)
+        bound = in_microseconds(self.bound)
+        return f"your {yours}, {self.rival_name} {rival}, lower bound {bound}"
+
+
+def in_microseconds(seconds):
+    """ "1,234 us"."""
+    return f"{seconds * 1e6:,.0f} us"
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,13 @@ class Track:
 
     def run(self, arena, fn, arguments):
         """Run the answer and the rival; returns a Race, or None if one of them fails here."""
-        where = {"network": self.on, "device": self.device, "meter": self.device is not None}
+        on_meter = self.device is not None
+        where = {"network": self.on, "device": self.device, "meter": on_meter}
         # The rival is the course's own code, so it may run outside of a cage.
         name, algorithm = self.rival
         own = arena.run(fn, self._inputs(), arguments=arguments, **where)
         rival = LocalArena().run(algorithm, self._inputs(), **where)
-        if own.error is not None or rival.error is not None:
+        if own.error or rival.error:
             return None
         bound = Formula(self.bound)(N=self.ranks, n=self.length)
         return Race(own.trace.seconds(), bound, name, rival.trace.seconds())

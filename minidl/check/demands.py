@@ -252,11 +252,12 @@ class Peers(Demand):
 
     def look(self, trial):
         for event in trial.outcome.trace.where(kind="send"):
-            allowed = set(self.allowed(event.rank, trial.case.N))
+            allowed = self.allowed(event.rank, trial.case.N)
             if event.peer not in allowed:
                 sends = f"rank {event.rank} sends to"
-                ranks = " or ".join(map(str, sorted(allowed))) or "no rank"
-                return Sight(False, f"{sends} {ranks}", f"{sends} rank {event.peer}", event)
+                ranks = " or ".join(map(str, sorted(allowed)))
+                wanted = f"{sends} {ranks or 'no rank'}"
+                return Sight(False, wanted, f"{sends} rank {event.peer}", event)
         return Sight(True, self.words, self.words)
 
 
@@ -335,8 +336,8 @@ class Steps(Demand):
         trace = trial.outcome.trace
         wanted = self.formula.for_all(trial.case)
         counted = round(trace.seconds())
-        # A hair more than the limit is rounding.
-        late = [e for e in trace.where(kind="recv") if e.done and e.done > wanted + 1e-9]
+        limit = wanted + 1e-9  # a hair more is rounding
+        late = [event for event in trace.where(kind="recv") if event.done and event.done > limit]
         first_late = min(late, key=attrgetter("done"), default=None)
         return Sight(counted <= wanted, f"at most {wanted}", str(counted), first_late)
 
@@ -366,11 +367,13 @@ class VirtualSeconds(Demand):
     def look(self, trial):
         seconds = self.formula.for_all(trial.case)
         wanted = f"at most {seconds * 1e6:.6g} us"
-        run = trial.on(self.network, self.device, meter=self.device is not None)
-        if self.device and run.error:
+        on_device = self.device is not None
+        run = trial.on(self.network, self.device, meter=on_device)
+        if on_device and run.error:
             return Sight(False, wanted, run.first_line)
         counted = run.trace.seconds()
-        return Sight(counted <= seconds * (1 + 1e-9), wanted, f"{counted * 1e6:.6g} us")
+        in_time = counted <= seconds * (1 + 1e-9)
+        return Sight(in_time, wanted, f"{counted * 1e6:.6g} us")
 
 
 @dataclass(eq=False)

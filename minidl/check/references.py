@@ -25,7 +25,8 @@ def variant_key(values):
 def recorded_for(task):
     """What was recorded of each exercise that may have this task."""
     number = task.split("-")[0]
-    for path in sorted((notes.EXERCISES / ".references").glob(f"{number}_*.json")):
+    folder = notes.EXERCISES / ".references"
+    for path in sorted(folder.glob(f"{number}_*.json")):
         yield json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -54,9 +55,24 @@ def trace_of_rows(world_size, rows):
     """A Trace with these messages: a send and a receive for each row."""
     events = []
     for i, (rank, peer, number, nbytes, posted, done) in enumerate(rows):
-        what = ("send", "world", peer, number, (), "", nbytes)  # kind, comm, ..., shape, dtype
-        times = (posted, posted, done)
-        send = Event(rank, 0, 2 * i, *what, *times, span="", line="", fate="delivered")
+        send = Event(
+            rank=rank,
+            thread=0,
+            seq=2 * i,
+            kind="send",
+            comm="world",
+            peer=peer,
+            number=number,
+            shape=(),
+            dtype="",
+            nbytes=nbytes,
+            posted=posted,
+            waited=posted,
+            done=done,
+            span="",
+            line="",
+            fate="delivered",
+        )
         events.append(send)
         events.append(send._replace(rank=peer, peer=rank, seq=2 * i + 1, kind="recv"))
     return Trace(world_size, events)

@@ -365,10 +365,11 @@ def _near_equal(n, N, itemsize, k):
 
 def _ring_nbytes(n, N, itemsize, rank):
     """What a rank sends in a ring all-reduce: every chunk twice, its own and the next one once."""
-
-    size, larger = divmod(n // itemsize, N)
     # Rank N - 2 sends most: the last two chunks are the smallest.
-    once = 2 * size + (rank < larger) + ((rank + 1) % N < larger)
+    size, larger = divmod(n // itemsize, N)
+    following = (rank + 1) % N
+    once = size + (rank < larger)
+    once += size + (following < larger)
     return 2 * n - once * itemsize
 
 

@@ -24,12 +24,13 @@ class Run:
         self.output = "\n".join(sorted_lines(lines))
 
     def __repr__(self):
-        nbytes = self.trace.sent("nbytes")
-        sent = [nbytes[rank] for rank in self.ranks]
-        limits = sorted({min(sent), max(sent)})
-        span = " to ".join(f"{limit:,}" for limit in limits)
         ranks = count_of(len(self.ranks), "rank")
         messages = count_of(sum(self.trace.sent()), "message", ",")
+        nbytes = self.trace.sent("nbytes")
+        sent = sorted(nbytes[rank] for rank in self.ranks)
+        span = f"{sent[-1]:,}"
+        if sent[0] < sent[-1]:
+            span = f"{sent[0]:,} to {span}"
         return f"Run({ranks}, {messages}, {span} B sent per rank)"
 
 
@@ -40,8 +41,8 @@ def count_of(n, noun, style=""):
 
 def check_size(kind, world_size, most):
     """Raise ValueError if a world of this kind cannot have that many ranks."""
-    whole = isinstance(world_size, int) and not isinstance(world_size, bool)
-    if not whole or not 1 <= world_size <= most:
+    whole = isinstance(world_size, int) and world_size is not True
+    if not (whole and 1 <= world_size <= most):
         raise ValueError(f"a {kind} has 1 to {most} ranks, not {world_size!r}")
 
 

@@ -288,6 +288,8 @@ class World:
 
     def _dead_on_arrival(self, rank):
         output = Path(self._folder, f"rank{rank}.out")
-        words = output.read_text(errors="replace")[-1000:] if output.exists() else ""
-        words = words or "it left no output"
-        raise RankDied(f"rank {rank} ended while it started: {words}", ranks=[rank])
+        words = ""
+        if output.exists():
+            words = output.read_text(errors="replace")[-1000:]
+        words = f"rank {rank} ended while it started: {words or 'it left no output'}"
+        raise RankDied(words, ranks=[rank])

@@ -178,7 +178,7 @@ def columns_of(records, place_name=lambda place: place, limit=None):
 def event_rows(record):
     """(rows, {seq: values}) of one Record, as they travel; the column `line` holds (file, line)."""
     columns, values = columns_of([record])
-    rows = list(map(list, zip(*columns.values())))
+    rows = [list(row) for row in zip(*columns.values())]
     return rows, {seq: small for (_, seq), small in values.items()}
 
 

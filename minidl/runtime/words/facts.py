@@ -43,7 +43,8 @@ class Blocked(NamedTuple):
         group = "" if self.comm == "world" else f" on {self.comm}"
         if self.kind in MESSAGES:
             verb = "receive" if self.kind == "send" else "send"
-            return f"waits for rank {self.peer} to {verb} message {self.number}{group}, {self.size}"
+            message = f"message {self.number}{group}, {self.size}"
+            return f"waits for rank {self.peer} to {verb} {message}"
         if self.kind == "background":
             return "waits for its background work"
         awaited = f" for rank {self.peer}" if self.peer >= 0 else ""

@@ -24,12 +24,12 @@ from minidl.trace import MESSAGES, Wait
 
 def some_ranks(ranks):
     """ "rank 2", "ranks 0 and 3", "ranks 0, 1 and 3"."""
-    ranks = sorted(ranks)
-    if len(ranks) == 1:
-        return f"rank {ranks[0]}"
-    if len(ranks) > 6:
-        return f"{len(ranks)} ranks ({ranks[0]}, {ranks[1]}, {ranks[2]}, ...)"
-    return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"
+    *others, last = map(str, sorted(ranks))
+    if not others:
+        return f"rank {last}"
+    if len(others) >= 6:
+        return f"{len(others) + 1} ranks ({', '.join(others[:3])}, ...)"
+    return f"ranks {', '.join(others)} and {last}"
 
 
 def place_and_code(place):

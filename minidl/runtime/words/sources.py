@@ -63,11 +63,17 @@ def trace_of(world_size, records, *rest):
 
     The rows' lines are still (file, line) pairs.
     """
-    all_rows = [row for rows, _, _ in records.values() for row in rows]
+    all_rows = []
+    all_values = {}
+    readings = {}
+    for rank, (rows, values, reading) in records.items():
+        all_rows += rows
+        all_values |= {(rank, seq): numbers for seq, numbers in values.items()}
+        if reading:
+            readings[rank] = reading
     trace = Trace(world_size, all_rows, *rest)
-    for rank, (_, values, _) in records.items():
-        trace.values |= {(rank, seq): numbers for seq, numbers in values.items()}
-    trace.metered({rank: reading for rank, (_, _, reading) in records.items() if reading})
+    trace.values = all_values
+    trace.metered(readings)
     places = trace.columns["line"]
     names = {place: place_name(place) for place in set(places)}
     trace.columns["line"] = [names[place] for place in places]
