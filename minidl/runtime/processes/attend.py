@@ -234,7 +234,7 @@ class Attendance:
             if isinstance(need, Need):  # the end of a thread, of which the board knows nothing
                 unmet.append(need)
             elif not self.board.has_any(need):
-                unmet.append(Need(tuple(rank for rank, _, _ in need)))
+                unmet.append(Need(tuple(post.rank for post in need)))
         return unmet
 
     # --- Stop it ---------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What has every rank posted? A board in shared memory, written by each rank, read by all.
 
-    rank 0 | header | files | channel directory: (key, count) ... | a ring of descriptors for each |
+    rank 0 | header | channel directory: (key, count) ... | a ring of descriptors for each |
     rank 1 | ...
 
 A channel is one direction between two ranks on one communicator: "my sends to rank 2 on world".
@@ -16,18 +16,50 @@ import mmap
 import os
 import struct
 import time
+from functools import lru_cache
+from typing import NamedTuple
 
 DEPTH = 512  # descriptors kept per channel: as many messages may be under way at once
 CHANNELS = 1024  # channels per rank
-CELLS = 8  # 8-byte cells of a descriptor
-FILES, FILE_CELLS = 64, 32  # source files that a rank can name, and the room for each name
+TEXT = 176  # bytes of what a descriptor says
+DESCRIPTOR = struct.Struct(f"=qq{TEXT}s")  # number + 1, nanoseconds, text
+NBYTES = DESCRIPTOR.size
+CELLS = NBYTES // 8  # 8-byte cells of a descriptor
 
-VERSION, N_CHANNELS, HEADER = 0, 1, 8
-DIRECTORY = HEADER + FILES * FILE_CELLS
+VERSION, N_CHANNELS, DIRECTORY = 0, 1, 8
 RINGS = DIRECTORY + 2 * CHANNELS
 STRIDE = RINGS + CHANNELS * DEPTH * CELLS
-DESCRIPTOR = struct.Struct(f"={CELLS}q")
-NBYTES = DESCRIPTOR.size
+
+
+class Entry(NamedTuple):
+    """A message that a rank has posted: its description, the (file, line) that posted it, when."""
+
+    words: str
+    place: tuple
+    nanoseconds: int
+
+
+class Post(NamedTuple):
+    """What a wait may need: message `number` on the channel `key` of `rank`."""
+
+    rank: int
+    key: int
+    number: int
+
+
+@lru_cache(4096)  # the same lines post the same sizes again and again
+def as_text(words, place):
+    """What a descriptor says. Of a file's name that is too long, the end is kept."""
+    file, line = place
+    text = f"{words}\n{line}\n".encode()[:TEXT]
+    return text + os.fsencode(file)[max(0, len(os.fsencode(file)) + len(text) - TEXT) :]
+
+
+@lru_cache(4096)
+def from_text(text):
+    """(words, place) of what a descriptor says."""
+    words, line, file = text.rstrip(b"\0").split(b"\n", 2)
+    return words.decode(), (os.fsdecode(file), int(line))
 
 
 class BoardChannel:
@@ -50,25 +82,26 @@ class BoardChannel:
         """How many messages its rank has posted here."""
         return self.board.cells[self.cell]
 
-    def post(self, number, description, place, nanoseconds=0):
+    def post(self, number, words, place, nanoseconds=0):
         """Publish the next message, which has this number. By the rank itself, one thread at a
         time.
 
-        description: five integers; place: an integer; nanoseconds: of the run, when it is posted.
+        words: its description; place: (file, line); nanoseconds: of the run, when it is posted.
         """
         board = self.board
         start = self.start + number % DEPTH * NBYTES
-        DESCRIPTOR.pack_into(board.map, start, number + 1, *description, place, nanoseconds)
+        DESCRIPTOR.pack_into(board.map, start, number + 1, nanoseconds, as_text(words, place))
         cells = board.cells
         cells[self.cell] = number + 1
         cells[self.version] = next(board.versions)
 
     def read(self, number):
-        """(check, *description, place, nanoseconds) of a message; None if it is not there."""
+        """The Entry of a message; None if it is not posted or not kept."""
         if not number < self.board.cells[self.cell] <= number + DEPTH:
             return None
-        descriptor = DESCRIPTOR.unpack_from(self.board.map, self.start + number % DEPTH * NBYTES)
-        return descriptor if descriptor[0] == number + 1 else None
+        start = self.start + number % DEPTH * NBYTES
+        check, nanoseconds, text = DESCRIPTOR.unpack_from(self.board.map, start)
+        return Entry(*from_text(text), nanoseconds) if check == number + 1 else None
 
 
 class Board:
@@ -88,7 +121,6 @@ class Board:
         )  # each value is written once only, also by a successor
         self._found = [{} for _ in range(world_size)]  # per rank: key -> BoardChannel
         self._scanned = [0] * world_size
-        self._file_index = {}
 
     def close(self):
         """Unmap the file."""
@@ -132,7 +164,7 @@ class Board:
         return 0 if channel is None else channel.count()
 
     def has_any(self, posts):
-        """Whether any of these posts, (rank, key, number) each, has been made."""
+        """Whether any of these Posts has been made."""
         return any(self.count(rank, key) > number for rank, key, number in posts)
 
     def open(self, rank, key):
@@ -153,19 +185,3 @@ class Board:
         self.cells[base + DIRECTORY + 2 * i + 1] = 0
         self.cells[base + N_CHANNELS] = i + 1
         return self.find(rank, key)
-
-    def file_index(self, rank, name):
-        """The index under which other processes find this file's name."""
-        index = self._file_index.get(name)
-        if index is None:
-            index = min(len(self._file_index), FILES - 1)
-            start = (rank * STRIDE + HEADER + index * FILE_CELLS) * 8
-            text = os.fsencode(name)[-FILE_CELLS * 8 + 1 :]
-            self.map[start : start + FILE_CELLS * 8] = text.ljust(FILE_CELLS * 8, b"\0")
-            self._file_index[name] = index
-        return index
-
-    def file_name(self, rank, index):
-        """The name that `rank` gave to file `index`."""
-        start = (rank * STRIDE + HEADER + index * FILE_CELLS) * 8
-        return os.fsdecode(self.map[start : start + FILE_CELLS * 8].rstrip(b"\0"))

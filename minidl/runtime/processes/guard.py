@@ -10,25 +10,33 @@ on the board is written (descriptions.py).
 """
 
 import threading
+import time
 from contextlib import contextmanager
 
 from minidl.errors import NotInCell
 from minidl.runtime.comms.node import Broken
-from minidl.runtime.processes.board import DEPTH
+from minidl.runtime.processes.board import DEPTH, Post
 from minidl.runtime.processes.descriptions import (
     NATIVE,
     RECV,
-    ROOTED,
     SEND,
     description,
     key,
     native_description,
-    spell,
-    spell_native,
 )
-from minidl.runtime.words.deadlock import Need
-from minidl.runtime.words.facts import Claim, Disagreement
+from minidl.runtime.words.facts import Claim, disagreement
 from minidl.runtime.words.stacks import all_stacks
+
+SLOWEST = 1e-3  # seconds between looks at the board
+
+
+def paused(slowest=SLOWEST):
+    """Yields without end, with a pause before each that grows from 10 us."""
+    pause = 1e-5
+    while True:
+        yield
+        time.sleep(pause)
+        pause = min(2 * pause, slowest)
 
 
 class Guard:
@@ -37,7 +45,7 @@ class Guard:
     report   called with a Disagreement
     active   the ranks that take part in this run; None for all
     broken   why the run has ended, once it has
-    blocked  thread -> what it waits for, a PostedOp or a Job
+    blocked  thread -> what it waits for, a PostedOp or a ThreadJob
     idle     threads that only wait for work of their own rank
     control  the thread that answers questions, which is never counted
     """
@@ -53,7 +61,6 @@ class Guard:
         self.idle = set()
         self.control = None
         self._fence = threading.Lock()
-        self._places = {}  # (file, line) -> its integer on the board
         self._mine = {}  # (context, peer, sends) -> this rank's BoardChannel
         self._theirs = {}  # the same -> the peer's BoardChannel that answers it
 
@@ -85,18 +92,15 @@ class Guard:
         ours = description(tensor.shape, tensor.dtype, tensor.is_cuda)
         if number >= DEPTH - 1:
             self._leave_room(number, channel)
-        place = posting.place
-        cell = self._places.get(place) or self._place(place)
-        mine.post(number, ours, cell, int(posting.time * 1e9))
+        mine.post(number, ours, posting.place, int(posting.time * 1e9))
         with self._fence:
             theirs = self._theirs.get(channel) or self._find(*channel)
             entry = theirs and theirs.read(number)
-        if entry is not None and entry[1:6] != ours:
-            send = Claim(self.rank, "sends" if sends else "expects", spell(ours), place)
-            recv = self._side(peer, "expects" if sends else "sends", spell, entry)
-            if not sends:
-                send, recv = recv, send
-            self._disagree(Disagreement("message", number, send, recv))
+        if entry is not None and entry.words != ours:
+            verb, other_verb = ("sends", "expects") if sends else ("expects", "sends")
+            own = Claim(self.rank, verb, ours, posting.place)
+            other = Claim(peer, other_verb, entry.words, entry.place)
+            self._disagree(disagreement("message", number, own, other))
         return number
 
     def publish_native(self, op, context, members, place):
@@ -111,24 +115,24 @@ class Guard:
         channel = key(context, -1, NATIVE)
         mine = self.board.open(self.rank, channel)
         number = mine.count()
-        mine.post(number, ours, self._places.get(place) or self._place(place))
+        mine.post(number, ours, place)
         entries = {}
         with self._fence:
             for member in members:
                 theirs = self.board.find(member, channel)
                 entries[member] = theirs and theirs.read(number)
         for member, entry in entries.items():
-            if entry is not None and entry[1:6] != ours:
-                own = Claim(self.rank, "calls", spell_native(ours), place)
-                sides = sorted([own, self._side(member, "calls", spell_native, entry)])
-                self._disagree(Disagreement("collective", number, *sides))
+            if entry is not None and entry.words != ours:
+                own = Claim(self.rank, "calls", ours, place)
+                other = Claim(member, "calls", entry.words, entry.place)
+                self._disagree(disagreement("collective", number, own, other))
         return number
 
     def peer_posted(self, part):
         """The second of the run in which the peer posted its side of a message; None if not yet."""
         theirs = self._find(part.on.context, part.peer, part.kind == "send")
         entry = theirs and theirs.read(part.number)
-        return entry and entry[7] * 1e-9
+        return entry and entry.nanoseconds * 1e-9
 
     def _open(self, context, peer, sends):
         if self.active is not None and peer not in self.active:
@@ -160,52 +164,37 @@ class Guard:
                 f"{DEPTH - 1} messages are under way {way}: wait for some of them first"
             )
 
-    def _place(self, place):
-        file, line = place
-        cell = self._places[place] = self.board.file_index(self.rank, file) << 32 | line
-        return cell
-
-    def _side(self, rank, verb, spell, entry):
-        """What another rank has published, as a Claim."""
-        cell = entry[6]
-        place = self.board.file_name(rank, cell >> 32), cell & 0xFFFFFFFF
-        return Claim(rank, verb, spell(entry[1:6]), place)
-
-    def _disagree(self, disagreement):
-        self.report(disagreement)
+    def _disagree(self, found):
+        self.report(found)
         # What this rank would post now no longer fits what the others wait for.
         self.broken = "ranks disagree"
-        raise disagreement.error()
+        raise found.error()
 
     # --- What must be posted before a wait can end? ----------------------------------------------
 
     def needs(self, part):
         """What must be posted before this part can end.
 
-        A list of needs; each is a tuple of (rank, key, number), any one of which is enough.
+        A list of needs; each is a tuple of Posts, any one of which is enough.
         """
-        context = part.on.context
-        if part.kind == "send":
-            return [((part.peer, key(context, self.rank, RECV), part.number),)]
-        if part.kind == "recv":
-            return [((part.peer, key(context, self.rank, SEND), part.number),)]
-        if part.kind not in ROOTED:
-            return self.everybody(part)
+        if part.peer >= 0:
+            answer = RECV if part.kind == "send" else SEND
+            channel = key(part.on.context, self.rank, answer)
+            return [(Post(part.peer, channel, part.number),)]
         root = None if part.root is None else part.on.members[part.root]
-        everybody_sends = part.kind in ("reduce", "gather")
-        if everybody_sends:
-            return self.everybody(part) if root == self.rank else []
-        return [] if root == self.rank else [((root, key(context, -1, NATIVE), part.number),)]
+        if part.kind in ("broadcast", "scatter"):
+            return self._posted_by([root], part)
+        if part.kind in ("reduce", "gather") and root != self.rank:
+            return []
+        return self.everybody(part)
 
     def everybody(self, part):
         """The needs of a collective that ends only when all members have posted it."""
-        channel = key(part.on.context, -1, NATIVE)
-        others = [member for member in part.on.members if member != self.rank]
-        return [((member, channel, part.number),) for member in others]
+        return self._posted_by(part.on.members, part)
 
-    def end_of(self, thread):
-        """The needs of a thread that waits for the end of another thread of this rank."""
-        return [Need(thread=thread)]
+    def _posted_by(self, ranks, part):
+        channel = key(part.on.context, -1, NATIVE)
+        return [(Post(rank, channel, part.number),) for rank in ranks if rank != self.rank]
 
     def met(self, needs):
         """Whether all of these needs have been posted."""

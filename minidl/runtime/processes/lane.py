@@ -5,6 +5,7 @@ import threading
 
 from minidl.runtime.comms.background import BackgroundJob, BackgroundLane
 from minidl.runtime.comms.node import Broken
+from minidl.runtime.words.deadlock import Need
 
 
 class ThreadLane(BackgroundLane):
@@ -72,7 +73,7 @@ class ThreadJob(BackgroundJob):
 
     def needs(self, guard):
         """What a thread that waits for this job lacks: the end of the lane's thread."""
-        return guard.end_of(self.lane.thread.ident)
+        return [Need(thread=self.lane.thread.ident)]
 
     def _await(self):
         if self.ended:

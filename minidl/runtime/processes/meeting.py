@@ -8,10 +8,10 @@ interrupt. So a thread makes it, and only when the board says that every member 
 """
 
 import threading
-import time
 
 import torch.distributed as dist
 
+from minidl.runtime.processes.guard import paused
 from minidl.runtime.processes.preemption import interrupt_nobody
 from minidl.runtime.processes.process_group import run_native
 
@@ -91,7 +91,6 @@ class GroupMeeting:
             self.queue.clear()
 
     def _await_everybody(self):
-        pause = 1e-5
-        while not self.guard.broken and not self.guard.met(self.needs):
-            time.sleep(pause)
-            pause = min(2 * pause, SLOWEST)
+        for _ in paused(SLOWEST):
+            if self.guard.broken or self.guard.met(self.needs):
+                return

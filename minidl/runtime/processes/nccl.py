@@ -14,7 +14,6 @@ rank died is ended by `abort`. Left out: torch's own use of NCCL (DDP), handed o
 import os
 import queue
 import threading
-import time
 import warnings
 
 import torch
@@ -22,23 +21,14 @@ import torch.distributed as dist
 
 from minidl.comm import Work
 from minidl.runtime.comms.node import Broken
+from minidl.runtime.processes.guard import paused
 from minidl.runtime.processes.process_group import FOREVER, run_native
 
-SLOWEST = 1e-3  # seconds between looks at the board or the GPU
 SETTINGS = {
     "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0",
     "TORCH_NCCL_ENABLE_MONITORING": "0",  # or torch ends a rank that was aborted
     "NCCL_SOCKET_IFNAME": "lo",  # nothing is open to the outside
 }
-
-
-def paused():
-    """Yields without end, with a pause before each that grows from 10 us."""
-    pause = 1e-5
-    while True:
-        yield
-        time.sleep(pause)
-        pause = min(2 * pause, SLOWEST)
 
 
 class Crossing(Work):

@@ -13,7 +13,7 @@ import time
 from minidl.comm import Work
 from minidl.errors import RankDied, RankTimeout
 from minidl.runtime.comms.node import Broken
-from minidl.runtime.processes.descriptions import description, spell
+from minidl.runtime.processes.descriptions import description
 from minidl.runtime.words.facts import Blocked
 
 LOST_LINK = re.compile("closed by peer|pair closure|reset by peer|Broken pipe|Connection refused")
@@ -146,9 +146,7 @@ class PostedOp:
 
     def blocked(self):
         """What a thread that waits for it is blocked in."""
-        size = ""
-        if self.peer >= 0:
-            size = spell(description(*self.signature, self.on_gpu))
+        size = description(*self.signature, self.on_gpu) if self.peer >= 0 else ""
         place = self.posting.place
         return Blocked(self.kind, self.comm, self.peer, self.number, place, self.leftover, size)
 

@@ -17,7 +17,7 @@ from minidl.runtime.metering.device import metered, unseen
 from minidl.runtime.virtual.network import Ticket
 from minidl.runtime.virtual.virtual_lane import VirtualLane
 from minidl.runtime.virtual.virtual_work import VirtualWork, claim_of, move
-from minidl.runtime.words.facts import Disagreement
+from minidl.runtime.words.facts import disagreement
 
 
 class VirtualNode(RankNode):
@@ -140,12 +140,11 @@ class VirtualComm(RuntimeComm):
 
     def _meet(self, ticket, other):
         """The other side was posted before: the data move, and who waits for it may go on."""
-        send, recv = (ticket, other) if ticket.sends else (other, ticket)
         if other.signature != ticket.signature:
-            sides = claim_of(send), claim_of(recv)
-            disagreement = Disagreement("message", ticket.number, *sides)
-            self.node.run.disagree(disagreement)
-            raise disagreement.error()
+            found = disagreement("message", ticket.number, claim_of(ticket), claim_of(other))
+            self.node.run.disagree(found)
+            raise found.error()
+        send, recv = (ticket, other) if ticket.sends else (other, ticket)
         tensor = send.payload
         send.payload = None
         if self.node.meters is None:

@@ -104,6 +104,12 @@ class Disagreement(NamedTuple):
         return MismatchError(words, ranks=(self.one.rank, self.two.rank))
 
 
+def disagreement(what, number, *claims):
+    """The Disagreement of two Claims about one message or collective; None if they agree."""
+    one, two = sorted(claims, key=lambda claim: (claim.verb != "sends", claim.rank))
+    return None if one.size == two.size else Disagreement(what, number, one, two)
+
+
 class Failure(NamedTuple):
     """An exception of a rank, as plain values that can always travel.
 

@@ -12,7 +12,7 @@ import torch
 from minidl import Crash, DeadlockError, Op, RankDied, RankError, Recv, Send, World
 from minidl.collectives import native, ring, tree
 from minidl.runtime.processes import nccl, parcel
-from minidl.runtime.processes.descriptions import description, spell
+from minidl.runtime.processes.descriptions import description
 from tests.deadlines import generous
 from tests.runtime.gpu.fake_cuda import with_fake_gpu
 
@@ -228,7 +228,7 @@ def test_a_gpu_that_fails_or_is_still_at_work_leaves_the_time_at_which_the_progr
 
 def test_memory_and_gpu_are_told_apart_before_a_message_is_posted():
     assert description((4,), torch.float32, True) != description((4,), torch.float32)
-    assert spell(description((4,), torch.float32, True)) == "(4,) float32 on a GPU"
+    assert description((4,), torch.float32, True) == "(4,) float32 on a GPU"
 
 
 class OnGpu:
