@@ -93,23 +93,12 @@ class LocalArena:
             mine.keep_answer(report.task, report.fn, source)
         notes.note(report, source, current_book().seed)
 
-    def run(
-        self,
-        fn,
-        inputs,
-        *,
-        network=None,
-        buffered=False,
-        timeout=20,
-        arguments=None,
-        device=None,
-        meter=False,
-    ):
+    def run(self, fn, inputs, *, timeout=20, arguments=None, meter=False, **options):
         """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome.
 
-        meter: count memory and FLOPs, too.
+        meter: count memory and FLOPs, too; options: network, buffered and device of a VirtualWorld.
         """
-        world = VirtualWorld(len(inputs), network=network, buffered=buffered, device=device)
+        world = VirtualWorld(len(inputs), **options)
         return _outcome_of(world, fn, inputs, arguments, timeout, meter)
 
     def real(self, fn, inputs, *, timeout=20, arguments=None):

@@ -106,20 +106,14 @@ class Trial:
         # Several demands may ask for the same run: it runs once.
         key = (network, device, meter)
         if key not in self._runs:
-            self._runs[key] = self._run(network, self.deadlocked, device, meter)
+            self._runs[key] = self._run(
+                network, buffered=self.deadlocked, device=device, meter=meter
+            )
         return self._runs[key]
 
-    def _run(self, network, buffered=False, device=None, meter=False):
-        return self.arena.run(
-            self.fn,
-            self.case.fresh(),
-            arguments=self.arguments,
-            timeout=self.timeout,
-            network=network,
-            buffered=buffered,
-            device=device,
-            meter=meter,
-        )
+    def _run(self, network, **options):
+        how = {"arguments": self.arguments, "timeout": self.timeout, "network": network}
+        return self.arena.run(self.fn, self.case.fresh(), **how, **options)
 
 
 def cases_of(world_sizes, lengths, give, draws):

@@ -164,7 +164,8 @@ class DistributedComm(RuntimeComm):
             for i, op in enumerate(ops):
                 if op.sends is sends:
                     begin = self._begin_message if peers[i] >= 0 else self._begin_native
-                    parts[i] = begin(op, peers[i], posting)
+                    parts[i] = part = begin(op, peers[i], posting)
+                    self.node.outstanding[id(part)] = part
         posting.tickets = parts
         return PostedOps(posting)
 
@@ -196,7 +197,6 @@ class DistributedComm(RuntimeComm):
                     part.work = post([tensor], peer, node.tags | self.context)
             except RuntimeError as error:  # the peer is gone
                 raise part.explained(error) from None
-        node.outstanding[id(part)] = part
         return part
 
     def _begin_native(self, op, peer, posting):
@@ -216,5 +216,4 @@ class DistributedComm(RuntimeComm):
             part.work = node.wires.native(part, op)
         else:
             part.work, part.received = node.start_native(op, self, needs)
-        node.outstanding[id(part)] = part
         return part

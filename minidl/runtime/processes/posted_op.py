@@ -9,10 +9,15 @@ What goes from GPU to GPU has the GPU's own times (gpu/gpu_clock.py) instead.
 
 import re
 import time
+from dataclasses import InitVar, dataclass
+
+from torch import Tensor
 
 from minidl.comm import Work
 from minidl.errors import RankDied, RankTimeout
+from minidl.runtime.comms.base import RuntimeComm
 from minidl.runtime.comms.node import Broken
+from minidl.runtime.comms.record import Posting
 from minidl.runtime.processes.descriptions import description
 from minidl.runtime.words.facts import Blocked
 
@@ -39,56 +44,50 @@ class PostedOps(Work):
         return received
 
 
+@dataclass(slots=True, eq=False)
 class PostedOp:
     """One op under way. It keeps no tensor longer than until its wait has ended.
 
-    on, comm   the Comm, and its name     work      what torch has under way; None when it has ended
+    on         the Comm                   work      what torch has under way; None when it has ended
     signature  (shape, dtype)             received  what its wait returns; None if not known yet
     root       of a collective, or None   delay     seconds by which a fault delays it
+    moments    (ready, over) on the GPU, for what went from GPU to GPU
     """
 
-    __slots__ = (
-        "node",
-        "on",
-        "kind",
-        "root",
-        "on_gpu",
-        "comm",
-        "peer",
-        "number",
-        "signature",
-        "nbytes",
-        "posting",
-        "work",
-        "received",
-        "delay",
-        "leftover",
-        "moments",
-        "waited",
-        "done",
-        "values",
-    )
+    kind: str
+    on: RuntimeComm
+    peer: int
+    posting: Posting
+    tensor: InitVar[Tensor | None]
+    received: tuple | None
+    root: int | None = None
+    number: int = 0
+    signature: tuple = ((), None)
+    nbytes: int = 0
+    on_gpu: bool = False
+    work: object = None
+    delay: float = 0
+    leftover: bool = False
+    moments: tuple | None = None
+    waited: float | None = None
+    done: float | None = None
+    values: list | None = None
 
-    def __init__(self, kind, comm, peer, posting, tensor, received, root=None):
-        self.node = comm.node
-        self.on = comm
-        self.kind = kind
-        self.root = root
-        self.comm = comm.name
-        self.peer = peer
-        self.number = 0
-        self.on_gpu = tensor is not None and tensor.is_cuda
-        self.signature = ((), None) if tensor is None else (tensor.shape, tensor.dtype)
-        self.nbytes = 0 if tensor is None else tensor.nbytes
-        self.posting = posting
-        self.work = None
-        self.received = received
-        self.delay = 0
-        self.leftover = False
-        self.moments = None  # (ready, over) on the GPU, for what went from GPU to GPU
-        self.waited = None
-        self.done = None
-        self.values = None
+    def __post_init__(self, tensor):
+        if tensor is not None:
+            self.signature = (tensor.shape, tensor.dtype)
+            self.nbytes = tensor.nbytes
+            self.on_gpu = tensor.is_cuda
+
+    @property
+    def node(self):
+        """The ProcessNode of this rank."""
+        return self.on.node
+
+    @property
+    def comm(self):
+        """The communicator's name."""
+        return self.on.name
 
     @property
     def posted(self):

@@ -5,28 +5,30 @@
 The tickets say ticket.posted = 3 us, ticket.waited = 4 us, ticket.done = 25 us.
 """
 
+from dataclasses import dataclass
+
 from minidl.comm import Work
-from minidl.runtime.comms.record import size_in_words
+from minidl.runtime.comms.node import RankNode
+from minidl.runtime.comms.record import Posting, size_in_words
+from minidl.runtime.virtual.strands import Strand
 from minidl.runtime.words.deadlock import Need
 from minidl.runtime.words.facts import Blocked, Claim
 
 
+@dataclass(slots=True, eq=False)
 class VirtualWork(Work):
     """Ops under way; the waiting strand is made ready once, when the last of them has ended.
 
     missing: how many of the ops have not met their other side.
     """
 
-    __slots__ = ("node", "comm", "posting", "missing", "waiter", "result", "leftover")
-
-    def __init__(self, node, comm, posting):
-        self.node = node
-        self.comm = comm
-        self.posting = posting
-        self.missing = 0
-        self.waiter = None
-        self.result = None
-        self.leftover = False
+    node: RankNode
+    comm: str
+    posting: Posting
+    missing: int = 0
+    waiter: Strand | None = None
+    result: tuple | None = None
+    leftover: bool = False
 
     def wait(self):
         if self.result is not None:
