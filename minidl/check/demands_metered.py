@@ -187,9 +187,7 @@ def overlap_shares(trace):
             begin = max(send.posted, recv.posted)  # a message moves once both sides have posted it
             for rank in (send.rank, recv.rank):
                 under_way[rank].append((begin, recv.done))
-    computing = defaultdict(list)
-    for rank, stretches in trace.computing.items():
-        computing[rank] += stretches
+    computing = defaultdict(list, {rank: list(own) for rank, own in trace.computing.items()})
     # comm.compute(seconds) stands for work that is not done.
     for event in trace.where(kind="compute"):
         if event.done is not None:

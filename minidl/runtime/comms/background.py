@@ -30,7 +30,7 @@ class BackgroundJob(Work):
     def perform(self):
         """Call the function; its error is kept for those who wait."""
         try:
-            with self.lane.metered():
+            with self.lane.node.metered():
                 self.result = self.context.run(self.function)
         except self.lane.passes:
             raise
@@ -59,13 +59,10 @@ class BackgroundLane:
 
     passes: tuple = ()  # exceptions that end the lane and not only its job
 
-    def __init__(self, name):
+    def __init__(self, name, node):
         self.name = name
+        self.node = node
         self.jobs = []  # those that no thread has waited for
-
-    def metered(self):
-        """A context manager: what is computed inside counts for the lane's rank."""
-        raise NotImplementedError
 
     def finish(self):
         """Wait for all jobs; raise the error of one that no thread waited for."""

@@ -20,7 +20,7 @@ class RankNode:
 
     faults       Faults of this rank in this run
     record       Record of this run
-    outstanding  what was posted and not waited for, in order
+    outstanding  what was posted and not waited for, in order: key -> work with an end()
     lanes        name of a twin -> the lane that runs its background work
     """
 
@@ -52,8 +52,26 @@ class RankNode:
         """Report that step i of n is done."""
         raise NotImplementedError
 
+    def new_lane(self, name):
+        """A lane for the background work of the twin `name`."""
+        raise NotImplementedError
+
     def lane(self, name):
-        """The lane that runs the background work of the twin `name`."""
+        """The lane that runs the background work of the twin `name`, made when first used."""
+        if name not in self.lanes:
+            self.lanes[name] = self.new_lane(name)
+        return self.lanes[name]
+
+    def finish(self):
+        """End what the run left under way: background jobs, then what was never waited for."""
+        for lane in list(self.lanes.values()):
+            lane.finish()
+        for under_way in list(self.outstanding.values()):
+            under_way.leftover = True
+            under_way.end()
+
+    def metered(self):
+        """A context manager: what this thread computes inside counts for the rank, if metered."""
         raise NotImplementedError
 
     def unmetered(self, function, *args):

@@ -8,7 +8,6 @@ larger than this machine runs through. Left out: that small operations reach onl
 rate, and that memory has a rate of its own.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,11 +80,6 @@ def unseen(fn, *args):
     """fn(*args), which no meter sees: the work of the runtime, not of the rank."""
     with _disable_current_modes():
         return fn(*args)
-
-
-def metered(meters, node):
-    """The reading of this rank, or nothing if the run has no meters."""
-    return nullcontext() if meters is None else meters.reading(node)
 
 
 def about_meta(error):

@@ -14,7 +14,7 @@ import time
 from multiprocessing.connection import wait
 
 from minidl.runtime.words.deadlock import Need, doomed
-from minidl.runtime.words.facts import Facts, Whereabouts
+from minidl.runtime.words.facts import Facts
 
 TICK = 0.05  # seconds between looks at the board
 SLOWEST = 0.5  # the same, once nothing has changed for a while
@@ -49,7 +49,7 @@ class Attendance:
         self._pause = TICK
         self._last_versions = {}
         self._question = 0
-        self._answers = {}  # rank -> {thread: (needs, Blocked, lines)}, to the last question
+        self._answers = {}  # rank -> {thread: Whereabouts}, to the last question
         self._versions = {}  # rank -> its version on the board when it answered
 
     def attend(self, interrupts):
@@ -222,8 +222,8 @@ class Attendance:
         self.facts.where = {}
         for rank, threads in self._answers.items():
             own = self.facts.where[rank] = {}
-            for ident, (needs, blocked, lines) in threads.items():
-                own[ident] = Whereabouts(self._unmet(needs), blocked, lines)
+            for ident, thread in threads.items():
+                own[ident] = thread._replace(needs=self._unmet(thread.needs))
 
     def _unmet(self, needs):
         """The Needs among those of a guard that have not been posted; None for a running thread."""

@@ -83,7 +83,6 @@ class ProcessNode(RankNode):
             self.report(i, n)
 
     def metered(self):
-        """A context manager: what this thread does inside is metered, if the run is."""
         return nullcontext() if self.meter is None else self.meter.reading()
 
     def unmetered(self, function, *args):
@@ -115,10 +114,8 @@ class ProcessNode(RankNode):
             self.contexts[name] = chosen
         return self.contexts[name]
 
-    def lane(self, name):
-        if name not in self.lanes:
-            self.lanes[name] = ThreadLane(name, self)
-        return self.lanes[name]
+    def new_lane(self, name):
+        return ThreadLane(name, self)
 
     def start_native(self, op, comm, needs):
         """Start a collective on `comm`: (work, results), or None for results not known yet."""
@@ -135,12 +132,7 @@ class ProcessNode(RankNode):
         return [dist.group.WORLD, *meetings]
 
     def finish(self):
-        """End what the run left under way: background jobs, then works never waited for."""
-        for lane in list(self.lanes.values()):
-            lane.finish()
-        for part in list(self.outstanding.values()):
-            part.leftover = True
-            part.end()
+        super().finish()
         if self.gpu is not None:
             self.gpu.finish()
 

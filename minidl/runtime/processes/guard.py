@@ -24,7 +24,7 @@ from minidl.runtime.processes.descriptions import (
     key,
     native_description,
 )
-from minidl.runtime.words.facts import Claim, disagreement
+from minidl.runtime.words.facts import Claim, Whereabouts, disagreement
 from minidl.runtime.words.stacks import all_stacks
 
 SLOWEST = 1e-3  # seconds between looks at the board
@@ -226,20 +226,18 @@ class Guard:
             self.idle.discard(ident)  # another thread may get its number
 
     def snapshot(self):
-        """Where every thread of this rank is: (version, {thread: (needs, Blocked, lines)}).
+        """Where every thread of this rank is: (version, {thread: Whereabouts}).
 
-        needs is None for a thread that runs. The version is read first: what changes afterwards
-        changes the version.
+        Their needs are Posts, met or not: see needs(). The version is read first: what changes
+        afterwards changes the version.
         """
         version = self.board.version(self.rank)
         blocked = dict(self.blocked)
         threads = {}
         for ident, lines in all_stacks().items():
             waiting = blocked.get(ident)
-            if ident == self.control or (ident in self.idle and waiting is None):
-                continue
-            if waiting is None:
-                threads[ident] = (None, None, lines)
-            else:
-                threads[ident] = (waiting.needs(self), waiting.blocked(), lines)
+            if waiting is not None:
+                threads[ident] = Whereabouts(waiting.needs(self), waiting.blocked(), lines)
+            elif ident != self.control and ident not in self.idle:
+                threads[ident] = Whereabouts(None, None, lines)
         return version, threads

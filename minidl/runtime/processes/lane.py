@@ -12,17 +12,13 @@ class ThreadLane(BackgroundLane):
     """A thread that runs jobs in the order in which they were submitted."""
 
     def __init__(self, name, node):
-        super().__init__(name)
-        self.node = node
+        super().__init__(name, node)
         self.queue = queue.SimpleQueue()
         self._idle = node.guard.idle if node.guard else set()
         self._pending = 0
         self._lock = threading.Lock()
         self.thread = threading.Thread(target=self._work, name=f"background of {name}", daemon=True)
         self.thread.start()
-
-    def metered(self):
-        return self.node.metered()
 
     def submit(self, function):
         """Run `function()` after earlier jobs; returns the ThreadJob."""

@@ -11,7 +11,6 @@ import sys
 from functools import partial
 
 MOST_BYTES = 100_000  # of what was written to the descriptors, shown per run
-_streams = None
 
 
 class LineStream(io.TextIOBase):
@@ -66,15 +65,6 @@ class RankStreams:
             self.seen = size
             self.emit(written.decode(errors="replace").rstrip("\n"))
 
-
-def capture(rank, folder, tell):
-    """Redirect this process's output; returns its RankStreams."""
-    global _streams
-    _streams = RankStreams(os.path.join(folder, f"rank{rank}.out"), tell)
-    return _streams
-
-
-def released():
-    """In a child that a rank forked, as a DataLoader worker: print to the file, not to the pipe."""
-    if _streams is not None:
-        sys.stdout = sys.stderr = open(_streams.file, "w", buffering=1, closefd=False)
+    def release(self):
+        """In a child that the rank forked, as a DataLoader worker: print to the file alone."""
+        sys.stdout = sys.stderr = open(self.file, "w", buffering=1, closefd=False)

@@ -34,7 +34,7 @@ from minidl.runtime.processes.board import Board
 from minidl.runtime.processes.gloo import DistributedComm
 from minidl.runtime.processes.guard import Guard
 from minidl.runtime.processes.posted_op import LOST_LINK
-from minidl.runtime.processes.streams import capture, released
+from minidl.runtime.processes.streams import RankStreams
 from minidl.runtime.words.calling import call
 from minidl.runtime.words.facts import Failure
 from minidl.runtime.words.sources import learn_sources
@@ -63,7 +63,7 @@ class Worker:
         self.node = None
         self.running = False  # whether the learner's function runs
         self.over = threading.Event()  # set when it has ended
-        self.streams = capture(rank, folder, self.report)
+        self.streams = RankStreams(os.path.join(folder, f"rank{rank}.out"), self.report)
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         self.names = module.__dict__
         torch.set_num_threads(threads)
@@ -260,7 +260,7 @@ def main(conn, rank, world_size, folder, threads):
     if hasattr(os, "fork"):
         # DataLoader workers then need no __main__.
         torch.multiprocessing.set_start_method("fork", force=True)
-        os.register_at_fork(after_in_child=released)
+        os.register_at_fork(after_in_child=lambda: Worker.current.streams.release())
     # What multiprocessing leaves goes with the folder of the world.
     multiprocessing.current_process()._config["tempdir"] = tempfile.mkdtemp(dir=folder)
     loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)

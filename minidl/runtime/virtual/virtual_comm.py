@@ -8,12 +8,13 @@ out: turns (strands.py), times (network.py), and how a run begins and ends (virt
 """
 
 import threading
+from contextlib import nullcontext
 
 from minidl.runtime.comms.base import RuntimeComm
 from minidl.runtime.comms.faults import Seconds
 from minidl.runtime.comms.node import Broken, RankNode
 from minidl.runtime.comms.record import Record
-from minidl.runtime.metering.device import metered, unseen
+from minidl.runtime.metering.device import unseen
 from minidl.runtime.virtual.network import Ticket
 from minidl.runtime.virtual.virtual_lane import VirtualLane
 from minidl.runtime.virtual.virtual_work import VirtualWork, claim_of, move
@@ -32,17 +33,8 @@ class VirtualNode(RankNode):
         self.faults = run.faults[rank]
         self.record = Record(rank, self.faults, run.room)
 
-    def finish(self):
-        """End what the rank left under way: background jobs, then works never waited for."""
-        for lane in list(self.lanes.values()):
-            lane.finish()
-        for work in list(self.outstanding):
-            work.leftover = True
-            work.wait()
-
     def metered(self):
-        """A context manager: what is computed inside counts for this rank, if anything does."""
-        return metered(self.meters, self)
+        return nullcontext() if self.meters is None else self.meters.reading(self)
 
     def unmetered(self, function, *args):
         return function(*args) if self.meters is None else unseen(function, *args)
@@ -95,10 +87,8 @@ class VirtualNode(RankNode):
     def progress(self, i, n):
         self.run.echo.progress(self.rank, i, n)
 
-    def lane(self, name):
-        if name not in self.lanes:
-            self.lanes[name] = VirtualLane(self, name)
-        return self.lanes[name]
+    def new_lane(self, name):
+        return VirtualLane(name, self)
 
 
 class VirtualComm(RuntimeComm):
@@ -110,7 +100,7 @@ class VirtualComm(RuntimeComm):
 
     def _start(self, ops, peers, posting):
         work = VirtualWork(self.node, self.name, posting)
-        self.node.outstanding[work] = None
+        self.node.outstanding[work] = work
         for op, peer in zip(ops, peers):
             self._post_one(op, peer, posting, work)
         return work

@@ -15,15 +15,11 @@ class VirtualLane(BackgroundLane):
 
     passes = (Broken, Crashed)
 
-    def __init__(self, node, name):
-        super().__init__(name)
-        self.node = node
+    def __init__(self, name, node):
+        super().__init__(name, node)
         self.queue = []
         order = (node.rank << 20) + 1 + len(node.lanes)
         self.strand = node.strands.spawn(node.rank, order, self._work, node.now())
-
-    def metered(self):
-        return self.node.metered()
 
     def submit(self, function):
         """Run `function()` after earlier jobs; returns the job."""

@@ -52,6 +52,10 @@ class VirtualWork(Work):
             node.strands.pause(strand)
         return self.result
 
+    def end(self):
+        """End what the rank has left under way; the same as to wait for it."""
+        self.wait()
+
     def met_one(self):
         """One more of the ops has met its other side."""
         self.missing -= 1
