@@ -50,16 +50,16 @@ class Outcome(NamedTuple):
         return "" if self.error is None else str(self.error).split("\n")[0]
 
 
-def observed(fn, args, arguments, comm):
+def observed(fn, args, comm):
     """On a rank: (what `fn` returns, its arguments after the call)."""
-    return call(fn, comm, args, arguments), with_states(args)
+    return call(fn, comm, args, {}), with_states(args)
 
 
-def observed_on_a_meter(fn, args, arguments, comm):
+def observed_on_a_meter(fn, args, comm):
     """The same on a meter, which counts the arguments as held."""
-    for tensor in tensors_in((args, arguments)):
+    for tensor in tensors_in(args):
         tensor.detach()  # the meter knows the tensors that it sees in an operation
-    return observed(fn, args, arguments, comm)
+    return observed(fn, args, comm)
 
 
 def tensors_in(value):
@@ -93,22 +93,22 @@ class LocalArena:
             mine.keep_answer(report.task, report.fn, source)
         notes.note(report, source, current_book().seed)
 
-    def run(self, fn, inputs, *, timeout=20, arguments=None, meter=False, **options):
-        """Run `fn(*inputs[r], **arguments)` on virtual rank r; returns an Outcome.
+    def run(self, fn, inputs, *, timeout=20, meter=False, **options):
+        """Run `fn(*inputs[r])` on virtual rank r; returns an Outcome.
 
         meter: count memory and FLOPs, too; options: network, buffered and device of a VirtualWorld.
         """
         world = VirtualWorld(len(inputs), **options)
-        return _outcome_of(world, fn, inputs, arguments, timeout, meter)
+        return _outcome_of(world, fn, inputs, timeout, meter)
 
-    def real(self, fn, inputs, *, timeout=20, arguments=None):
+    def real(self, fn, inputs, *, timeout=20):
         """The same on real processes, in the notebook's own World if it has as many ranks."""
         world = _notebook_world()
         if world is not None and world.world_size == len(inputs):
-            return _outcome_of(world, fn, inputs, arguments, timeout)
+            return _outcome_of(world, fn, inputs, timeout)
         # Otherwise in a World of its own, which ends with the check.
         with World(len(inputs)) as world:
-            return _outcome_of(world, fn, inputs, arguments, timeout)
+            return _outcome_of(world, fn, inputs, timeout)
 
     def real_ranks(self):
         """How many ranks a real run has."""
@@ -127,13 +127,13 @@ def _notebook_world():
     return None if world is None or world.closed else world
 
 
-def _outcome_of(world, fn, inputs, arguments, timeout, meter=False):
+def _outcome_of(world, fn, inputs, timeout, meter=False):
     """Run `fn` on a world as `observed`; returns the Outcome."""
     function = observed_on_a_meter if meter else observed
     # A run that ends in an error still has a record, and results of the ranks that returned.
     error = None
     try:
-        world.run(function, fn, PerRank(inputs), arguments or {}, timeout=timeout, meter=meter)
+        world.run(function, fn, PerRank(inputs), timeout=timeout, meter=meter)
     except MinidlError as raised:
         error = raised
     pairs = [pair or (None, None) for pair in world.last.results]  # None: it did not return

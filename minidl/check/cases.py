@@ -62,7 +62,6 @@ class Trial:
     arena: object
     fn: object
     case: Case
-    arguments: dict
     timeout: float
     on_meter: bool = False
     on_real: bool = False
@@ -93,8 +92,7 @@ class Trial:
     @cached_property
     def real(self) -> Outcome:
         """The run on real processes."""
-        inputs = self.case.fresh()
-        return self.arena.real(self.fn, inputs, arguments=self.arguments, timeout=self.timeout)
+        return self.arena.real(self.fn, self.case.fresh(), timeout=self.timeout)
 
     @cached_property
     def metered(self) -> Outcome:
@@ -112,8 +110,8 @@ class Trial:
         return self._runs[key]
 
     def _run(self, network, **options):
-        how = {"arguments": self.arguments, "timeout": self.timeout, "network": network}
-        return self.arena.run(self.fn, self.case.fresh(), **how, **options)
+        inputs = self.case.fresh()
+        return self.arena.run(self.fn, inputs, timeout=self.timeout, network=network, **options)
 
 
 def cases_of(world_sizes, lengths, give, draws):

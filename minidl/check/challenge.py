@@ -52,13 +52,13 @@ class Track:
     task: str
     device: object = None
 
-    def run(self, arena, fn, arguments):
+    def run(self, arena, fn):
         """Run the answer and the rival; returns a Race, or None if one of them fails here."""
         on_meter = self.device is not None
         where = {"network": self.on, "device": self.device, "meter": on_meter}
         # The rival is the course's own code, so it may run outside of a cage.
         name, algorithm = self.rival
-        own = arena.run(fn, self._inputs(), arguments=arguments, **where)
+        own = arena.run(fn, self._inputs(), **where)
         rival = LocalArena().run(algorithm, self._inputs(), **where)
         if own.error or rival.error:
             return None

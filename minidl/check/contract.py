@@ -41,7 +41,6 @@ class Check(Sentence):
         self.world_sizes = (1, 2, 3, 4)
         self.lengths = (12,)
         self.give = whole_numbers
-        self.arguments = {}
         self.timeout = 20
         self.round = ""
         self.clues = ()
@@ -59,11 +58,6 @@ class Check(Sentence):
     def given(self, give):
         """What a rank gets: give(rank, N, n, draws) -> its arguments. draws: a random.Random."""
         self.give = give
-        return self
-
-    def called_with(self, **arguments):
-        """Keyword arguments for every rank."""
-        self.arguments = arguments
         return self
 
     def races(self, on, ranks, length, bound, rival, device=None):
@@ -95,7 +89,7 @@ class Check(Sentence):
         report.hints = self.clues
         # A fast wrong answer wins nothing.
         if self.track is not None and report.passed:
-            report.race = self.track.run(arena, self.fn, self.arguments)
+            report.race = self.track.run(arena, self.fn)
         current_book().write(self.task, self, report)
         arena.after_check(report)
         if arena.watched and not report.passed and os.environ.get("PYTEST_CURRENT_TEST"):
@@ -144,7 +138,7 @@ class Check(Sentence):
         longest = max((case.n for case in cases if case.N == real_ranks), default=0)
         for case in cases:
             on_real = (case.N, case.n) == (real_ranks, longest)
-            yield Trial(arena, self.fn, case, self.arguments, self.timeout, on_meter, on_real)
+            yield Trial(arena, self.fn, case, self.timeout, on_meter, on_real)
 
     def _report(self, sights):
         """The points: the share of right cases, reduced by each other demand that fails."""

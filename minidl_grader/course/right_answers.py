@@ -45,9 +45,7 @@ class RecordedCheck(Check):
         """Record the task's runs under its name."""
         sizes = [N for N in self.world_sizes if 2 <= N <= LARGEST]
         for case in self.cases(sizes, self.lengths[:1]):
-            outcome = LocalArena().run(
-                self.fn, case.fresh(), network=STEPS, arguments=self.arguments
-            )
+            outcome = LocalArena().run(self.fn, case.fresh(), network=STEPS)
             runs = self.traces.setdefault(self.task, {})
             runs[f"{case.N},{case.n}"] = rows_of(outcome.trace)
 

@@ -53,8 +53,8 @@ class VirtualArena(arenas.LocalArena):
 
     watched = False
 
-    def real(self, fn, inputs, *, timeout=None, arguments=None):
-        return self.run(fn, inputs, timeout=timeout or generous(20), arguments=arguments)
+    def real(self, fn, inputs, *, timeout=None):
+        return self.run(fn, inputs, timeout=timeout or generous(20))
 
     def real_ranks(self):
         return 4

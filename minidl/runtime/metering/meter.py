@@ -90,13 +90,6 @@ class Meter:
         self._hooks = {}
         _open.discard(self)
 
-    def held(self):
-        """Bytes held now, a number for each of KINDS."""
-        totals = [0] * len(KINDS)
-        for held in list(self._held.values()):
-            totals[held.kind] += held.nbytes
-        return totals
-
     def see(self, tensor, kind=None):
         """Note the storage of a tensor, and of what kind it is if that is known."""
         if isinstance(tensor, torch.nn.Parameter):

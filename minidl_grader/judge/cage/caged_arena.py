@@ -117,7 +117,6 @@ class CagedArena:
         network=None,
         buffered=False,
         timeout=20,
-        arguments=None,
         device=None,
         meter=False,
     ):
@@ -133,12 +132,11 @@ class CagedArena:
         if refusal:
             return nothing(size, RankTimeout(refusal))
         world = VirtualWorld(size, network=network, buffered=buffered, device=device)
-        keywords = sent(arguments or {})
         try:
             self._try_cells()
             accounts = self._accounts(size, meters)
             calls = [  # all encoded before the first is sent: one may hold what cannot travel
-                encode(["run", rank, size, fn.name, sent(args), keywords, 0, metering])
+                encode(["run", rank, size, fn.name, sent(args), 0, metering])
                 for rank, args in enumerate(inputs)
             ]
             deadline = time.monotonic() + seconds
@@ -152,9 +150,9 @@ class CagedArena:
         finally:
             self.spent += time.monotonic() - began
 
-    def real(self, fn, inputs, *, timeout=20, arguments=None):
+    def real(self, fn, inputs, *, timeout=20):
         """The same: caged ranks are real processes."""
-        return self.run(fn, inputs, timeout=timeout, arguments=arguments)
+        return self.run(fn, inputs, timeout=timeout)
 
     def real_ranks(self):
         """How many ranks a real run has."""

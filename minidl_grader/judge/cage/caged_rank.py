@@ -129,7 +129,7 @@ class CagedRank:
                 self.errors[name] = describe(error)
         return names
 
-    def run(self, rank, world_size, answer, args, arguments, seed, metering):
+    def run(self, rank, world_size, answer, args, seed, metering):
         """Call an answer as one rank of `world_size`.
 
         metering  None, or [do FLOPs take time?, is there room for every message?]
@@ -142,11 +142,11 @@ class CagedRank:
             names = self.namespace()
             seed_everything(seed, rank)
             fn = self.look_up(answer, names)
-            args, arguments = self.known(args, names), self.known(arguments, names)
+            args = self.known(args, names)
             if side.meter is not None:
                 gc.disable()  # as on virtual ranks: what is held must not depend on its moment
             with side.metered():
-                result, after = self.observed(side, fn, args, arguments)
+                result, after = self.observed(side, fn, args)
             self.end(line, "done", result, after, side.meter and written(*side.meter.read()))
         except Over:
             line.pending = []
@@ -158,12 +158,12 @@ class CagedRank:
         finally:
             gc.enable()
 
-    def observed(self, side, fn, args, arguments):
+    def observed(self, side, fn, args):
         """What the answer returns, and its arguments afterwards."""
         comm = CagedComm(side, range(side.world_size))
         if side.meter is None:
-            return observed(fn, args, arguments, comm)
-        out = observed_on_a_meter(fn, args, arguments, comm)
+            return observed(fn, args, comm)
+        out = observed_on_a_meter(fn, args, comm)
         side.line().ask("finish")
         side.jobs.clear()
         return out
