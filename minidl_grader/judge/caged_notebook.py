@@ -21,11 +21,15 @@ from queue import Empty
 import jupyter_client.provisioning.local_provisioner as provisioner
 import nbval.plugin
 import pytest
+import torch._dynamo  # noqa: F401  the first optimizer loads it, in two seconds: once, not in a rank each
 from ipykernel.kernelapp import IPKernelApp
 from nbval.kernel import RunningKernel
 
 import minidl.check
-import minidl.viz  # noqa: F401  notebooks import both: loaded here, once for all of them
+import minidl.collectives
+import minidl.parallel
+import minidl.viz
+import minidl.zoo  # noqa: F401  notebooks import these: loaded here, once for all of them
 from minidl.runtime import magics
 from minidl.runtime.processes import launch, worker, zygote  # noqa: F401  ranks need the worker
 from minidl_grader.judge.cage.locks import readable

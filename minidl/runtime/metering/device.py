@@ -11,7 +11,7 @@ rate, and that memory has a rate of its own.
 from dataclasses import dataclass
 from functools import partial
 
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._mode_utils import no_dispatch
 
 # What torch says where a value of a meta tensor is asked for: by item(), by numpy(), by sizes that
 # depend on values, as in x[x > 0].
@@ -78,7 +78,7 @@ class Meters:
 
 def unseen(fn, *args):
     """fn(*args), which no meter sees: the work of the runtime, not of the rank."""
-    with _disable_current_modes():
+    with no_dispatch():
         return fn(*args)
 
 

@@ -92,7 +92,7 @@ class Meter:
 
     def see(self, tensor, kind=None):
         """Note the storage of a tensor, and of what kind it is if that is known."""
-        if isinstance(tensor, torch.nn.Parameter):
+        if is_parameter(tensor):
             kind = PARAMETERS
             self._watch(tensor)
         if tensor.layout is not torch.strided:
@@ -116,7 +116,7 @@ class Meter:
         with self._lock:
             self.operations += 1
             for tensor in args:
-                if isinstance(tensor, torch.nn.Parameter):
+                if is_parameter(tensor):
                     self.see(tensor)
             for tensor in outputs:
                 self.see(tensor)
@@ -166,6 +166,12 @@ class Meter:
             self.changes.append((self.operations, self.now(), kind, nbytes))
 
 
+def is_parameter(value):
+    """Is it an nn.Parameter? isinstance asks the same and takes ten times as long for a Tensor."""
+    kind = type(value)
+    return kind is not torch.Tensor and isinstance(value, torch.nn.Parameter)
+
+
 def dense_parts(tensor):
     """The dense tensors that a sparse one consists of; none for a layout that hides them."""
     return [getattr(tensor, name)() for name in SPARSE_PARTS.get(tensor.layout, ())]
@@ -177,6 +183,12 @@ class Reading(TorchDispatchMode):
     def __init__(self, meter):
         super().__init__()
         self.meter = meter
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        # torch would wrap each call for its compiler, which takes longer than the meter, and load
+        # the compiler for that.
+        return False
 
     def __enter__(self):
         _thread.meters = [*getattr(_thread, "meters", ()), self.meter]

@@ -22,6 +22,9 @@ import types
 import torch
 import torch._dynamo  # noqa: F401  the first optimizer loads it, which a locked-in rank cannot
 
+import minidl.collectives
+import minidl.parallel
+import minidl.zoo  # noqa: F401  setup cells import these: loaded once, not in every rank
 from minidl.check.arena import observed, observed_on_a_meter
 from minidl.runtime.comms.seeding import seed_everything
 from minidl.runtime.processes.streams import LineStream

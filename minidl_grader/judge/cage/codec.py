@@ -33,6 +33,8 @@ MOST_DIMENSIONS = 16
 MOST_TEXT = 4 << 20  # bytes of JSON in one message
 MOST_BYTES = 128 << 20  # bytes of tensors
 HEAD = struct.Struct("<II")
+NUMBERS = {type(None), bool, int, float}  # types that JSON has, too
+AS_IT_IS = {*NUMBERS, str}
 
 
 class CodecError(Exception):
@@ -66,7 +68,7 @@ def sizes(head):
 def decode(text, tensors):
     """The message whose JSON and tensor bytes these are. Raises CodecError."""
     try:
-        tree = json.loads(bytes(text))
+        tree = json.loads(text.decode())
     except (ValueError, RecursionError):
         raise CodecError("what came is not a message") from None
     reader = _Reader(memoryview(tensors))
@@ -78,15 +80,19 @@ def decode(text, tensors):
 
 def _plain(value, parts, depth):
     """What JSON holds in place of `value`; the bytes of its tensors are appended to `parts`."""
-    if value is None or isinstance(value, (bool, str)):
+    if type(value) in AS_IT_IS:
         return value
-    if isinstance(value, (int, float)):
-        return int(value) if isinstance(value, int) else float(value)  # subclasses become plain
+    for plain in (str, int, float):
+        if isinstance(value, plain):  # a subclass
+            return plain(value)
     if depth > DEEPEST:
         raise TypeError(f"lists in lists, {DEEPEST} deep, cannot travel")
 
     def inner(items):
-        return [_plain(item, parts, depth + 1) for item in items]
+        # Most items are numbers and strings, for which a call would cost more than all else.
+        return [
+            item if type(item) in AS_IT_IS else _plain(item, parts, depth + 1) for item in items
+        ]
 
     if isinstance(value, torch.Tensor):
         parts.append(tensor_bytes(value))
@@ -150,15 +156,15 @@ class _Reader:
 
     def value(self, tree, depth):
         """The value that this part of the JSON stands for."""
-        if tree is None or isinstance(tree, (bool, int, float)):
-            return tree
         if isinstance(tree, str):
             # Half of a surrogate pair could not be written to a file.
-            return tree.encode("utf-8", "replace").decode()
+            return tree if tree.isascii() else tree.encode("utf-8", "replace").decode()
+        if type(tree) in NUMBERS:
+            return tree
         if depth > DEEPEST:
             raise CodecError("values lie too deep in each other")
         if isinstance(tree, list):
-            return [self.value(item, depth + 1) for item in tree]
+            return [item if type(item) in NUMBERS else self.value(item, depth + 1) for item in tree]
         if len(tree) != 1:
             raise CodecError("a value has no single kind")
         [(kind, content)] = tree.items()

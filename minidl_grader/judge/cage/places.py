@@ -7,6 +7,7 @@ name. Places come from a rank and are not believed: the line's text is shown to 
 cells and concepts may be named.
 """
 
+import functools
 import os
 import types
 
@@ -15,6 +16,7 @@ from minidl.runtime.words.calling import MACHINERY, PACKAGE
 ELSEWHERE = ("elsewhere", 1)
 LAST_LINE = 100_000
 MOST_KEPT = 20_000
+MOST_FILES = 200
 _pass_on = (lambda function: function()).__code__
 _frames = {}  # (file, line, name): a function there that calls its argument
 
@@ -28,6 +30,7 @@ def place_of(given, cells):
     return ELSEWHERE
 
 
+@functools.lru_cache(MOST_FILES)
 def _is_concept(file):
     if not file.startswith(PACKAGE) or file.startswith(MACHINERY):
         return False
