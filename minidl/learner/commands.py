@@ -79,6 +79,7 @@ def check_exercise(which):
     command = [sys.executable, "-m", "pytest", *NBVAL, "-q", "-p", "no:cacheprovider"]
     command += ["-c", os.devnull, f"--rootdir={path.parent}", str(path)]
     try:
+        # Whatever the exercise prints belongs to nbval; the reports in it are shown below.
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         print(f"The exercise did not end within {SECONDS} seconds.")
@@ -97,6 +98,7 @@ def _print_points(exercise):
     """Print the points that are noted for an exercise, in a learner's folder."""
     if mine.home() is None:
         return
+    # Tasks are named after their exercise: 02-shift belongs to 02.
     tasks = notes.noted()["tasks"]
     earned = [result["earned"] for task, result in tasks.items() if task.startswith(exercise)]
     print(f"{sum(earned):g} points are noted for exercise {exercise}.")

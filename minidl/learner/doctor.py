@@ -107,6 +107,7 @@ def judge_cores(cores):
 def judge_gpus(names, nccl):
     """No GPU is needed. Yields a line for the GPUs and one for NCCL."""
     count = len(names)
+    # Without a GPU both lines say what happens instead.
     if not names:
         text = "none: ranks run on the CPU, and the course needs nothing more"
         nccl_text = "not used: it needs a GPU for each rank; gloo carries the messages"
@@ -127,6 +128,7 @@ def judge_memory(free):
     """Bytes that new processes can have; None if unknown."""
     needed = f"{NEEDED_MEMORY / GB:.0f} GB"
     remedy = f"Close other programs or notebooks until {needed} are free."
+    # Not every system says; then the answer is a guess, and no obstacle.
     if free is None:
         text = f"could not be measured; {RANKS} ranks need about {needed}"
         return Finding("memory", True, text)
@@ -302,6 +304,7 @@ def shared_memory_size():
 
 def exchange_between_ranks():
     """(seconds, None) if two ranks passed each other a tensor, else (seconds, what went wrong)."""
+    # The time includes starting two processes, as a learner's first cell does.
     began = time.perf_counter()
     trouble = None
     try:

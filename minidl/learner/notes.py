@@ -85,6 +85,7 @@ def _failure_of(report, source, seed):
 
 def course():
     """{exercise: {task: points}}, in order: the package's exercises and the learner's."""
+    # A teacher's own exercises are in the learner's folder only.
     folders = [EXERCISES]
     work = mine.home()
     if work is not None:
@@ -140,6 +141,7 @@ class ExerciseProgress(NamedTuple):
 
     def bar(self, width=20):
         """ "######.............." """
+        # An exercise may be worth nothing yet; then the bar is empty.
         full = round(width * self.earned / (self.points or 1))
         return "#" * full + "." * (width - full)
 

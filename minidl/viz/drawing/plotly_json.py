@@ -30,6 +30,7 @@ def plotly_json(scene):
     for layer in scene.layers:
         places[layer.name] = len(data)
         data += plotly_traces(layer, x, y)
+    # The second plot shares the title, the caption and the legend.
     layout = _layout(scene)
     if scene.beside:
         data += _beside(scene.beside, layout)
@@ -119,6 +120,7 @@ def _axis(scene, vertical):
     }
     if axis.log:
         given["type"] = "log"
+    # A title of its own, or plotly would reserve room for one.
     if axis.title:
         font = {"color": INK, "size": TEXT}
         given["title"] = {"text": markup(axis.title), "font": font, "standoff": 6}

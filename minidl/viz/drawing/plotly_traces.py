@@ -57,6 +57,7 @@ def legend_trace(layer):
     elif layer.kind is Path:
         trace = _scatter("lines", line=_line(shape.color, 2, layer.style))
     else:
+        # Boxes, dots and labels: the looks of a drawn trace, without its points.
         trace = first_trace(layer, [shape], float, float)
         looks = ("type", "mode", "orientation", "marker")
         trace = {key: trace[key] for key in looks if key in trace}
@@ -156,6 +157,7 @@ def _arrows(layer, x, y):
 
 def _arrow_trace(arrows, x, y):
     """Arrows of one style, as one line with gaps; the marker at each end is the head."""
+    # All look alike, so the first one says how.
     first = arrows[0]
     marker = {"color": first.color, "opacity": 1}
     if first.broken:
@@ -195,6 +197,7 @@ def _paths(layer, x, y):
 
 def _with_gaps(lines, rounded):
     """The coordinates of several lines in one list; None breaks the line after each."""
+    # x0, x1, None, x0, x1, None: one trace, many lines
     values = []
     for line in lines:
         values += [*map(rounded, line), None]

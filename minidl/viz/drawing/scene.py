@@ -138,6 +138,7 @@ class Layer:
         # Many colours: the legend shows what all have in common, which is the form.
         if len({shape.color for shape in self.shapes}) > 1:
             sample = sample._replace(color=INK)
+        # A large dot would not fit into the legend's line.
         if self.kind is Dot:
             sample = sample._replace(size=min(10, sample.size))
         return sample
@@ -205,6 +206,7 @@ class Scene:
 
     def add(self, name, shapes, style="solid", legend=False, empty=None):
         """Add a layer that has shapes now, or, if `empty` says what they look like, later."""
+        # A layer that holds nothing, now or later, is not one.
         shapes = list(shapes)
         if shapes or empty:
             self.layers.append(Layer(name, shapes, style, legend, empty))

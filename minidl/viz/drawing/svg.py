@@ -114,11 +114,13 @@ def _y_axis(page):
 
 def _y_title(page):
     """The title of the upright axis, turned to run upwards."""
+    # At the left edge of the room for the names.
     x = page.left - page.names + 14
     y = page.top + page.height / 2
-    title = text_element(x, y, page.scene.y.title, anchor="middle")
-    around = f"{number(x)} {number(y)}"
-    return element("g", title, transform=f"rotate(-90 {around})")
+    axis = page.scene.y
+    title = text_element(x, y, axis.title, anchor="middle")
+    turn = f"rotate(-90 {number(x)} {number(y)})"
+    return element("g", title, transform=turn)
 
 
 def _axes(page):
@@ -177,6 +179,7 @@ def svg(scene):
     ]
     for i, line in enumerate(box.title):
         parts.append(text_element(EDGE, 24 + TITLE_LINE * i, line, size=TITLE, bold=True))
+    # Two plots beside each other share the legend of the left one.
     parts.append(_legend(pages[0]))
     for page in pages:
         parts.append(_axes(page))

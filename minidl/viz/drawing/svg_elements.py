@@ -20,6 +20,7 @@ def element(tag, content=None, **attributes):
     """
     head = tag
     for name, value in attributes.items():
+        # Attributes that do not apply are None: a solid line has no dashes.
         if value is not None:
             text = escape(value) if isinstance(value, str) else number(value)
             head += f' {name.rstrip("_").replace("_", "-")}="{text}"'
@@ -41,6 +42,7 @@ def path_data(*parts):
         if isinstance(part, str):
             text += part
             continue
+        # Two numbers need a space between them; a letter parts them as well.
         if text and not text[-1].isalpha():
             text += " "
         text += number(part)

@@ -80,7 +80,7 @@ def parts_of(trace):
 
     A send and a receive at the same time count once.
     """
-    # From a rank's first event to the end of its last: a rank that starts late did not compute.
+    # A rank that starts late did not compute before, so each has its own beginning.
     begins = {}
     ends = {}
     for event in main_events(trace):

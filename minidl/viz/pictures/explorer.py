@@ -126,6 +126,7 @@ def _check(algorithms, n, ranks, alpha, beta, measured):
         raise ValueError(
             f"alpha and beta are not negative, and not both 0; they are {alpha} and {beta}"
         )
+    # A misspelt name would leave a mark out without a word.
     unknown = sorted(set(measured) - set(algorithms))
     if unknown:
         raise ValueError(
@@ -233,6 +234,7 @@ def _sizes(n, ranks, alpha, beta, marks):
 def _rank_counts(ranks):
     """Ranks from 2 on: all up to 16, then powers of two, and some between, where trees grow."""
     high = max(64, 2 * ranks)
+    # Up to 16 each number of ranks, where single ranks matter most.
     counts = set(range(2, 17))
     power = 16  # a tree over 17 ranks takes one step more than one over 16
     while power <= high:
@@ -248,6 +250,7 @@ def _panel(sweep, x_title, marks):
     heights = [mark.seconds for mark in marks]
     for points in sweep.lines.values():
         heights += [seconds for _, seconds in points]
+    # A little room above and below; a factor, since the axis is logarithmic.
     low = min(heights, default=1e-6) / 1.6
     high = max(heights, default=1e-6) * 1.6
     y_ticks = power_ticks(low, high, 10, seconds_text)
@@ -312,6 +315,7 @@ def _finding(by_size, ranks):
     if len(by_size.lines) == 2 and len(crossovers) == 1:
         size = bytes_text(crossovers[0].x)
         return f"From {size} on {last} is faster than {first}, {over}"
+    # "the flat up to 2 KiB, the tree up to 64 KiB, then the ring"
     parts = []
     for size, before, _ in crossovers:
         parts.append(f"{named(before)} up to {bytes_text(size)}")
@@ -320,6 +324,7 @@ def _finding(by_size, ranks):
 
 def _more_ranks(by_ranks, n):
     """What is fastest with more and more ranks: a sentence, or "" for a single algorithm."""
+    # With one algorithm alone there is nothing to say.
     crossovers = by_ranks.crossovers
     if not by_ranks.first or len(by_ranks.lines) == 1:
         return ""

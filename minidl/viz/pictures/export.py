@@ -138,12 +138,15 @@ def _flows(trace, slices):
         # An arrow ends just inside the receive's slice, and never before it begins.
         arrival = round(recv["ts"] + recv["dur"] - LEAST, 3)
         arrival = max(recv["ts"], send["ts"], arrival)
-        for phase, piece, time in (("s", send, send["ts"]), ("f", recv, arrival)):
-            flow = {"ph": phase, "pid": piece["pid"], "tid": piece["tid"], "ts": time}
-            flow |= {"cat": "message", "name": "message", "id": number}
-            if phase == "f":
-                flow["bp"] = "e"  # it ends in the slice around it, not in the next one
-            yield flow
+        yield _flow("s", send, send["ts"], number)
+        # "e": it ends in the slice around it, not in the next one
+        yield _flow("f", recv, arrival, number) | {"bp": "e"}
+
+
+def _flow(phase, piece, time, number):
+    """One end of an arrow: "s", where it starts, or "f", where it finishes."""
+    name = {"cat": "message", "name": "message", "id": number}
+    return {"ph": phase, "pid": piece["pid"], "tid": piece["tid"], "ts": time, **name}
 
 
 def _names(trace, tracks):

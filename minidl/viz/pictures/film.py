@@ -79,7 +79,7 @@ class Film:
         room = FRAMES - 1 - self.frames * len(self.stops)  # frames left for computations
         before = 0.0  # when the last stop ended
         for number, messages in enumerate(self.stops):
-            words = self.stop_words(number)
+            words = f"{self.stop_name(number)} of {len(self.steps)}"
             begin = min(map(self.started, messages))
             end = max(message.recv.done for message in messages)
             if one_clock:
@@ -113,14 +113,13 @@ class Film:
         words = f"{words}\n{seconds_text(now)}"
         return Instant(stop, words, travelling, times or [now] * self.n)
 
-    def stop_words(self, number):
-        """Which steps a stop shows: "step 3 of 6"."""
-        count = len(self.steps)
+    def stop_name(self, number):
+        """Which steps a stop shows: "step 3", or "steps 5 to 8"."""
         first = number * self.joined + 1
-        last = min(count, first + self.joined - 1)
+        last = min(len(self.steps), first + self.joined - 1)
         if first == last:
-            return f"step {first} of {count}"
-        return f"steps {first} to {last} of {count}"
+            return f"step {first}"
+        return f"steps {first} to {last}"
 
     def started(self, message):
         """When both sides had posted it, in seconds."""

@@ -80,6 +80,7 @@ def fit(trace):
     do not drown alpha. Raises ValueError if there are fewer than two sizes.
     """
     times = _message_times(trace)
+    # Through one size go lines of any slope.
     if len(times) < 2:
         raise ValueError(
             "alpha and beta cannot be told apart from messages of "
@@ -115,6 +116,7 @@ def _influences(points):
     Weighted least squares solve    | w   wn  | |alpha|   | wy  |
                                     | wn  wnn | |beta | = | wny |
     """
+    # The sums of the normal equations.
     w = sum(point.weight for point in points)
     wn = sum(point.weight * point.nbytes for point in points)
     wnn = sum(point.weight * point.nbytes**2 for point in points)
@@ -173,6 +175,7 @@ def _median_variance(values, middle):
     That distance ignores outliers; in a normal distribution the standard deviation is 1.4826 of it,
     and the median's error is 1.2533 times that of the mean.
     """
+    # The factors belong to the normal distribution, see above.
     spread = 1.4826 * median(abs(value - middle) for value in values)
     return (1.2533 * spread) ** 2 / len(values)
 

@@ -74,6 +74,7 @@ def lamport(trace, since=None, until=None):
 
 def _main_lanes_between(trace, activity, start, end):
     """(lanes, bins) of the main threads between start and end, made coarse if there are many."""
+    # Only what lies between start and end counts, so a part of a large run is drawn in full.
     clipped = {}
     for rank, stretches in main_lanes(trace, activity, end).items():
         clipped[rank] = clip(stretches, start, end)
@@ -85,6 +86,7 @@ def _longest_collectives(trace, start, end):
 
     A call that never ended is done at `end`.
     """
+    # A call that is open lasts to the end of what is shown.
     calls = []
     for event in trace:
         if event.is_collective and event.posted <= end:

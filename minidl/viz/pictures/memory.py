@@ -46,6 +46,7 @@ def memory(trace, rank=0, span=None):
     # time if any passes, else the number of the operation
     operations, seconds = zip(*moments)
     by_time = seconds[-1] > seconds[0]
+    # Without a clock each operation counts as one step of time.
     values = operations
     scale = Unit(1, "operations")
     x_title = scale.name

@@ -47,6 +47,7 @@ def race(seconds, bound, rival_name, rival, earlier=()):
         y=Axis("", bottom, -0.5, list(enumerate(times))),
     )
     scene.add("seconds", bars)
+    # The bound crosses all bars, so that each can be seen beside it.
     x = scale.at(bound)
     scene.add("lower bound", [Path((x, x), (-0.5, bottom), INK, 1.5)], "dashed")
     scene.add("texts", texts)

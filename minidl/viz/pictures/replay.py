@@ -90,7 +90,7 @@ def replay(trace, since=None, until=None):
     # The still picture explains its own panels; of the film it repeats what was left out.
     still_caption = _film_help(film)
     if film.steps:
-        still_caption = " ".join(_reductions(film)[:-1])
+        still_caption = " ".join(_reductions(film))
     still = strip(film, trace, title, still_caption + missing)
     summary = counts_text(rank=n, message=len(messages))
     return Replay(summary, scene, _step_table(film, trace), still)
@@ -181,18 +181,19 @@ def _film_help(film):
         words.append("No message was sent.")
     if film.lost:
         words.append("A cross was never received.")
-    return " ".join(words + _reductions(film))
+    words += _reductions(film)
+    if film.joined > 1 or any(len(messages) > LABELLED for messages in film.stops):
+        words.append("replay(since=, until=) shows a part in full.")
+    return " ".join(words)
 
 
 def _reductions(film):
-    """What was left out of the film, a sentence each; the last one says where it is to be seen."""
+    """What was left out of the film, a sentence each."""
     words = []
     if film.joined > 1:
         words.append(f"{len(film.steps):,} steps, {film.joined} at each stop of the slider.")
     if any(len(messages) > film.most for messages in film.stops):
         words.append(f"At most {film.most} messages are drawn at once, those of most bytes.")
-    if film.joined > 1 or any(len(messages) > LABELLED for messages in film.stops):
-        words.append("replay(since=, until=) shows a part in full.")
     return words
 
 

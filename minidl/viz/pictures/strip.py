@@ -26,13 +26,13 @@ def strip(film, trace, title, caption):
     n = trace.world_size
     # Few ranks have large panels, three in a row; the film's slider has the steps left out here.
     columns = 4
-    radius = 0.42  # of the oval, as a share of a panel's width
+    radius = 0.36  # of the oval, as a share of a panel's width
     if n <= FEW:
         columns = 3
         radius = 0.24
     panels = {}  # name -> messages
     for number, messages in enumerate(film.stops[: 2 * columns]):
-        panels[film.stop_words(number).split(" of ")[0]] = messages
+        panels[film.stop_name(number)] = messages
     shown = len(panels)
     if film.lost:
         panels["never received"] = film.lost
