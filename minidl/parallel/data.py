@@ -24,6 +24,7 @@ import torch
 from minidl.collectives import ring, tree
 from minidl.parallel.protocol import ParallelModel
 from minidl.plans.buckets import buckets
+from minidl.plans.shards import split_points
 
 MIB = 1 << 20
 
@@ -144,12 +145,10 @@ class NaiveDataParallel(ParallelModel):
         used = [True] * len(bucket)
         if self.unused:
             used = mean[-len(bucket) :].tolist()  # 0.0: got no gradient on any rank
-        start = 0
-        for parameter, is_used in zip(bucket, used):
-            stop = start + parameter.numel()
+        points = split_points([parameter.numel() for parameter in bucket])
+        for parameter, is_used, (start, stop) in zip(bucket, used, points):
             part = mean[start:stop].view_as(parameter)
             parameter.grad = part if is_used else None
-            start = stop
 
 
 class BucketedDataParallel(NaiveDataParallel):

@@ -23,6 +23,7 @@ step of the outer way begins with the same step of the inner one.
 from contextlib import nullcontext
 
 import torch
+import torch._dynamo  # noqa: F401  The first optimizer loads it, in a second; ranks fork with it.
 
 
 class ParallelModel(torch.nn.Module):

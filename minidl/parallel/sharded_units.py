@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from minidl.plans.shards import shard_bounds, shard_length, split_points
+from minidl.plans.shards import shard_bounds, shard_length
 
 
 class Flat:
@@ -31,14 +31,15 @@ class Flat:
         self.N = comm.world_size
         sizes = [parameter.numel() for parameter in parameters]
         count = sum(sizes)
-        self.points = split_points(sizes)
         first = parameters[0]  # all are of one dtype, and all are trained or frozen
 
         # The end is padding, so that all shards have one length m.
         m = shard_length(count, self.N)
-        vector = first.new_zeros(self.N * m, requires_grad=False)
-        for view, parameter in zip(self.split(vector), parameters):
-            view[:] = parameter.detach().reshape(-1)
+        padding = self.N * m - count
+        self.sizes = [*sizes, padding]
+        with torch.no_grad():
+            values = [parameter.reshape(-1) for parameter in parameters]
+            vector = torch.cat([*values, first.new_zeros(padding)])
 
         # The shard is a copy in full precision, what modules compute with may be of another dtype.
         start, stop = shard_bounds(count, self.N, comm.rank)
@@ -53,7 +54,8 @@ class Flat:
 
     def split(self, vector):
         """The part of each parameter in a whole vector: (N * m,) -> a list of flat views."""
-        return [vector[start:stop] for start, stop in self.points]
+        *parts, _padding = vector.split(self.sizes)
+        return parts
 
     def gather(self, all_gather, comm):
         """Every rank has the whole vector, in the compute dtype."""

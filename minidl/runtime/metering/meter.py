@@ -19,6 +19,7 @@ import weakref
 from functools import wraps
 
 import torch
+from torch.nn import Parameter
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -39,6 +40,7 @@ SPARSE_PARTS = {
     torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
 }
 _thread = threading.local()  # .meters: those that this thread's operations count for
+_flops = {}  # operation and shapes -> FLOPs
 _open = weakref.WeakSet()  # the meters that want to know of resized storages
 
 
@@ -115,9 +117,9 @@ class Meter:
         """An operation has ended."""
         with self._lock:
             self.operations += 1
-            for tensor in args:
-                if is_parameter(tensor):
-                    self.see(tensor)
+            for arg in args:
+                if is_parameter(arg):
+                    self.see(arg)
             for tensor in outputs:
                 self.see(tensor)
             if self.operations % LOOK_AT_ALL == 0:
@@ -166,10 +168,33 @@ class Meter:
             self.changes.append((self.operations, self.now(), kind, nbytes))
 
 
-def is_parameter(value):
-    """Is it an nn.Parameter? isinstance asks the same and takes ten times as long for a Tensor."""
-    kind = type(value)
-    return kind is not torch.Tensor and isinstance(value, torch.nn.Parameter)
+def is_parameter(x):
+    """Is it an nn.Parameter? As isinstance() says, which asks torch's code in Python each time."""
+    kind = type(x)
+    if kind is Parameter:
+        return True
+    # What is of another class says so itself: the parts of torch's own sharded models do.
+    return kind is not torch.Tensor and issubclass(kind, torch.Tensor) and isinstance(x, Parameter)
+
+
+def flops_of(func, args, kwargs, out):
+    """FLOPs of one operation by torch's formula, which is asked once for each tuple of shapes."""
+    formula = flop_registry.get(func._overloadpacket)
+    if formula is None:
+        return 0
+    # torch wraps the formulas that get shapes; others read values of their tensors.
+    is_of_shapes = hasattr(formula, "__wrapped__") and not kwargs
+    try:
+        key = (func, *[arg.shape if isinstance(arg, torch.Tensor) else arg for arg in args])
+        known = _flops.get(key) if is_of_shapes else None
+    except TypeError:  # a list among the arguments
+        is_of_shapes = False
+        known = None
+    if known is None:
+        known = formula(*args, **kwargs, out_val=out)
+        if is_of_shapes and len(_flops) < shapes.MOST:
+            _flops[key] = known
+    return known
 
 
 def dense_parts(tensor):
@@ -201,12 +226,12 @@ class Reading(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = shapes.remembered_call(func, args, kwargs)
-        flops = 0
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            flops = formula(*args, **kwargs, out_val=out)
-        leaves = tree_leaves(out) if isinstance(out, (tuple, list)) else [out]
-        self.meter.after(flops, args, [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)])
+        flops = flops_of(func, args, kwargs, out)
+        if type(out) is torch.Tensor:  # as nearly always
+            tensors = (out,)
+        else:
+            tensors = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
+        self.meter.after(flops, args, tensors)
         return out
 
 

@@ -26,6 +26,11 @@ from minidl.errors import MinidlError, RankDied
 from minidl.runtime.processes import worker
 from minidl.runtime.words import calling
 
+# What torch imports when it is first needed, and takes a second. A zygote imports what its kernel
+# has imported of it: once, rather than once in every rank.
+HEAVY = ("torch._dynamo",)
+ZYGOTE = "minidl.runtime.processes.zygote"
+
 
 @dataclass
 class Rank:
@@ -56,6 +61,7 @@ def start_zygote(control, log, folder):
 
     control: its end of a socket; log: an open file for what it prints.
     """
+    heavy = [name for name in HEAVY if name in sys.modules]
     root = os.path.dirname(os.path.dirname(calling.PACKAGE))
     paths = [root, os.environ.get("PYTHONPATH")]
     environment = {
@@ -66,7 +72,7 @@ def start_zygote(control, log, folder):
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "minidl.runtime.processes.zygote", str(control.fileno()), folder],
+        [sys.executable, "-m", ZYGOTE, str(control.fileno()), folder, *heavy],
         pass_fds=[control.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=log,
