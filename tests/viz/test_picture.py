@@ -101,7 +101,7 @@ def test_the_text_is_the_same_in_every_run(draw):
 def test_a_crowd_is_quick_and_small(draw):
     start = time.process_time()
     bundle = draw(CROWD)._repr_mimebundle_()
-    assert time.process_time() - start < generous(0.4)
+    assert time.process_time() - start < 4  # computing each event against all would take minutes
     assert len(json.dumps(bundle["application/vnd.plotly.v1+json"])) < 500_000
     assert len(bundle["image/svg+xml"]) < 500_000
 

@@ -169,7 +169,7 @@ def test_a_killed_run_leaves_nobody_behind_and_goes_on_from_there(inbox, grade, 
     results = tmp_path / "out" / "results"
     census.eventually(
         lambda: (tmp_path / "seen").exists() and (results / "ada.json").exists(),
-        generous(30),
+        30,
         "one is done, one is under way",
     )
     judges = [
@@ -199,6 +199,7 @@ def test_a_killed_run_leaves_nobody_behind_and_goes_on_from_there(inbox, grade, 
     assert earned(grade()["bo"]) == (6, 10) and (results / "ada.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is kept warm")
 def test_a_killed_grader_leaves_no_warm_process_and_no_kernel(inbox, tmp_path):
     solutions, _ = sample.course(tmp_path / "course")
@@ -216,8 +217,8 @@ def test_a_killed_grader_leaves_no_warm_process_and_no_kernel(inbox, tmp_path):
         return [process for process in everybody if "minidl_grader.judge" in process.command]
 
     # Two warm processes, a keeper, three of the cage (the last is pytest), the kernel.
-    census.eventually(lambda: len(warm()) >= 7, generous(60), "a kernel runs")
+    census.eventually(lambda: len(warm()) >= 7, 60, "a kernel runs")
     grader.kill()
     grader.wait(generous(20))
-    assert not census.eventually_empty(warm, generous(10))
+    assert not census.eventually_empty(warm, 10)
     assert not census.eventually_empty(lambda: list(tmp_path.glob("minidl-*")), 5)

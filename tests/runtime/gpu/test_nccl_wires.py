@@ -190,7 +190,8 @@ def test_spans_and_messages_have_the_times_of_the_gpu(world):
     for rank, (began, asked, after, behind) in enumerate(run.results):
         assert behind  # what was sent had been computed by then
         (span,) = run.trace.where(rank=rank, kind="span")
-        assert 0.999 <= span.done - span.posted < generous(1.0) and asked - began < 0.9
+        assert 0.999 <= span.done - span.posted
+        assert began <= asked < span.done <= after  # the program did not wait for its GPU
         (send,) = run.trace.where(rank=rank, kind="send")
         assert (
             send.posted >= span.done - 1e-3 > began
