@@ -17,12 +17,14 @@ from minidl.collectives.reducing import reduction
 def all_reduce(x, comm, *, islands, op="sum", inside=tree, between=ring.all_reduce):
     """Every rank returns the reduction of all x, with the same bits on every rank.
 
-    x: any shape -> the same. islands: lists of ranks, each rank in one of them, as in [[0, 1], [2,
-    3]]; the first of each is its leader. inside: a module with reduce and broadcast; between: an
-    all-reduce for the leaders. With L islands a leader sends 2 (L - 1) messages of n / L bytes, and
-    ceil(log2 size) messages of n bytes inside; every other rank moves as much as in
-    tree.all_reduce. Raises ValueError if the islands are not a partition of the ranks, otherwise as
-    tree.all_reduce does. Adds island by island: other islands, other bits.
+    x: any shape -> the same. islands: lists of ranks, each rank in one of them; the first rank of
+    each is its leader. For 4 ranks: [[0, 1], [2, 3]]. inside: a module with reduce and broadcast;
+    between: an all-reduce for the leaders.
+
+    With L islands a leader sends 2 (L - 1) messages of n / L bytes, and inside its island
+    ceil(log2 size) messages of n bytes; every other rank moves as much as in tree.all_reduce.
+    Raises ValueError if the islands are not a partition of the ranks, otherwise as tree.all_reduce
+    does. Adds island by island: other islands, other bits.
     """
     ranks = island_of(comm, islands)
     island = comm.group(ranks)

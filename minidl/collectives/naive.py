@@ -104,8 +104,8 @@ def scatter(x, comm, root=0, like=None):
 def all_gather(chunk, comm):
     """Every rank returns all chunks, joined in rank order.
 
-    chunk: (m, ...) -> (N * m, ...). The root sends N - 1 messages of n bytes, each other rank one
-    of n / N.
+    chunk: (m, ...) -> (N * m, ...). The root sends N - 1 messages of n bytes, every other rank
+    sends one of n / N bytes.
     """
     whole = gather(chunk, comm)
     if whole is None:
@@ -117,8 +117,8 @@ def all_gather(chunk, comm):
 def reduce_scatter(x, comm, op="sum"):
     """Rank r returns chunk r of the reduction of all x.
 
-    x: (N * m, ...) -> (m, ...). The root receives N - 1 messages of n bytes and sends N - 1 of
-    n / N. Raises ValueError if x does not split over the ranks, and as reduce does.
+    x: (N * m, ...) -> (m, ...). The root receives N - 1 messages of n bytes, and sends as many of
+    n / N bytes. Raises ValueError if x does not split over the ranks, and as reduce does.
     """
     chunks = equal(x, comm.world_size)
     own = chunks[comm.rank]

@@ -4,10 +4,10 @@
                     x3          + x0        + x1        + x2 = sum    on its way to its owner
                     rank 2 ---> rank 3 ---> rank 0 ---> rank 1        all-gather: it travels on
 
-Every rank does this at once, each with another chunk, so all links are busy all the time: 2 (N - 1)
-n / N bytes a rank, the least possible, in 2 (N - 1) steps, which is slow where alpha counts.
-Patarasuk & Yuan 2009. The textbook versions come first; below them the same messages with nothing
-copied. Left out: a root.
+Every rank does this at once, each with another chunk, so all links are busy all the time. A rank
+sends 2 (N - 1) n / N bytes, the least possible, in 2 (N - 1) steps, which is slow where alpha
+counts. Patarasuk & Yuan 2009. The textbook versions come first; below them the same messages with
+nothing copied. Left out: a root.
 """
 
 from collections import deque
@@ -67,11 +67,12 @@ def all_reduce(x, comm, op="sum", into=None):
 
     x: any shape -> the same; works on the flattened x, in chunks that differ by one element at
     most. into: memory for the result. Large tensors need much of their time to get memory: keep it.
-    Each rank sends 2 (N - 1) messages, every chunk twice but two of them once: about 2 (N - 1) n /
-    N bytes. Raises MismatchError if the ranks disagree on the number of elements, ValueError for an
-    op that the dtype does not have. Chunk r is added in the order r + 1, r + 2, ..., r, so its bits
-    differ from those of one process, and equal elements in two chunks may have unequal sums.
-    Patarasuk & Yuan 2009.
+    Each rank sends 2 (N - 1) messages of about n / N bytes: every chunk twice, but two chunks once.
+    Raises MismatchError if the ranks disagree on the number of elements, ValueError for an op that
+    the dtype does not have.
+
+    Chunk r is added in the order r + 1, r + 2, ..., r. So its bits differ from those of one
+    process, and equal elements in two chunks may have unequal sums. Patarasuk & Yuan 2009.
     """
     N = comm.world_size
     combine, finish = reduction(op, x, N)

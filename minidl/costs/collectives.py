@@ -76,6 +76,7 @@ def naive_all_gather(N, n, alpha=0.0, beta=0.0):
 
 def naive_reduce_scatter(N, n, alpha=0.0, beta=0.0):
     """Reduce, then scatter: (N - 1) (2 alpha + beta (n + n / N)). All but the root send n."""
+    # The root scatters (N - 1) n / N bytes, less than the n bytes of every other rank.
     to_root = naive_reduce(N, n, alpha, beta)
     from_root = naive_scatter(N, n, alpha, beta)
     return _one_after_the_other(to_root, from_root)
@@ -83,6 +84,7 @@ def naive_reduce_scatter(N, n, alpha=0.0, beta=0.0):
 
 def naive_all_to_all(N, n, alpha=0.0, beta=0.0):
     """Pairwise exchange: N - 1 steps of n / N bytes, all ranks at once. [TRG] "All-to-all"."""
+    # Other chunks to other ranks, and as many of them as around the ring.
     return ring_all_gather(N, n, alpha, beta)
 
 
@@ -97,6 +99,7 @@ def naive_barrier(N, alpha=0.0):
 
 def ring_reduce_scatter(N, n, alpha=0.0, beta=0.0):
     """(N - 1) (alpha + beta n / N). [TRG] "Reduce-scatter"; [CPH] bucket."""
+    # The all-gather backwards: sums travel where finished chunks would.
     return ring_all_gather(N, n, alpha, beta)
 
 
@@ -284,6 +287,7 @@ def hierarchical_all_reduce(sizes, n, alpha=0.0, beta=0.0, between=None, itemsiz
         messages=across.messages + deepest,
         nbytes=max(sent),
         seconds=2 * deepest * (alpha + beta * n) + across.seconds,
+        # Every rank but the leaders sends n bytes to its parent, and receives n bytes from it.
         total_messages=2 * (N - L) + across.total_messages,
         total_nbytes=2 * (N - L) * n + across.total_nbytes,
     )
@@ -293,8 +297,8 @@ def lower_bound(collective, N, n, alpha=0.0, beta=0.0):
     """Seconds that no algorithm can beat: the least latency plus the least bandwidth. [CPH]
 
     In one step the number of ranks that know of each other at best doubles. Every rank must
-    receive, or send, what is missing: all n bytes, or (N - 1) / N of them; for an all-reduce (N -
-    1) / N out and as much back in. Raises ValueError for a collective without a bound.
+    receive, or send, what is missing: all n bytes, or (N - 1) / N of them. For an all-reduce this
+    share goes out and comes back in. Raises ValueError for a collective without a bound.
     """
     part = (N - 1) / N
     # Times n bytes: what a rank must send or receive at least.
