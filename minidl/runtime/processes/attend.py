@@ -179,7 +179,7 @@ class Attendance:
     def _grace(self):
         """Seconds to wait after a failure: longer if its cause may still be reported."""
         facts = self.facts
-        raised = any(failure.kind != "link" for failure in facts.failures.values())
+        raised = not all(failure.link for failure in facts.failures.values())
         return GRACE if facts.mismatch or facts.died or raised else LINK_GRACE
 
     def _find_deadlock(self):

@@ -119,8 +119,7 @@ class Board:
         self.versions = itertools.count(
             time.monotonic_ns()
         )  # each value is written once only, also by a successor
-        self._found = [{} for _ in range(world_size)]  # per rank: key -> BoardChannel
-        self._scanned = [0] * world_size
+        self.forget()
 
     def close(self):
         """Unmap the file."""
@@ -135,7 +134,7 @@ class Board:
 
     def forget(self):
         """Drop what this process remembers of the channels of the run before."""
-        self._found = [{} for _ in range(self.world_size)]
+        self._found = [{} for _ in range(self.world_size)]  # per rank: key -> BoardChannel
         self._scanned = [0] * self.world_size
 
     def version(self, rank):

@@ -55,23 +55,19 @@ class Guard:
         self.rank = rank
         self.report = report
         self.lock = threading.Lock()
-        self.active = None
-        self.broken = None
-        self.blocked = {}
         self.idle = set()
         self.control = None
         self._fence = threading.Lock()
-        self._mine = {}  # (context, peer, sends) -> this rank's BoardChannel
-        self._theirs = {}  # the same -> the peer's BoardChannel that answers it
+        self.begin(None)
 
     def begin(self, active):
         """A new run starts on the ranks `active`."""
         self.board.forget()
-        self._mine.clear()
-        self._theirs.clear()
+        self._mine = {}  # (context, peer, sends) -> this rank's BoardChannel
+        self._theirs = {}  # the same -> the peer's BoardChannel that answers it
         self.active = active
         self.broken = None
-        self.blocked.clear()
+        self.blocked = {}
 
     def check(self):
         """Raise Broken if the run has ended."""

@@ -7,7 +7,6 @@ A world joins anew after a failure, as gloo's connections cannot be used after a
 """
 
 import os
-import time
 from datetime import timedelta
 
 import torch
@@ -77,9 +76,7 @@ def join_script(timeout, report):
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
     rank = dist.get_rank()
     store = dist.PrefixStore("minidl", dist.distributed_c10d._get_default_store())
-    node = ProcessNode(rank, dist.get_world_size(), store, report=report if rank == 0 else None)
-    node.begin(0, time.perf_counter())
-    return node
+    return ProcessNode(rank, dist.get_world_size(), store, report=report if rank == 0 else None)
 
 
 def leave_script(node):

@@ -12,7 +12,7 @@ after it. Only plain numbers go in and come out: no tensor is read and no learne
 so a judge can keep the network in a process of its own.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 from minidl.runtime.comms.record import Posting
@@ -104,7 +104,7 @@ class OneWay:
     to: int
     alpha: float
     beta: float
-    shared: tuple  # names of the links that it shares with other ways
+    occupied: list  # what a message keeps busy: two ports, and the links that it shares with others
     waiting: deque = field(default_factory=deque)  # sends, or receives, without their other side
     sent: int = 0
     received: int = 0
@@ -160,15 +160,12 @@ class Fabric:
     delay     (source, to) -> seconds by which faults delay each message; None for no faults
     """
 
-    def __init__(self, network, size, buffered=False, delay=None):
+    def __init__(self, network, buffered=False, delay=None):
         self.network = network
         self.buffered = buffered
         self.delay = delay
         self.ways = {}  # (comm, source, to) -> OneWay
-        # When is each port, and each shared link, free again?
-        self.out_free = [0.0] * size
-        self.in_free = [0.0] * size
-        self.shared_free = {}
+        self.free_at = defaultdict(float)  # when each port, and each shared link, is free again
 
     def way(self, comm, source, to):
         """The OneWay from `source` to `to` on the communicator called `comm`."""
@@ -178,7 +175,8 @@ class Fabric:
             alpha = link.alpha
             if self.delay is not None:
                 alpha += self.delay(source, to)
-            way = self.ways[comm, source, to] = OneWay(comm, source, to, alpha, link.beta, shared)
+            occupied = [("out of rank", source), ("into rank", to), *shared]
+            way = self.ways[comm, source, to] = OneWay(comm, source, to, alpha, link.beta, occupied)
         return way
 
     def post(self, ticket):
@@ -221,12 +219,9 @@ class Fabric:
 
     def _travel(self, way, nbytes, start):
         """When does a message arrive that may start at `start`? Its ports are busy meanwhile."""
-        start = max(start, self.out_free[way.source], self.in_free[way.to])
-        for name in way.shared:
-            start = max(start, self.shared_free.get(name, 0.0))
+        for name in way.occupied:
+            start = max(start, self.free_at[name])
         busy = way.beta * nbytes
-        self.out_free[way.source] = start + busy
-        self.in_free[way.to] = start + busy
-        for name in way.shared:
-            self.shared_free[name] = start + busy
+        for name in way.occupied:
+            self.free_at[name] = start + busy
         return start + way.alpha + busy

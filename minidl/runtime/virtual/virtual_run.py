@@ -52,7 +52,7 @@ class VirtualRun:
             self.meters = Meters(world.device)
         self.faults = [Faults(faults, rank, _die) for rank in self.ranks]
         delay = self.faults[0].delay if faults else None
-        self.fabric = Fabric(world.network, self.size, world.buffered, delay)
+        self.fabric = Fabric(world.network, world.buffered, delay)
         self.room = Room(world.record)
         self.echo = Echo(self.size)
         self.nodes = []

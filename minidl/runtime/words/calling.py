@@ -70,20 +70,16 @@ def _lines(frames):
 def call(fn, comm, args, kwargs):
     """Call `fn(*args, **kwargs)` and pass `comm` as its parameter of that name, if it has one."""
     try:
-        parameters = inspect.signature(fn).parameters.values()
+        parameters = inspect.signature(fn).parameters
     except (TypeError, ValueError):  # a builtin without a signature
         return fn(*args, **kwargs)
-    names = [parameter.name for parameter in parameters]
-    positional = [
-        parameter.name
-        for parameter in parameters
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    if "comm" in positional and positional.index("comm") <= len(args):
-        # fn(x, comm, y) called with x and y: insert it between them.
-        if not any(arg is comm for arg in args):
-            i = positional.index("comm")
+    if "comm" in parameters:
+        parameter = parameters["comm"]
+        i = list(parameters).index("comm")
+        by_position = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if not by_position or i > len(args):
+            kwargs = {**kwargs, "comm": comm}
+        elif not any(arg is comm for arg in args):
+            # fn(x, comm, y) called with x and y: insert it between them.
             args = (*args[:i], comm, *args[i:])
-    elif "comm" in names:
-        kwargs = {**kwargs, "comm": comm}
     return fn(*args, **kwargs)

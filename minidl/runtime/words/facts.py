@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
-from minidl.errors import MismatchError, NotInCell
+from minidl.errors import MismatchError
 from minidl.runtime.words.calling import traceback_lines
 from minidl.runtime.words.deadlock import Need
 from minidl.trace import MESSAGES
@@ -113,12 +113,13 @@ def disagreement(what, number, *claims):
 class Failure(NamedTuple):
     """An exception of a rank, as plain values that can always travel.
 
-    kind     "mismatch", "not in cell", "link" (a broken connection), or "error"
+    link     whether it tells of a broken connection
+    type     the name of its class
     pickled  the exception itself, or None if it cannot travel
     blocked  what the rank waited for when the connection broke, or None
     """
 
-    kind: str
+    link: bool
     type: str
     message: str
     pickled: bytes | None
@@ -128,14 +129,13 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, error, link=False):
-        """The Failure that stands for this exception. link: it tells of a broken connection."""
-        kinds = {MismatchError: "mismatch", NotInCell: "not in cell"}
+        """The Failure that stands for this exception."""
         try:
             pickled = cloudpickle.dumps(error)
         except Exception:
             pickled = None
         return cls(
-            "link" if link else kinds.get(type(error), "error"),
+            link,
             type(error).__name__,
             str(error),
             pickled,

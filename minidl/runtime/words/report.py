@@ -192,13 +192,13 @@ def _last_words(lines):
 
 
 def _raised(facts):
-    raised = {rank: f for rank, f in sorted(facts.failures.items()) if f.kind != "link"}
+    raised = {rank: f for rank, f in sorted(facts.failures.items()) if not f.link}
     if not raised:
         return None
     groups = {}  # ranks that raised the same kind of error on the same lines
     for rank, failure in raised.items():
         places = tuple(tuple(line[:2]) for line in failure.lines)
-        groups.setdefault((failure.kind, failure.type, places), []).append(rank)
+        groups.setdefault((failure.type, places), []).append(rank)
     lines = []
     for ranks in groups.values():
         first = raised[ranks[0]]
@@ -211,7 +211,7 @@ def _raised(facts):
     others = everyone(facts, but=raised)
     if others and facts.where:
         lines += ["Meanwhile:", *others]
-    outside = all(failure.kind == "not in cell" for failure in raised.values())
+    outside = all(failure.type == "NotInCell" for failure in raised.values())
     return Verdict(NotInCell if outside else RankError, list(raised), lines)
 
 
