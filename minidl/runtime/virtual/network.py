@@ -175,7 +175,7 @@ class Fabric:
             alpha = link.alpha
             if self.delay is not None:
                 alpha += self.delay(source, to)
-            occupied = [("out of rank", source), ("into rank", to), *shared]
+            occupied = [f"port out of {source}", f"port into {to}", *shared]
             way = self.ways[comm, source, to] = OneWay(comm, source, to, alpha, link.beta, occupied)
         return way
 
