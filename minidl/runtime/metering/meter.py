@@ -29,10 +29,7 @@ from minidl.runtime.metering import shapes
 from minidl.trace import MEMORY
 
 KINDS = MEMORY
-PARAMETERS = KINDS.index("parameters")
-GRADIENTS = KINDS.index("gradients")
-OPTIMIZER_STATE = KINDS.index("optimizer state")
-ACTIVATIONS = KINDS.index("activations")
+PARAMETERS, GRADIENTS, OPTIMIZER_STATE, ACTIVATIONS = range(len(KINDS))  # in this order
 LOOK_AT_ALL = 1024  # operations between two looks at every storage: C++ may have resized one
 SPARSE_PARTS = {
     torch.sparse_coo: ("_indices", "_values"),

@@ -5,6 +5,7 @@ Reads the Facts of a run and returns the error to raise. Nothing here finds out 
 """
 
 import signal
+from collections import defaultdict
 from typing import NamedTuple
 
 from minidl.errors import (
@@ -30,6 +31,11 @@ def some_ranks(ranks):
     if len(others) >= 6:
         return f"{len(others) + 1} ranks ({', '.join(others[:3])}, ...)"
     return f"ranks {', '.join(others)} and {last}"
+
+
+def have(ranks):
+    """The verb: one rank has, two ranks have."""
+    return "has" if len(ranks) == 1 else "have"
 
 
 def place_and_code(place):
@@ -63,8 +69,15 @@ def waits(facts):
 
 
 def _wait(rank, blocked, place):
-    _, comm, peer, number, *_ = blocked
-    return Wait(rank, peer, blocked.awaits, comm, number, place_name(place), blocked.in_words())
+    return Wait(
+        rank,
+        blocked.peer,
+        blocked.awaits,
+        blocked.comm,
+        blocked.number,
+        place_name(place),
+        blocked.in_words(),
+    )
 
 
 def everyone(facts, but=()):
@@ -85,8 +98,7 @@ def everyone(facts, but=()):
                     lines += _at(thread)
     finished = [rank for rank in facts.results if rank not in facts.where and rank not in but]
     if finished:
-        verb = "has" if len(finished) == 1 else "have"
-        lines.append(f"  {some_ranks(finished)} {verb} finished")
+        lines.append(f"  {some_ranks(finished)} {have(finished)} finished")
     return lines
 
 
@@ -96,13 +108,16 @@ def _at(found):
 
 
 def _activity(thread):
-    if thread.blocked is None:
+    blocked = thread.blocked
+    if blocked is None:
         return "computes, or waits for something that minidl cannot see"
     peers = thread.peers()
     if len(peers) > 1:
-        everybody = thread.blocked._replace(peer=-1)
+        everybody = blocked._replace(peer=-1)
         return f"{everybody.in_words()} for {some_ranks(peers)}"
-    return thread.blocked._replace(peer=[*peers, thread.blocked.peer][0]).in_words()
+    if peers:
+        blocked = blocked._replace(peer=peers[0])
+    return blocked.in_words()
 
 
 class Verdict(NamedTuple):
@@ -141,14 +156,16 @@ def _mismatch(facts):
     if facts.mismatch is None:
         return None
     what, number, one, two = facts.mismatch
-    lines = [f"Ranks {one.rank} and {two.rank} disagree on {what} {number}."]
-    remedy = (
-        "Every rank of a group must call the same collectives in the same order, with the same "
-        "shapes."
-    )
+    title = f"Ranks {one.rank} and {two.rank} disagree on {what} {number}"
     if what == "message":
-        lines = [f"{lines[0][:-1]} between them."]
+        lines = [f"{title} between them."]
         remedy = "Give `like` the shape and dtype of what is sent."
+    else:
+        lines = [f"{title}."]
+        remedy = (
+            "Every rank of a group must call the same collectives in the same order, with the "
+            "same shapes."
+        )
     for side in (one, two):
         lines += [f"  {side.in_words()}", f"      {place_and_code(side.place)}"]
     lines.append(f"Nothing was sent. {remedy}")
@@ -195,10 +212,10 @@ def _raised(facts):
     raised = {rank: f for rank, f in sorted(facts.failures.items()) if not f.link}
     if not raised:
         return None
-    groups = {}  # ranks that raised the same kind of error on the same lines
+    groups = defaultdict(list)  # ranks that raised the same kind of error on the same lines
     for rank, failure in raised.items():
         places = tuple(tuple(line[:2]) for line in failure.lines)
-        groups.setdefault((failure.type, places), []).append(rank)
+        groups[failure.type, places].append(rank)
     lines = []
     for ranks in groups.values():
         first = raised[ranks[0]]
@@ -242,18 +259,18 @@ def _deadlock(facts):
 
 def _who_waits(ranks, stuck_waits, results):
     """ "rank 0 waits for rank 1, which waits for rank 0", or what is true without a ring."""
-    edges = {}
+    edges = defaultdict(set)
     for wait in stuck_waits:
-        edges.setdefault(wait.rank, set()).add(wait.peer)
+        edges[wait.rank].add(wait.peer)
     ring = cycle(edges)
     if ring:
         others = [f"rank {rank}" for rank in [*ring[1:], ring[0]]]
         return f"rank {ring[0]} waits for " + ", which waits for ".join(others)
-    verb = "waits" if len(ranks) == 1 else "wait"
+    who = f"{some_ranks(ranks)} {'waits' if len(ranks) == 1 else 'wait'} for"
     finished = {wait.peer for wait in stuck_waits if wait.peer in results}
     if finished:
-        return f"{some_ranks(ranks)} {verb} for {some_ranks(finished)}, which has finished"
-    return f"{some_ranks(ranks)} {verb} for each other"
+        return f"{who} {some_ranks(finished)}, which {have(finished)} finished"
+    return f"{who} each other"
 
 
 def _leftover(blocked):
