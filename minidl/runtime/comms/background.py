@@ -11,7 +11,7 @@ from contextlib import suppress
 from contextvars import copy_context
 
 from minidl.comm import Work
-from minidl.runtime.words.calling import here
+from minidl.runtime.words.calling import calling_place
 from minidl.runtime.words.facts import Blocked
 
 
@@ -22,7 +22,7 @@ class BackgroundJob(Work):
         self.lane = lane
         self.function = function
         self.context = copy_context()  # so that what it does is recorded in the spans around it
-        self.place = here()
+        self.place = calling_place()
         self.result = None
         self.error = None
         self.noticed = False  # whether anybody has waited for it

@@ -16,7 +16,7 @@ from torch import Tensor
 from minidl.comm import Comm, Recv, Send
 from minidl.runtime.comms.node import STREAM
 from minidl.runtime.comms.record import SPANS, Mark, Posting, numbers
-from minidl.runtime.words.calling import call, here
+from minidl.runtime.words.calling import call, calling_place
 
 
 class RuntimeComm(Comm):
@@ -128,6 +128,10 @@ class RuntimeComm(Comm):
 
     @final
     def background(self, fn, *args):
+        """Run `fn(*args)` in the lane of this Comm's twin, which stands for this Comm inside.
+
+        Raises RuntimeError on a Comm that belongs to another thread.
+        """
         self._check_stream()
         twin = self.twin()
         # A learner may name `comm` among the arguments, as for a call in the foreground.
@@ -163,7 +167,7 @@ class RuntimeComm(Comm):
             node.enter()
             node.faults.post(len(ops))
         time, thread = node.moment()
-        posting = Posting(node.rank, time, here(), thread, SPANS.get())
+        posting = Posting(node.rank, time, calling_place(), thread, SPANS.get())
         kept = node.record.keep(posting, len(ops))
         work = self._start(ops, peers, posting)
         if kept:
@@ -177,7 +181,9 @@ class RuntimeComm(Comm):
 
     def _mark(self, kind, time=None):
         now, thread = self.node.moment()
-        mark = Mark(kind, self.name, now if time is None else time, here(), thread, SPANS.get())
+        mark = Mark(
+            kind, self.name, now if time is None else time, calling_place(), thread, SPANS.get()
+        )
         self.node.record.keep(mark)
         return mark
 

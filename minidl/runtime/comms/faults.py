@@ -71,6 +71,7 @@ class Delay(Fault):
     seconds: float
 
     def check(self, world_size, virtual):
+        """Raise ValueError for ranks that do not exist, one rank twice, or negative seconds."""
         self._check_ranks(world_size, self.source, self.to)
         if not 0 <= self.seconds < math.inf or self.source == self.to:
             raise ValueError(
@@ -90,6 +91,7 @@ class Slow(Fault):
     factor: float
 
     def check(self, world_size, virtual):
+        """Raise ValueError for a rank that does not exist, or a factor below 1."""
         self._check_ranks(world_size, self.rank)
         if not 1 <= self.factor < math.inf:
             raise ValueError(f"{self}: factor must be 1 or more")
@@ -106,6 +108,7 @@ class Crash(Fault):
     at: Op | Span | Seconds
 
     def check(self, world_size, virtual):
+        """Raise ValueError for a rank or a moment that this world does not have."""
         self._check_ranks(world_size, self.rank)
         if not isinstance(self.at, (Op, Span, Seconds)):
             raise TypeError(f"{self}: `at` is Op(n), Span(name, k) or Seconds(t)")

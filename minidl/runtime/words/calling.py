@@ -38,9 +38,6 @@ def calling_place():
     return frame.f_code.co_filename, frame.f_lineno
 
 
-here = calling_place
-
-
 def worth_telling(file):
     """Is this file the learner's own or a concept's: neither machinery nor an installed library?"""
     if is_machinery(file):

@@ -12,7 +12,7 @@ from minidl.comm import Send, Work
 from minidl.runtime.comms.base import RuntimeComm
 from minidl.runtime.comms.record import dtype_name
 from minidl.runtime.metering.device import unseen
-from minidl.runtime.words.calling import here
+from minidl.runtime.words.calling import calling_place
 from minidl_grader.judge.cage.codec import tensor_bytes
 from minidl_grader.judge.cage.jobs import CagedJob
 
@@ -31,13 +31,13 @@ class CagedComm(RuntimeComm):
     def _submit(self, twin, function):
         side = self.node
         job = CagedJob(side, side.number(), function)
-        place = list(here())
+        place = list(calling_place())
         (lane,) = side.line().ask("background", self.number, twin.number, job.number, place)
         side.jobs[job.number] = job
         return side.lanes[lane].submit(job)
 
     def _sleep(self, seconds):
-        self.node.line().ask("compute", self.number, float(seconds), list(here()))
+        self.node.line().ask("compute", self.number, float(seconds), list(calling_place()))
 
     def _mark(self, kind, time=None):
         mark = super()._mark(kind, time)
@@ -92,7 +92,7 @@ class CagedWork(Work):
 
     def wait(self):
         if self.result is None:
-            (received,) = self.side.line().ask("wait", self.number, list(here()))
+            (received,) = self.side.line().ask("wait", self.number, list(calling_place()))
             self.result = tuple(
                 landed(tensor, into) for tensor, into in zip(received, self.into, strict=True)
             )
@@ -119,7 +119,7 @@ class MeteredWork(CagedWork):
 
     def wait(self):
         if self.result is None:
-            self.side.line().ask("wait", self.number, list(here()))
+            self.side.line().ask("wait", self.number, list(calling_place()))
             self.result = tuple(self.received)
             self.received = None
             self.side.sending.pop(self.number, None)

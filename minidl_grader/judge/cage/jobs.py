@@ -13,7 +13,7 @@ import threading
 import torch
 
 from minidl.comm import Work
-from minidl.runtime.words.calling import here
+from minidl.runtime.words.calling import calling_place
 from minidl_grader.judge.cage.channel import Channel, Closed
 from minidl_grader.judge.cage.line import Line, Over
 
@@ -36,7 +36,7 @@ class CagedJob(Work):
 
     def wait(self):
         try:
-            self.side.line().ask("join", self.number, list(here()))
+            self.side.line().ask("join", self.number, list(calling_place()))
         except Exception:
             if self.error is not None:  # the judge has its name and words, the error itself is here
                 raise self.error from None
