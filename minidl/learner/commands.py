@@ -79,7 +79,7 @@ def check_exercise(which):
     command = [sys.executable, "-m", "pytest", *NBVAL, "-q", "-p", "no:cacheprovider"]
     command += ["-c", os.devnull, f"--rootdir={path.parent}", str(path)]
     try:
-        # Whatever the exercise prints belongs to nbval; the reports in it are shown below.
+        # The output is captured, because only the reports in it are shown.
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         print(f"The exercise did not end within {SECONDS} seconds.")
@@ -89,7 +89,7 @@ def check_exercise(which):
         print("Every check passes.")
         _print_points(path.name[:2])
         return 0
-    # Without a report something else went wrong: then nbval's own words are better than none.
+    # Without a report something else failed; then the end of nbval's output is shown.
     print("\n".join(_reports_in(done.stdout)) or done.stdout[-3000:])
     return 1
 

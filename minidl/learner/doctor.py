@@ -80,7 +80,7 @@ def main(out=None):
 def judge_python(python, torch):
     """Python is new enough, and torch is installed."""
     text = f"Python {'.'.join(map(str, python))}, torch {torch or 'missing'}"
-    # An old Python cannot run what follows, so it comes first.
+    # The version of Python comes first: an old one cannot install torch.
     if python < (3, 10):
         return Finding("Python", False, text, "Install Python 3.10 or newer.")
     remedy = "Run `python3 start.py`, or `pip install -e .` in the minidl folder."
@@ -107,7 +107,7 @@ def judge_cores(cores):
 def judge_gpus(names, nccl):
     """No GPU is needed. Yields a line for the GPUs and one for NCCL."""
     count = len(names)
-    # Without a GPU both lines say what happens instead.
+    # Without a GPU, both lines say what is used instead.
     if not names:
         text = "none: ranks run on the CPU, and the course needs nothing more"
         nccl_text = "not used: it needs a GPU for each rank; gloo carries the messages"
@@ -128,7 +128,7 @@ def judge_memory(free):
     """Bytes that new processes can have; None if unknown."""
     needed = f"{NEEDED_MEMORY / GB:.0f} GB"
     remedy = f"Close other programs or notebooks until {needed} are free."
-    # Not every system says; then the answer is a guess, and no obstacle.
+    # Some systems do not tell how much is free; that is no reason to fail.
     if free is None:
         text = f"could not be measured; {RANKS} ranks need about {needed}"
         return Finding("memory", True, text)
@@ -160,7 +160,7 @@ def judge_shared_memory(works, size):
         return Finding("shared memory", False, text, remedy)
     if size is None:
         return Finding("shared memory", True, "works")
-    # In containers /dev/shm often has 64 MB, or less.
+    # In a container /dev/shm often has 64 MB or less.
     free = f"{size / MB:.0f} MB free in /dev/shm"
     if size < NEEDED_SHARED:
         remedy = "In Docker: start the container with --shm-size=1g."
@@ -183,7 +183,7 @@ def judge_kernels(platform_name, jupyterlab, ipykernel):
         text = "this Python runs inside the browser, where there are no processes"
         remedy = "Run `python3 start.py` on a computer of your own, or open the course on Binder."
         return Finding("kernels", False, text, remedy)
-    # The first one that is missing is enough to know what to do.
+    # The remedy is the same for both, so the first one is enough.
     for package, found in (("jupyterlab", jupyterlab), ("ipykernel", ipykernel)):
         if not found:
             remedy = "Run `python3 start.py`, or `pip install -e .`."
@@ -249,7 +249,7 @@ def gpus():
 
 def free_memory():
     """Bytes that new processes can have, or None if unknown. A container's limit counts."""
-    # MemAvailable counts what the system would give up, MemFree does not.
+    # Unlike MemFree, MemAvailable counts the caches that the system can drop.
     fields = dict(line.split(":", 1) for line in (_read("/proc/meminfo") or "").splitlines())
     if "MemAvailable" in fields:
         free = int(fields["MemAvailable"].split()[0]) * 1024

@@ -42,7 +42,7 @@ def note(report, source, seed):
     folder = mine.kept_folder()
     if folder is None:
         return
-    # Read, change, write whole: two notebooks may run at once, and the later one wins.
+    # Two notebooks may run at once; the one that writes last wins.
     notes = noted()
     # A later failure does not take away what was earned before.
     best = notes["tasks"].get(report.task, {"earned": -1})
@@ -114,7 +114,7 @@ def worth_of(cell):
     about = cell.get("metadata", {}).get("minidl", {})
     if about.get("role") != "check":
         return
-    # Points stand where the check says them, so that they cannot disagree with a list.
+    # The points are read from the check itself, so they cannot differ from it.
     for node in ast.walk(ast.parse("".join(cell["source"]))):
         called = node.func if isinstance(node, ast.Call) else None
         if isinstance(called, ast.Attribute) and called.attr == "worth":
@@ -141,7 +141,7 @@ class ExerciseProgress(NamedTuple):
 
     def bar(self, width=20):
         """ "######.............." """
-        # An exercise may be worth nothing yet; then the bar is empty.
+        # The points of an exercise may sum to 0; then the bar is empty.
         full = round(width * self.earned / (self.points or 1))
         return "#" * full + "." * (width - full)
 
@@ -169,7 +169,7 @@ class Progress:
     def __repr__(self):
         lines = [row.in_words() for row in self.rows()]
         for exercise, tasks in self.exercises.items():
-            # An exercise that was not begun needs no hint where to go on.
+            # Only exercises that are begun and not finished have a next task.
             left = [task for task in tasks if not self.passed(task)]
             if 0 < len(left) < len(tasks):
                 lines.append(f"next in {exercise}: {left[0]}")

@@ -5,6 +5,7 @@ import torch
 
 from minidl import Uniform, VirtualWorld
 from minidl.collectives import ring, tree
+from minidl.trace import Trace
 from minidl.viz.drawing.scene import Box, Label, Path
 from minidl.viz.pictures.compare import compare
 from minidl.viz.reading.intervals import without
@@ -112,6 +113,12 @@ def test_runs_of_unequal_size_and_large_ones_stay_small():
         and len(picture.scene.shapes(Box)) < 4000
         and len(picture.table()) == 96
     )
+
+
+def test_runs_without_an_event_are_a_picture_too():
+    picture = compare(Trace(2), Trace(3))
+    assert picture.title == "No rank sends a message, and both take the same time"
+    assert picture.svg().startswith("<svg") and picture.plotly()["data"]
 
 
 def test_names_must_differ():

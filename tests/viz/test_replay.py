@@ -11,6 +11,7 @@ from minidl import PerRank, Uniform, VirtualWorld
 from minidl.collectives.ring import all_reduce
 from minidl.trace import Trace
 from minidl.viz.drawing.plotly_frames import changes
+from minidl.viz.drawing.scene import Label
 from minidl.viz.pictures.film import DOTS, FRAMES
 from minidl.viz.pictures.replay import replay
 from minidl.viz.reading.waves import waves
@@ -202,6 +203,16 @@ def test_the_still_picture_stays_on_its_page(name):
     for text in root.iter(f"{SVG}text"):
         assert 0 <= float(text.get("x")) <= width and 0 < float(text.get("y")) < height
     assert len(picture.svg()) < 150_000
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_numbers_of_neighbouring_panels_stand_apart(n):
+    still = replay(ring(n)).strip
+    width = 728 / (3 if n <= 4 else 4)
+    numbers = [
+        label.x for label in still.shapes(Label) if label.text.isdigit() and label.size == 10
+    ]
+    assert len(numbers) >= n and all(8 < x % width < width - 8 for x in numbers)
 
 
 def test_nothing_plays_by_itself(tmp_path):

@@ -135,7 +135,7 @@ class Picture:
         The ending decides: .svg, .json (plotly), or .html, which moves and needs no network.
         """
         path = Path(path)
-        # The ending is the format, as everywhere else.
+        # the file's ending names the format
         if path.suffix == ".svg":
             content = self.svg()
         elif path.suffix == ".json":

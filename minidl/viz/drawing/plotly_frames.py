@@ -52,7 +52,7 @@ def changes(column):
         values = [entry.get(key) for entry in column]
         if all(isinstance(value, dict) for value in values):
             values = changes(values)
-        # A key whose values are all equal keeps what it had in the figure.
+        # A key with equal values in all frames stays as it is in the figure.
         if any(value != values[0] for value in values):
             for entry, value in zip(kept, values):
                 entry[key] = value
@@ -71,7 +71,7 @@ def controls(scene):
     for number, moment in enumerate(scene.moments):
         if moment.stop:
             steps.append(_animate(markup(moment.stop), [str(number)], jump))
-    # Both controls hang below the plot's lower edge.
+    # both controls stand below the plot
     low = {"y": 0, "yanchor": "top", "xanchor": "left", "font": {"color": INK, "size": 11}}
     buttons = {
         "type": "buttons",

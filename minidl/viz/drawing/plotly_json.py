@@ -24,7 +24,7 @@ def plotly_json(scene):
     """The figure of a scene as a dict: data, layout and config; for a film also frames."""
     data = []
     places = {}  # name of a layer -> where its first trace stands
-    # Fewer digits, fewer bytes: nobody sees a hundred thousandth of an axis.
+    # Fewer digits make fewer bytes, and 1/100,000 of an axis cannot be seen.
     x = _rounder(scene.x)
     y = _rounder(scene.y)
     for layer in scene.layers:
@@ -34,7 +34,7 @@ def plotly_json(scene):
     layout = _layout(scene)
     if scene.beside:
         data += _beside(scene.beside, layout)
-    # Traces of their own for the legend, so that its samples look alike in all pictures.
+    # The legend has traces of its own, so that its samples look alike in all pictures.
     data += [legend_trace(layer) for layer in scene.layers if layer.legend]
     figure = {"data": data, "layout": layout, "config": {"displaylogo": False}}
     if scene.moments:  # nothing plays before somebody presses Play
@@ -120,7 +120,7 @@ def _axis(scene, vertical):
     }
     if axis.log:
         given["type"] = "log"
-    # A title of its own, or plotly would reserve room for one.
+    # Without a text, plotly would still reserve room for the title.
     if axis.title:
         font = {"color": INK, "size": TEXT}
         given["title"] = {"text": markup(axis.title), "font": font, "standoff": 6}

@@ -45,7 +45,7 @@ def first_trace(layer, shapes, x, y):
 def legend_trace(layer):
     """A trace without points that shows a layer in the legend."""
     shape = layer.legend_sample
-    # An arrow's head is turned by its line; a legend has no line to turn it by.
+    # plotly turns an arrow's head along its line; the legend has no line, so it needs a triangle.
     if layer.kind is Arrow:
         marker = {
             "symbol": "x-thin" if shape.broken else "triangle-right",
@@ -57,7 +57,7 @@ def legend_trace(layer):
     elif layer.kind is Path:
         trace = _scatter("lines", line=_line(shape.color, 2, layer.style))
     else:
-        # Boxes, dots and labels: the looks of a drawn trace, without its points.
+        # boxes, dots and labels look like their trace, without its points
         trace = first_trace(layer, [shape], float, float)
         looks = ("type", "mode", "orientation", "marker")
         trace = {key: trace[key] for key in looks if key in trace}
@@ -114,7 +114,7 @@ def _boxes(layer, x, y):
         "marker": _bar_marker(layer.style, _same([box.color for box in shapes])),
         **_hovering(shapes),
     }
-    # Labels cost bytes in each box, so they are left out if there are none.
+    # Empty labels would cost bytes in each box.
     if any(box.label for box in shapes):
         trace |= {
             "text": [markup(box.label) for box in shapes],
@@ -157,7 +157,7 @@ def _arrows(layer, x, y):
 
 def _arrow_trace(arrows, x, y):
     """Arrows of one style, as one line with gaps; the marker at each end is the head."""
-    # All look alike, so the first one says how.
+    # All arrows here have the same style.
     first = arrows[0]
     marker = {"color": first.color, "opacity": 1}
     if first.broken:
@@ -214,7 +214,7 @@ def _dots(layer, x, y):
         "line": {"width": 0},
     }
     symbols = [dot.symbol for dot in dots]
-    # Symbols that are drawn as lines need a width, and their colour there.
+    # Rings and crosses are drawn as lines, which have a width and a colour of their own.
     if "ring" in symbols or "cross" in symbols:
         marker["line"] = {"width": 2, "color": dots[0].color}
     if set(symbols) - {"circle"}:  # plotly takes a marker without a symbol for a circle

@@ -135,10 +135,10 @@ class Layer:
     def legend_sample(self):
         """The shape in the legend: grey if the shapes have the colours of several ranks."""
         sample = self.sample
-        # Many colours: the legend shows what all have in common, which is the form.
+        # The legend shows shapes of several colours in grey: they share only the form.
         if len({shape.color for shape in self.shapes}) > 1:
             sample = sample._replace(color=INK)
-        # A large dot would not fit into the legend's line.
+        # A large dot would not fit into the line of the legend.
         if self.kind is Dot:
             sample = sample._replace(size=min(10, sample.size))
         return sample
@@ -206,7 +206,7 @@ class Scene:
 
     def add(self, name, shapes, style="solid", legend=False, empty=None):
         """Add a layer that has shapes now, or, if `empty` says what they look like, later."""
-        # A layer that holds nothing, now or later, is not one.
+        # A layer without shapes is not added, unless a later moment gives it some.
         shapes = list(shapes)
         if shapes or empty:
             self.layers.append(Layer(name, shapes, style, legend, empty))

@@ -47,7 +47,7 @@ class Page:
         if scene.square:  # narrower, in the same middle
             x_units = abs(scene.x.high - scene.x.low)
             y_units = abs(scene.y.high - scene.y.low)
-            # The axis with less room decides.
+            # the largest scale at which both axes fit
             per_unit = min(width / x_units, scene.rows / y_units)
             self.width = per_unit * x_units
             self.left += (width - self.width) / 2
@@ -114,7 +114,7 @@ def _y_axis(page):
 
 def _y_title(page):
     """The title of the upright axis, turned to run upwards."""
-    # At the left edge of the room for the names.
+    # the left edge of the room for the names
     x = page.left - page.names + 14
     y = page.top + page.height / 2
     axis = page.scene.y
@@ -143,7 +143,7 @@ def _legend(page):
     for layer in page.scene.layers:
         if layer.legend:
             drawn += _legend_sample(layer, x, y) + text_element(x + 30, y + 4, layer.name)
-            # room for the sample, its name, and as much again before the next one
+            # room for the sample, the name, and a gap before the next one
             x += 2 * SAMPLE + text_width(layer.name)
     return drawn
 

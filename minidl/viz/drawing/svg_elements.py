@@ -42,7 +42,7 @@ def path_data(*parts):
         if isinstance(part, str):
             text += part
             continue
-        # Two numbers need a space between them; a letter parts them as well.
+        # Two numbers need a space between them; after a letter there is no need.
         if text and not text[-1].isalpha():
             text += " "
         text += number(part)

@@ -64,7 +64,7 @@ def beside(trace, reference=None, guilty=None, steps=False):
     scene.add("ranks", lines)
     for name, drawn in arrows.items():
         scene.add(name, drawn, legend=True)
-    # The colour alone would not do: not everybody tells this red from a rank's orange.
+    # A cross as well, because some readers cannot tell this red from a rank's orange.
     blamed = arrows["to blame"]
     crosses = [Dot(arrow.x0, arrow.y0, ALARM, 12, arrow.hover, "cross") for arrow in blamed]
     scene.add("mark", crosses)
@@ -88,7 +88,7 @@ def _finding(own, right=None):
     """What differs, in one sentence."""
     if right is None:
         return f"This run sends {own.sent[0]}"
-    # first how many messages, then how many bytes
+    # messages are compared first, then bytes
     for sent, wanted in zip(own.sent, right.sent):
         if sent != wanted:
             return f"Yours sends {sent}, a right answer {wanted}"

@@ -59,7 +59,7 @@ class Route(NamedTuple):
         """The point this many pixels along the way, and this many to the left of it."""
         x = self.x + along * self.dx
         y = self.y + along * self.dy
-        # to the left of a way to the right is up, and up is less on the page
+        # y grows downwards, so the left of a way to the right is a smaller y
         x += aside * self.dy
         y -= aside * self.dx
         return x, y

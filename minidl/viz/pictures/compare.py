@@ -160,7 +160,7 @@ def _shifted(stretches, start):
 def _activities(trace, end):
     """{name of a style: {rank: stretches}}: what the main threads do, and the others' messages."""
     late, under_way = late_and_under_way(trace, end)
-    # A wait of a background thread keeps nobody waiting; only its message is worth showing.
+    # A waiting background thread does not hold up its rank, so only its messages are drawn.
     beside = defaultdict(list)
     for wait in split_waits(trace, end, main=False):
         beside[wait.event.rank].append((wait.met, wait.done))
@@ -181,7 +181,7 @@ def _sending(a, b):
         total_a, _ = a.sent
         total_b = f"{sum(b.messages):,}"
         return f"{a.subject} sends {total_a} in all, {b.subject} {total_b}"
-    # equally many messages, so the bytes decide
+    # the numbers of messages are equal, so the bytes are compared
     words = f"both send {each}"
     less, more = sorted((a, b), key=lambda side: sum(side.nbytes))
     if sum(less.nbytes) == sum(more.nbytes):
@@ -201,7 +201,7 @@ def _slower(a, b):
         if side.stuck:
             return f"{side.subject} never ends"
     fast, slow = sorted((a, b), key=lambda side: side.seconds)
-    # Seconds measured twice are never equal, so a small difference is none.
+    # Two measurements are never equal, so a small difference does not count.
     if slow.seconds <= ALIKE * fast.seconds:
         return "both take the same time"
     if not fast.seconds:

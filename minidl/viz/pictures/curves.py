@@ -40,7 +40,7 @@ def curves(lines, x="step", y="loss", log="", title=None):
     if not rows:
         raise ValueError("no curve has a point that can be drawn")
     _, xs, ys = zip(*rows)
-    # Whether curves coincide is a question of what a reader can see, so it depends on the axis.
+    # Curves coincide if a reader cannot see their distance, so it is compared with the axis.
     y_axis = _axis(y, ys, "y" in log)
     gap = _largest_gap(points)
     coincide = len(points) > 1 and gap <= ALIKE * (y_axis.high - y_axis.low)

@@ -126,7 +126,7 @@ def _check(algorithms, n, ranks, alpha, beta, measured):
         raise ValueError(
             f"alpha and beta are not negative, and not both 0; they are {alpha} and {beta}"
         )
-    # A misspelt name would leave a mark out without a word.
+    # A misspelt name would silently leave out a mark.
     unknown = sorted(set(measured) - set(algorithms))
     if unknown:
         raise ValueError(
@@ -324,7 +324,7 @@ def _finding(by_size, ranks):
 
 def _more_ranks(by_ranks, n):
     """What is fastest with more and more ranks: a sentence, or "" for a single algorithm."""
-    # With one algorithm alone there is nothing to say.
+    # A single algorithm is always the fastest.
     crossovers = by_ranks.crossovers
     if not by_ranks.first or len(by_ranks.lines) == 1:
         return ""

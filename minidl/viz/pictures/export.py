@@ -26,7 +26,7 @@ ROUNDING = 1e-6  # microseconds by which ends may miss each other
 
 def to_perfetto(trace, path):
     """Write the run to `path` as Trace Event JSON. Returns the path."""
-    # What never ended lasts to the end of the picture, as everywhere.
+    # An event that never ended lasts to the end of the picture.
     end = extent(trace)[1]
     slices = {(event.rank, event.seq): _slice(event, end) for event in trace}
     tracks = _assign_tracks(slices.values())

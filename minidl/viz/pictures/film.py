@@ -68,12 +68,12 @@ class Film:
         # One frame is kept for the end of the run.
         fitting = (FRAMES - 1) // max(1, len(self.stops))
         self.frames = max(1, min(max(SHARES), fitting))
-        # The fewer frames, the more dots each may have.
+        # the fewer frames, the more dots each of them may have
         self.most = max(16, DOTS // (1 + self.frames * len(self.stops)))
 
     def instants(self):
         """Every frame as an Instant, in order; the last one is the end of the run."""
-        # Joined steps have no common moment, nor have steps of a real clock.
+        # Joined steps, and steps on a real clock, do not happen at one moment.
         one_clock = self.ticks and self.joined == 1
         shares = SHARES[self.frames]
         room = FRAMES - 1 - self.frames * len(self.stops)  # frames left for computations

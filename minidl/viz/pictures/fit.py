@@ -80,7 +80,7 @@ def fit(trace):
     do not drown alpha. Raises ValueError if there are fewer than two sizes.
     """
     times = _message_times(trace)
-    # Through one size go lines of any slope.
+    # Through the times of a single size, a line of any slope fits.
     if len(times) < 2:
         raise ValueError(
             "alpha and beta cannot be told apart from messages of "
@@ -137,7 +137,7 @@ def _line(points):
     for point, (on_alpha, on_beta) in zip(points, _influences(points)):
         alpha += on_alpha * point.seconds
         beta += on_beta * point.seconds
-    # A negative time makes no sense; it comes out where messages scatter a lot.
+    # Times that scatter a lot can give a negative alpha or beta, which makes no sense.
     if alpha < 0:  # the best line through the origin
         wny = sum(p.weight * p.nbytes * p.seconds for p in points)
         wnn = sum(p.weight * p.nbytes**2 for p in points)
@@ -175,7 +175,7 @@ def _median_variance(values, middle):
     That distance ignores outliers; in a normal distribution the standard deviation is 1.4826 of it,
     and the median's error is 1.2533 times that of the mean.
     """
-    # The factors belong to the normal distribution, see above.
+    # both factors hold for a normal distribution
     spread = 1.4826 * median(abs(value - middle) for value in values)
     return (1.2533 * spread) ** 2 / len(values)
 

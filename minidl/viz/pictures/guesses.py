@@ -51,7 +51,7 @@ def _verdict(guess, happened):
     typed, wanted = [str(value).strip().lower() for value in (guess, happened)]
     if guess == happened or typed == wanted:
         return "right"
-    # Words can only be right or wrong; numbers can be near.
+    # Only numbers can be close; words are right or wrong.
     if not (is_number(guess) and is_number(happened)):
         return "not this time"
     direction = "too high" if guess > happened else "too low"

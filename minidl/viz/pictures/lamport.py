@@ -134,7 +134,7 @@ def _bundles(messages, start, end):
     if len(bundles) > MOST:
         bundles = bundles[:HEAVIEST]
         drawn = f"the {HEAVIEST} bundles of most bytes, of {len(groups):,}"
-    # in the order of time again
+    # back in the order of time
     bundles.sort(key=lambda bundle: bundle[0].send.posted)
     return bundles, f"{len(messages):,} messages, drawn as {drawn}"
 
@@ -170,7 +170,7 @@ def _message_hover(message):
     else:
         words.append(f"{seconds_text(recv.done - send.posted)} from posting to end")
     words += [send.span, send.line]
-    # A fault that hit the message is news; that it arrived is not.
+    # "delivered" and "unfinished" can be seen in the picture; a fault cannot.
     if send.fate not in ("delivered", "unfinished"):
         words.append(send.fate)
     return "\n".join(filter(None, words))

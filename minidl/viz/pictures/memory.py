@@ -111,7 +111,7 @@ def _fullest(x, totals, low, high):
 
 def _band(kind, slices, bottoms, heights, unit):
     """What is held of one kind: one box for neighbouring slices of one height, in bytes."""
-    # Little changes from slice to slice: one box for all of them keeps the picture small.
+    # Neighbouring slices of one height share a box, which keeps the picture small.
     boxes = []
     pieces = zip(bottoms, heights, slices)
     for (bottom, nbytes), alike in groupby(pieces, key=itemgetter(0, 1)):
@@ -126,7 +126,7 @@ def _band(kind, slices, bottoms, heights, unit):
 
 def _shares(kinds, moment):
     """What is held at a moment, most first: "67 % activations, 33 % parameters"."""
-    # Ties are in the order of the names, backwards: the same text in every run.
+    # Equal sizes are sorted by name, so the text is the same in every run.
     held = sorted(((values[moment], kind) for kind, values in kinds.items()), reverse=True)
     whole = sum(nbytes for nbytes, _ in held)
     words = []

@@ -66,7 +66,7 @@ def replay(trace, since=None, until=None):
         values=trace.values,
         pairs=set(map(pair_of, messages)),
     )
-    # All frames first: the layers need to know what they hold when the picture opens.
+    # The frames come first: each layer is added with what it holds when the picture opens.
     scene = circle_scene(title, _film_help(film) + missing, height)
     for instant in film.instants():
         shapes = _moving_shapes(film, stage, instant, height)
@@ -134,7 +134,7 @@ def _moving_shapes(film, stage, instant, height):
             if state.name in STYLES:
                 shapes[state.name].append(stage.rank_box(rank))
     shapes["names"] = []
-    # Of many ranks about sixteen have room for their numbers.
+    # Of many ranks, about sixteen have room for their numbers.
     step = 1 if film.n <= 32 else film.n // 16
     for rank in range(0, film.n, step):
         shapes["names"].append(stage.rank_name(rank, states[rank].words))

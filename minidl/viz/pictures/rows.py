@@ -53,7 +53,7 @@ def rank_scene(title, rows, time):
     """A Scene without caption and layers: `time` is its x axis, `rows` are rank_rows()."""
     n = len(rows)
     axis_title = "" if n <= 16 else "rank"  # up to 16 each name says "rank" itself
-    # From n - 0.5 up to -0.5: rank 0 is on top, with half a row of room.
+    # From n - 0.5 at the bottom to -0.5 at the top: rank 0 is on top, with half a row of room.
     ranks = Axis(axis_title, low=n - 0.5, high=-0.5, ticks=rank_ticks(rows))
     height = row_pixels(n) * n
     return Scene(title, caption="", rows=height, x=time, y=ranks)
@@ -144,7 +144,7 @@ class Timescale:
         x = self.at(send.posted - start)
         y = rows[send.rank].y
         if is_lost(message):
-            # towards the row of the rank that never received it, and not as far
+            # it points to the row of the rank that never received it, and ends before it
             x_end = x + 0.03 * self.at(self.end - self.start)
             y_end = y + (0.42 if send.peer > send.rank else -0.42)
             return Arrow(x, y, x_end, y_end, ALARM, hover, broken=True)

@@ -57,7 +57,7 @@ class Stage:
     def links(self):
         """A faint line for each pair that has messages, from box to box."""
         lines = []
-        # One link for both directions.
+        # both directions of a pair share a link
         linked = sorted({tuple(sorted(pair)) for pair in self.pairs})
         for pair in linked[:LINKS]:
             start, end = [self.places[rank] for rank in pair]
@@ -81,7 +81,7 @@ class Stage:
 
     def rank_box(self, rank):
         """The box around a rank."""
-        # An even width, so that the box stays in the middle of whole pixels.
+        # whole pixels, and an even width, so that the rank is in the middle of its box
         x, y = map(round, self.places[rank])
         half = round(self.box / 2)
         left = x - half
@@ -157,7 +157,7 @@ def heaviest(travelling, most):
     """The (message, share) pairs, if there are too many one a pair of ranks, most bytes first."""
     if len(travelling) <= most:
         return travelling
-    # Heaviest first, so the first of a pair is the one to keep.
+    # The heaviest come first, and the first of each pair is kept.
     heavy = {}  # (source, to) -> the (message, share) of most bytes
     for moving in sorted(travelling, key=_nbytes, reverse=True):
         heavy.setdefault(pair_of(moving[0]), moving)

@@ -24,7 +24,7 @@ ARROWS = 48  # in a panel
 def strip(film, trace, title, caption):
     """A Scene of the first steps side by side; what was never received stands last."""
     n = trace.world_size
-    # Few ranks have large panels, three in a row; the film's slider has the steps left out here.
+    # Few ranks have large panels, three in a row; more ranks have four small ones.
     columns = 4
     radius = 0.36  # of the oval, as a share of a panel's width
     if n <= FEW:

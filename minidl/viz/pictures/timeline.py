@@ -50,7 +50,7 @@ def timeline(trace):
     scale = Timescale(start, end)
     spans = [event for event in trace if event.kind == "span"]
     layout = _lay_out(trace, spans)
-    # Whole lanes are measured for the title and the table; what is drawn may be made coarse.
+    # The title and the table use all stretches; what is drawn may be made coarse.
     lanes = {activity: stretches(trace, activity, end) for activity in ACTIVITIES}
     scene = Scene(
         _hidden_finding(trace, lanes) or waiting_finding(trace),
@@ -124,7 +124,7 @@ def _hidden_finding(trace, lanes):
             computing = lanes["computing"].get((rank, main[rank]), [])
             seconds += total(under_way)
             uncovered += total(without(under_way, computing))
-    # Where a rank waits, that is the news; hidden messages are the title of a run without waits.
+    # If a rank waited, the title says so; hidden messages are the title of a run without waits.
     if uncovered == seconds or waiting_finding(trace) != "No rank waited":
         return ""
     share = percent(seconds - uncovered, seconds)
@@ -157,7 +157,7 @@ def _lay_out(trace, spans):
     main = main_threads(trace)
     lanes = {(rank, main.get(rank, 0)) for rank in range(n)}.union(threads_of(trace))
     roomy = len(lanes) <= FEW
-    # How deep the spans of a lane are nested decides how much room they need above it.
+    # The deeper the spans of a lane are nested, the more room they need above it.
     levels = Counter()
     for event in spans:
         lane = event.rank, event.thread

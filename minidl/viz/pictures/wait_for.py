@@ -49,7 +49,7 @@ def wait_for(trace):
     dots = []
     labels = []
     for rank, (x, y) in enumerate(places):
-        # A rank that waits for nobody has finished or is gone: it fades.
+        # A rank that does not wait has finished or died, and is drawn in grey.
         color = rank_color(rank, n) if rank in waits_of else FAINT
         dots.append(Dot(x, y, color, 18 if n <= ROOMY else 9))
         told = waits_of[rank] if wordy else []
@@ -117,7 +117,7 @@ def _label(rank, place, waits, n):
         words = _wait_words(first)
         if others:
             words += f" (and {len(others)} more)"
-        # Three lines fit between a rank and the next one on the circle.
+        # More than three lines would reach the next rank of the circle.
         lines += textwrap.wrap(words, LINE)[:3]
         lines.append(first.line)
         lift = 22

@@ -170,7 +170,7 @@ def neighbour(pairs, n):
 
 def _busiest(messages, n):
     """Which rank sent most, or that all sent alike."""
-    # No rule fits, so the title counts.
+    # No pattern was found, so the title counts messages.
     sent = [0] * n
     for message in messages:
         sent[message.send.rank] += 1

@@ -27,7 +27,7 @@ def extent(trace):
     # filter() drops None, for what did not happen.
     end = max(filter(None, times), default=start)
     if None in columns["done"]:
-        # room to show that it went on waiting
+        # some room, to show that the wait goes on
         end += 0.1 * (end - start) or 1e-3
     if end == start:
         end += 1e-6
@@ -126,7 +126,7 @@ def split_waits(trace, end, main=True):
     `met` is `end`, too, if the wait never ended.
     """
     threads = main_threads(trace)
-    # A wait is split where the last side posted: before, somebody is late; after, a message moves.
+    # A wait is split where the last side posted: before, a rank is late; after, the message moves.
     posted = all_posted(trace)
     waits = []
     for event in trace:

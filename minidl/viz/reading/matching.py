@@ -12,7 +12,7 @@ def matching_key(event):
     """What a send shares with its receive, and a collective with its calls on the other ranks."""
     if not event.is_message:
         return event.kind, event.comm, event.number
-    # The send's direction is the message's.
+    # A message goes from its sender, so the two sides of a receive are swapped.
     source, to = event.rank, event.peer
     if event.kind == "recv":
         source, to = to, source

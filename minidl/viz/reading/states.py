@@ -77,7 +77,7 @@ class RankStates:
     def _waits_at(self, rank, time):
         """The waits in which the rank is at this second."""
         waits = self.waits[rank]
-        # A film asks for thousands of moments, so only the latest waits are looked at.
+        # A film asks for thousands of moments, so only the latest waits are searched.
         begun = bisect_right(waits, time, key=attrgetter("waited"))
         first = max(0, begun - OVERLAPPING)
         return [wait for wait in waits[first:begun] if time < wait.done]

@@ -86,7 +86,7 @@ def _rounds(messages):
     steps = defaultdict(list)
     for message in messages:
         send, recv = message
-        # One step after all that it had to follow: see the module.
+        # one step after the last message that it had to follow
         step = 1 + max(
             last_sent[send.rank],
             last_received[recv.rank],
