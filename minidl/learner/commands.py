@@ -24,24 +24,24 @@ def add_commands(commands):
     """
     check = commands.add_parser("check", help="run an exercise and say what it earns")
     check.add_argument("exercise", help="a number, such as 02, or the path of a notebook")
-    check.set_defaults(run=lambda options: check_exercise(options.exercise))
+    check.set_defaults(run=check_exercise)
     shown = commands.add_parser("progress", help="what is done of the course")
-    shown.set_defaults(run=lambda options: show_progress())
+    shown.set_defaults(run=show_progress)
     asked = commands.add_parser("ask", help="write your last failed check to a file, for a teacher")
     asked.add_argument("exercise", help="a number, such as 02")
-    asked.set_defaults(run=lambda options: ask_teacher(options.exercise))
+    asked.set_defaults(run=ask_teacher)
 
 
-def show_progress():
+def show_progress(options):
     """Print what is done of the course; returns exit code 0."""
     print(notes.progress())
     return 0
 
 
-def ask_teacher(exercise):
+def ask_teacher(options):
     """Write the file and say where it is; exit code 1 if there is nothing to ask."""
     try:
-        path = ask(exercise[:2])
+        path = ask(options.exercise[:2])
     except NothingToAsk as reason:
         print(reason)
         return 1
@@ -67,12 +67,12 @@ def find_exercise(which):
     return next(found, None)
 
 
-def check_exercise(which):
+def check_exercise(options):
     """Run the exercise under nbval and print its failed tasks; exit code 0 if all pass."""
-    path = find_exercise(which)
+    path = find_exercise(options.exercise)
     if path is None:
         names = ", ".join(notes.course()) or "none"
-        print(f"No exercise {which!r} was found here. The exercises are: {names}")
+        print(f"No exercise {options.exercise!r} was found here. The exercises are: {names}")
         return 1
     print(f"Running {path}, from its first cell to its last ...", flush=True)
     # nbval runs the notebook as JupyterLab does; no configuration of the folder around it counts.

@@ -17,7 +17,7 @@ from minidl.viz.drawing.picture import Picture, Table
 from minidl.viz.drawing.scene import Axis, Box, Path, Scene
 from minidl.viz.drawing.units import counts_text, percent, seconds_text
 from minidl.viz.pictures.rows import Row, Timescale, named_every
-from minidl.viz.reading.findings import left_out, waiting_finding
+from minidl.viz.reading.findings import NO_WAIT, left_out, waiting_finding
 from minidl.viz.reading.intervals import (
     done_by,
     extent,
@@ -52,8 +52,11 @@ def timeline(trace):
     layout = _lay_out(trace, spans)
     # The title and the table use all stretches; what is drawn may be made coarse.
     lanes = {activity: stretches(trace, activity, end) for activity in ACTIVITIES}
+    title = waiting_finding(trace)
+    if title == NO_WAIT:
+        title = _hidden_finding(trace, lanes) or title
     scene = Scene(
-        _hidden_finding(trace, lanes) or waiting_finding(trace),
+        title,
         "",
         rows=layout.height,
         x=scale.axis(),
@@ -115,7 +118,7 @@ def _caption(spans, frames):
 
 
 def _hidden_finding(trace, lanes):
-    """How much of the background messages' time is hidden; "" if a rank waited or nothing is."""
+    """How much of the background messages' time is hidden; "" if nothing is."""
     main = main_threads(trace)
     seconds = 0.0
     uncovered = 0.0
@@ -124,8 +127,7 @@ def _hidden_finding(trace, lanes):
             computing = lanes["computing"].get((rank, main[rank]), [])
             seconds += total(under_way)
             uncovered += total(without(under_way, computing))
-    # If a rank waited, the title says so; hidden messages are the title of a run without waits.
-    if uncovered == seconds or waiting_finding(trace) != "No rank waited":
+    if uncovered == seconds:
         return ""
     share = percent(seconds - uncovered, seconds)
     return f"{share} of the messages' time is hidden behind computing"

@@ -15,6 +15,7 @@ from minidl.viz.reading.matching import is_lost, pair_of, unmatched_receives
 
 NEGLIGIBLE = 0.005  # a share of the time that is called none
 ALIKE = 0.05  # shares that differ by less are called equal
+NO_WAIT = "No rank waited"
 NAMED = 4  # ranks of a circle that are all named
 
 
@@ -59,7 +60,7 @@ def waiting_finding(trace):
     shares = [seconds / (end - start) for seconds in waited(trace)]
     most = max(shares)
     if most < NEGLIGIBLE:
-        return "No rank waited"
+        return NO_WAIT
     if len(shares) > 1 and most - min(shares) < ALIKE:
         mean = sum(shares) / len(shares)
         return f"Every rank waited about {percent(mean, 1)} of its time"
