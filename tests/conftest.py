@@ -12,6 +12,8 @@ sys.path.insert(
 )  # `from tests.census import ...` in every test
 
 from minidl import World  # noqa: E402
+from minidl.runtime.processes.launch import launcher  # noqa: E402
+from minidl.runtime.processes.worker import HEAVY  # noqa: E402
 from tests import census  # noqa: E402
 
 os.environ[census.TOKEN] = census.new_token()  # all that this process starts inherits it
@@ -75,6 +77,8 @@ def worlds():
     start.
     """
     made = {}
+    if hasattr(os, "fork"):
+        launcher("fork").load(HEAVY)  # once for all ranks, of which some test makes an optimizer
 
     def world(n):
         if n not in made or made[n].closed:
