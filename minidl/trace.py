@@ -167,8 +167,9 @@ class Trace:
         A Trace that is not whole leaves out messages that ended and whose receive is missing.
         """
         received = {(e.comm, e.peer, e.rank, e.number): e for e in self if e.kind == "recv"}
+        sends = [event for event in self if event.kind == "send"]
         pairs = []
-        for send in sorted((e for e in self if e.kind == "send"), key=attrgetter("posted")):
+        for send in sorted(sends, key=attrgetter("posted")):
             recv = received.get((send.comm, send.rank, send.peer, send.number))
             if self.whole or recv is not None or send.done is None:
                 pairs.append(Message(send, recv))

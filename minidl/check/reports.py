@@ -83,7 +83,9 @@ class Report:
         """What is earned, in words: "5 of 8 points"."""
         if self.not_done:
             return f"not done yet ({self.points:g} points)"
-        return f"{self.earned:g} of {self.points:g} points" if self.points else self.state
+        if self.points:
+            return f"{self.earned:g} of {self.points:g} points"
+        return self.state
 
     @property
     def first_failed(self):

@@ -25,7 +25,8 @@ class Run:
 
     def __repr__(self):
         ranks = count_of(len(self.ranks), "rank")
-        messages = count_of(sum(self.trace.sent()), "message", ",")
+        total = sum(self.trace.sent())
+        messages = count_of(total, "message", ",")
         nbytes = self.trace.sent("nbytes")
         sent = sorted(nbytes[rank] for rank in self.ranks)
         span = f"{sent[-1]:,}"
@@ -42,7 +43,8 @@ def count_of(n, noun, style=""):
 def check_size(kind, world_size, most):
     """Raise ValueError if a world of this kind cannot have that many ranks."""
     whole = isinstance(world_size, int) and world_size is not True
-    if not (whole and 1 <= world_size <= most):
+    in_range = whole and 1 <= world_size <= most
+    if not in_range:
         raise ValueError(f"a {kind} has 1 to {most} ranks, not {world_size!r}")
 
 

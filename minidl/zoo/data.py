@@ -148,10 +148,11 @@ class Sampler:
         return -(-self.n // self.batch)
 
     def __repr__(self):
-        data = f"{self.n} examples in batches of {self.batch}"
-        rank = f"rank {self.rank} of {self.world_size}"
-        place = f"epoch {self.epoch}, step {self.step}"
-        return f"Sampler({data}, {rank}, {place})"
+        return (
+            f"Sampler({self.n} examples in batches of {self.batch}, "
+            f"rank {self.rank} of {self.world_size}, "
+            f"epoch {self.epoch}, step {self.step})"
+        )
 
     def order(self, epoch):
         """The permutation of an epoch, (n,): from seed, epoch and n alone."""

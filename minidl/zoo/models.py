@@ -179,7 +179,8 @@ class Block(nn.Module):
     def forward(self, x):
         """x, changed twice by adding to it."""
         x = x + self.attention(self.norm1(x))
-        hidden = F.gelu(self.up(self.norm2(x)))  # (B, T, 4 C)
+        hidden = self.up(self.norm2(x))  # (B, T, 4 C)
+        hidden = F.gelu(hidden)
         return x + self.down(hidden)
 
 

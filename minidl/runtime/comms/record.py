@@ -108,9 +108,12 @@ class Record:
 
     def count(self, tickets):
         """Count messages for which there was no room."""
-        sends = [ticket.nbytes for ticket in tickets if ticket.kind == "send"]
         messages, nbytes = self.unrecorded
-        self.unrecorded = (messages + len(sends), nbytes + sum(sends))
+        for ticket in tickets:
+            if ticket.kind == "send":
+                messages += 1
+                nbytes += ticket.nbytes
+        self.unrecorded = (messages, nbytes)
 
     def events(self):
         """(entry, ticket) of every event, in the order of `seq`."""
@@ -178,8 +181,9 @@ def columns_of(records, place_name=lambda place: place, limit=None):
 def event_rows(record):
     """(rows, {seq: values}) of one Record, as they travel; the column `line` holds (file, line)."""
     columns, values = columns_of([record])
-    rows = [list(row) for row in zip(*columns.values())]
-    return rows, {seq: small for (_, seq), small in values.items()}
+    rows = list(map(list, zip(*columns.values())))
+    own_values = {seq: few for (_, seq), few in values.items()}
+    return rows, own_values
 
 
 def dtype_name(dtype):

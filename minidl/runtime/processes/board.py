@@ -52,7 +52,9 @@ def as_text(words, place):
     """What a descriptor says. Of a file's name that is too long, the end is kept."""
     file, line = place
     text = f"{words}\n{line}\n".encode()[:TEXT]
-    return text + os.fsencode(file)[max(0, len(os.fsencode(file)) + len(text) - TEXT) :]
+    name = os.fsencode(file)
+    too_long = max(0, len(text) + len(name) - TEXT)
+    return text + name[too_long:]
 
 
 @lru_cache(4096)
@@ -101,7 +103,10 @@ class BoardChannel:
             return None
         start = self.start + number % DEPTH * NBYTES
         check, nanoseconds, text = DESCRIPTOR.unpack_from(self.board.map, start)
-        return Entry(*from_text(text), nanoseconds) if check == number + 1 else None
+        if check != number + 1:
+            return None
+        words, place = from_text(text)
+        return Entry(words, place, nanoseconds)
 
 
 class Board:

@@ -63,9 +63,10 @@ class MemoryPacker(cloudpickle.Pickler):
     def reducer_override(self, obj):
         """How to pack this object; pickle calls it."""
         if isinstance(obj, torch.Tensor) and self.on_gpu(obj):
-            copy = obj.detach().to("cpu", copy=True).requires_grad_(obj.requires_grad)
+            copy = obj.detach().to("cpu", copy=True)
             if isinstance(obj, torch.nn.Parameter):
                 copy = torch.nn.Parameter(copy, obj.requires_grad)
+            copy.requires_grad_(obj.requires_grad)
             return copy.__reduce_ex__(5)
         return super().reducer_override(obj)
 
@@ -80,7 +81,8 @@ class Packer(MemoryPacker):
     def reducer_override(self, obj):
         """How to pack this object; pickle calls it."""
         if type(obj) is torch.Tensor and _is_plain(obj):
-            data = obj.detach().reshape(-1).view(torch.uint8).numpy().tobytes()
+            flat = obj.detach().reshape(-1)
+            data = flat.view(torch.uint8).numpy().tobytes()
             return tensor_from_bytes, (data, obj.dtype, tuple(obj.shape), obj.requires_grad)
         return super().reducer_override(obj)
 

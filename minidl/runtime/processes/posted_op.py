@@ -145,7 +145,9 @@ class PostedOp:
 
     def blocked(self):
         """What a thread that waits for it is blocked in."""
-        size = description(*self.signature, self.on_gpu) if self.peer >= 0 else ""
+        size = ""
+        if self.peer >= 0:
+            size = description(*self.signature, self.on_gpu)
         place = self.posting.place
         return Blocked(self.kind, self.comm, self.peer, self.number, place, self.leftover, size)
 
