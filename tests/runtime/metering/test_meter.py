@@ -304,3 +304,25 @@ def test_a_sparse_tensor_counts_by_its_indices_and_values():
         held(ours)[KINDS.index("activations")] == 3 * (2 * 8 + 4) + 4 * 8
         and compressed.is_sparse_csr
     )  # columns and values are shared
+
+
+def test_a_compiled_program_is_metered_as_it_is_written_and_the_meter_stays_as_it_is():
+    from torch._dynamo.utils import counters
+
+    def program(comm, compiled):
+        w = torch.nn.Parameter(torch.ones(8, 8))
+
+        def loss_of(x):
+            return ((x @ w).relu() @ w).sum()
+
+        if compiled:
+            loss_of = torch.compile(loss_of, backend="eager")
+        for _ in range(3):
+            loss_of(torch.ones(8, 8)).backward()
+
+    flops = {}
+    for compiled in (False, True):
+        counters.clear()
+        flops[compiled] = VirtualWorld(1).run(program, compiled, meter=True).trace.flops
+    assert flops[True] == flops[False]
+    assert not counters["frames"]  # while a meter reads, torch compiles nothing
