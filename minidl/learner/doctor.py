@@ -90,18 +90,13 @@ def judge_python(python, torch):
 def judge_cores(cores):
     """Any number is enough; the number decides what timings mean."""
     if cores >= RANKS:
-        text = f"{RANKS} ranks on {cores} cores: each has a core of its own"
+        verdict = "each has a core of its own"
     elif cores > 1:
-        text = (
-            f"{RANKS} ranks on {cores} cores: works, but they take turns;"
-            f" up to {cores} ranks can be faster than one"
-        )
+        verdict = f"works, but they take turns; up to {cores} ranks can be faster than one"
     else:
-        text = (
-            f"{RANKS} ranks on 1 core: works, but they take turns;"
-            " no number of ranks will be faster than one"
-        )
-    return Finding("cores", True, text)
+        verdict = "works, but they take turns; no number of ranks will be faster than one"
+    noun = "core" if cores == 1 else "cores"
+    return Finding("cores", True, f"{RANKS} ranks on {cores} {noun}: {verdict}")
 
 
 def judge_gpus(names, nccl):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minidl.viz.drawing.palette import INK
+from minidl.viz.drawing.units import power_ticks
 
 # styles of a line: pixels drawn, pixels left out, and so on; "solid" has none
 DASHES = {
@@ -182,6 +183,17 @@ class Axis:
             return math.log(value / self.low) / whole
         whole = self.high - self.low
         return (value - self.low) / whole
+
+
+def log_axis(title, values, room, base, text):
+    """A logarithmic axis for some values, with powers of `base` as its ticks.
+
+    room  the factor by which it reaches beyond the least and the largest value
+    text  function: a tick's value -> its text
+    """
+    low = min(values, default=1e-6) / room
+    high = max(values, default=1e-6) * room
+    return Axis(title, low, high, power_ticks(low, high, base, text), log=True)
 
 
 @dataclass

@@ -10,9 +10,9 @@ Left out: waiting and computing; see lamport for one run in full.
 
 from minidl.viz.drawing.palette import ALARM, FAINT
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Dot, Path, Scene
+from minidl.viz.drawing.scene import Dot, Path
 from minidl.viz.drawing.units import counts_text
-from minidl.viz.pictures.rows import RunRows, Timescale, message_words, rank_ticks
+from minidl.viz.pictures.rows import RunRows, Timescale, message_words, runs_scene
 from minidl.viz.reading.intervals import extent
 from minidl.viz.reading.matching import is_lost
 
@@ -34,15 +34,8 @@ def beside(trace, reference=None, guilty=None, steps=False):
     if steps:
         scale.unit = 1.0
         scale.title = "steps"
-    bottom = sides[-1].bottom
-    ticks = [tick for side in sides for tick in rank_ticks(side.rows)]
-    scene = Scene(
-        _finding(*sides),
-        _caption(sides, guilty),
-        rows=max(150, 30 * bottom),
-        x=scale.axis(before=0.03, after=0.05),
-        y=Axis("", bottom, 0, ticks),
-    )
+    axis = scale.axis(before=0.03, after=0.05)
+    scene = runs_scene(_finding(*sides), _caption(sides, guilty), sides, axis, pixels=30)
     ends = (0, scale.at(scale.end))
     lines = []
     heads = []

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from minidl.viz.drawing.palette import INK
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Path, Scene
+from minidl.viz.drawing.scene import Path
 from minidl.viz.drawing.units import bytes_text, number_text, percent, seconds_text
-from minidl.viz.pictures.rows import RunRows, Timescale, rank_ticks, row_pixels
+from minidl.viz.pictures.rows import RunRows, Timescale, row_pixels, runs_scene
 from minidl.viz.reading.findings import capitalized, left_out, named
 from minidl.viz.reading.intervals import (
     extent,
@@ -78,14 +78,8 @@ def compare(run_a, run_b, names=("a", "b")):
     # Two runs have twice the rows of one picture, so each row gets less.
     narrower = 0.72 if a.n + b.n <= 16 else 0.6
     pixels = narrower * row_pixels(max(a.n, b.n))
-    ticks = rank_ticks(a.rows, most=16) + rank_ticks(b.rows, most=16)
-    scene = Scene(
-        capitalized(f"{_sending(a, b)}, and {_slower(a, b)}"),
-        _reading_help(a, b),
-        rows=max(150, pixels * b.bottom),
-        x=scale.axis(after=0.03),
-        y=Axis("", b.bottom, 0, ticks),
-    )
+    title = capitalized(f"{_sending(a, b)}, and {_slower(a, b)}")
+    scene = runs_scene(title, _reading_help(a, b), sides, scale.axis(after=0.03), pixels)
     # A layer holds the boxes of both runs, so that the legend names each style once.
     for name, style in STYLES.items():
         boxes = []

@@ -14,8 +14,8 @@ from itertools import chain
 
 from minidl.viz.drawing.palette import RANKS
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Dot, Path, Scene
-from minidl.viz.drawing.units import counts_text, number_text, power_ticks
+from minidl.viz.drawing.scene import Axis, Dot, Path, Scene, log_axis
+from minidl.viz.drawing.units import counts_text, number_text
 
 STYLES = ("solid", "dashed", "dashdot", "dotted", "long", "longdot", "solid", "dashed")
 WIDTH = 2.5  # pixels of a line
@@ -88,12 +88,10 @@ def _points(values, log):
 
 def _axis(title, values, log):
     """An axis with room for all values."""
+    if log:
+        return log_axis(title, values, room=1.15, base=10, text=number_text)
     low = min(values)
     high = max(values)
-    if log:  # room is a factor here
-        low /= 1.15
-        high *= 1.15
-        return Axis(title, low, high, power_ticks(low, high, 10, number_text), log=True)
     room = 0.04 * (high - low) or 0.5  # all values may be equal
     return Axis(title, low - room, high + room)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from minidl.viz.drawing.palette import INK, RANKS
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Dot, Label, Path, Scene
+from minidl.viz.drawing.scene import Axis, Dot, Label, Path, Scene, log_axis
 from minidl.viz.drawing.units import (
     bytes_text,
     counts_text,
@@ -250,16 +250,12 @@ def _panel(sweep, x_title, marks):
     heights = [mark.seconds for mark in marks]
     for points in sweep.lines.values():
         heights += [seconds for _, seconds in points]
-    # A little room above and below; a factor, since the axis is logarithmic.
-    low = min(heights, default=1e-6) / 1.6
-    high = max(heights, default=1e-6) * 1.6
-    y_ticks = power_ticks(low, high, 10, seconds_text)
     scene = Scene(
         title="",
         caption="",
         rows=300,
         x=Axis(x_title, sweep.xs[0], sweep.xs[-1], log=True),
-        y=Axis("time", low, high, y_ticks, log=True),
+        y=log_axis("time", heights, room=1.6, base=10, text=seconds_text),
     )
     # A line has its colour and dashes, a mark the same colour and a shape: never colour alone.
     for (name, points), color, style in zip(sweep.lines.items(), RANKS, cycle(STYLES)):

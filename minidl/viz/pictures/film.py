@@ -14,7 +14,7 @@ from statistics import median
 from typing import NamedTuple
 
 from minidl.viz.drawing.units import seconds_text
-from minidl.viz.reading.matching import all_posted, is_lost, matching_key
+from minidl.viz.reading.matching import received_and_lost, started, travel_seconds
 from minidl.viz.reading.states import RankStates
 from minidl.viz.reading.waves import waves
 
@@ -55,9 +55,7 @@ class Film:
         self.end = end
         self.stopped = bool(trace.waits)
         self.states = RankStates(trace)
-        self.posted = all_posted(trace)
-        self.lost = [message for message in messages if is_lost(message)]
-        received = [message for message in messages if not is_lost(message)]
+        received, self.lost = received_and_lost(messages)
         self.steps, self.ticks = waves(received)
         # Of more steps than frames, neighbours share a stop of the slider.
         self.joined = max(1, math.ceil(len(self.steps) / (FRAMES - 1)))
@@ -80,7 +78,7 @@ class Film:
         before = 0.0  # when the last stop ended
         for number, messages in enumerate(self.stops):
             words = f"{self.stop_name(number)} of {len(self.steps)}"
-            begin = min(map(self.started, messages))
+            begin = min(map(started, messages))
             end = max(message.recv.done for message in messages)
             if one_clock:
                 if before < end:  # the clock does not go back: messages of two steps overlap
@@ -121,10 +119,6 @@ class Film:
             return f"step {first}"
         return f"steps {first} to {last}"
 
-    def started(self, message):
-        """When both sides had posted it, in seconds."""
-        return min(self.posted[matching_key(message.send)], message.recv.done)
-
     def _under_way(self, now, step):
         """(message, share of its way) of all that is sent and not received, and of the step's."""
         inside = set(map(id, step))
@@ -136,19 +130,17 @@ class Film:
 
     def _share(self, message, now):
         """Which share of its way a message has gone."""
-        start = self.started(message)
-        end = message.recv.done
-        if start == end:
-            return float(now >= end)
-        share = (now - start) / (end - start)
+        seconds = travel_seconds(message)
+        if not seconds:
+            return float(now >= message.recv.done)
+        share = (now - started(message)) / seconds
         return min(1.0, max(0.0, share))
 
     def _own_times(self, step, share):
         """Each rank's time: on a real clock the messages of a step are not simultaneous."""
         own = {}
         for message in step:
-            start = self.started(message)
-            now = start + share * (message.recv.done - start)
+            now = started(message) + share * travel_seconds(message)
             # A rank that sends and receives in this step shows what it sends.
             own[message.send.rank] = now
             own.setdefault(message.recv.rank, now)

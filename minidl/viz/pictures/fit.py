@@ -17,16 +17,15 @@ from typing import NamedTuple
 
 from minidl.viz.drawing.palette import INK, RANKS, faded
 from minidl.viz.drawing.picture import Picture, Table
-from minidl.viz.drawing.scene import Axis, Dot, Path, Scene
+from minidl.viz.drawing.scene import Dot, Path, Scene, log_axis
 from minidl.viz.drawing.units import (
     bytes_text,
     count_text,
     counts_text,
     number_text,
-    power_ticks,
     seconds_text,
 )
-from minidl.viz.reading.matching import is_lost
+from minidl.viz.reading.matching import is_lost, travel_seconds
 
 ROUNDS = 8  # how often the weights are computed anew
 DRAWN = 240  # single messages drawn behind the medians
@@ -105,9 +104,13 @@ def _message_times(trace):
     times = defaultdict(list)
     for message in trace.messages():
         if not is_lost(message):
-            send, recv = message
-            times[send.nbytes].append(recv.done - max(send.posted, recv.posted))
+            times[message.send.nbytes].append(travel_seconds(message))
     return times
+
+
+def _moment(points, power):
+    """The sum of w n**power over the points, which have weight w and n bytes."""
+    return sum(p.weight * p.nbytes**power for p in points)
 
 
 def _influences(points):
@@ -116,10 +119,7 @@ def _influences(points):
     Weighted least squares solve    | w   wn  | |alpha|   | wy  |
                                     | wn  wnn | |beta | = | wny |
     """
-    # The sums of the normal equations.
-    w = sum(point.weight for point in points)
-    wn = sum(point.weight * point.nbytes for point in points)
-    wnn = sum(point.weight * point.nbytes**2 for point in points)
+    w, wn, wnn = [_moment(points, power) for power in range(3)]
     determinant = w * wnn - wn * wn
     influences = []
     for n, _, weight in points:
@@ -140,12 +140,10 @@ def _line(points):
     # Times that scatter a lot can give a negative alpha or beta, which makes no sense.
     if alpha < 0:  # the best line through the origin
         wny = sum(p.weight * p.nbytes * p.seconds for p in points)
-        wnn = sum(p.weight * p.nbytes**2 for p in points)
-        return 0.0, wny / wnn
+        return 0.0, wny / _moment(points, 2)
     if beta < 0:  # the best level line
         wy = sum(p.weight * p.seconds for p in points)
-        w = sum(p.weight for p in points)
-        return wy / w, 0.0
+        return wy / _moment(points, 0), 0.0
     return alpha, beta
 
 
@@ -193,29 +191,22 @@ def _scene(fitted, points, times):
             singles += [(point.nbytes, seconds) for seconds in times[point.nbytes] if seconds > 0]
     kept = singles[:: math.ceil(len(singles) / DRAWN) or 1]
 
-    # the line, at equal distances on the logarithmic axis, a little beyond the sizes
-    low = 1
-    high = max(times)
-    if drawable:
-        low = drawable[0].nbytes / 1.6
-        high = drawable[-1].nbytes * 1.6
-    curve = tuple(low * (high / low) ** (i / 40) for i in range(41))
+    # the line, at equal distances on the logarithmic axis
+    sizes = [point.nbytes for point in drawable] or [1, max(times)]
+    x_axis = log_axis("size of a message", sizes, room=1.6, base=4, text=bytes_text)
+    ratio = x_axis.high / x_axis.low
+    curve = tuple(x_axis.low * ratio ** (i / 40) for i in range(41))
     fitted_curve = tuple(map(fitted.seconds, curve))
     # both the points and the line have to fit between bottom and top
     heights = [point.seconds for point in drawable]
     heights += [seconds for _, seconds in kept]
     heights += [seconds for seconds in fitted_curve if seconds > 0]
-    bottom = min(heights, default=1e-6) / 1.5
-    top = max(heights, default=1e-6) * 1.5
-
-    x_ticks = power_ticks(low, high, 4, bytes_text)
-    y_ticks = power_ticks(bottom, top, 10, seconds_text)
     scene = Scene(
         _finding(fitted),
         _caption(times, len(singles) > len(kept)),
         rows=300,
-        x=Axis("size of a message", low, high, x_ticks, log=True),
-        y=Axis("time of a message", bottom, top, y_ticks, log=True),
+        x=x_axis,
+        y=log_axis("time of a message", heights, room=1.5, base=10, text=seconds_text),
     )
     grey = faded(INK, 0.45)
     scene.add("a message", [Dot(n, seconds, grey, 4) for n, seconds in kept], legend=True)

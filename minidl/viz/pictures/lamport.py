@@ -22,7 +22,12 @@ from minidl.viz.drawing.units import bytes_text, count_text, counts_text, second
 from minidl.viz.pictures.rows import Timescale, message_words, rank_rows, rank_scene
 from minidl.viz.reading.findings import left_out, messages_finding
 from minidl.viz.reading.intervals import clip, legible, main_lanes, window
-from minidl.viz.reading.matching import is_lost, messages_between, pair_of
+from minidl.viz.reading.matching import (
+    is_lost,
+    messages_between,
+    pair_of,
+    received_and_lost,
+)
 
 MOST = 400  # arrows that a reader can tell apart, and half as many as hatched stretches
 HEAVIEST = 120  # bundles that are drawn if there are more than MOST
@@ -39,8 +44,8 @@ def lamport(trace, since=None, until=None):
     scale = Timescale(start, end)
     rows = rank_rows(trace.world_size)
     messages = messages_between(trace, start, end)
-    lost = [message for message in messages if is_lost(message)]
-    bundles, bundled_words = _bundles(messages, start, end)
+    received, lost = received_and_lost(messages)
+    bundles, bundled_words = _bundles(messages, received, start, end)
     computing, _ = _main_lanes_between(trace, "computing", start, end)
     waiting, bins = _main_lanes_between(trace, "waiting", start, end)
     calls = _longest_collectives(trace, start, end)
@@ -111,13 +116,12 @@ def _collective_name(event, scale):
     return Label(scale.at(middle), event.rank - 0.37, event.kind, INK, "middle")
 
 
-def _bundles(messages, start, end):
+def _bundles(messages, received, start, end):
     """(bundles, words): lists of received messages that share an arrow, and a caption about them.
 
     A bundle is one message if there are few, else all messages of a pair of ranks in a slice of the
     time; the words are "" for few messages.
     """
-    received = [message for message in messages if not is_lost(message)]
     if len(messages) <= MOST:
         return [[message] for message in received], ""
     # as many slices of the time as leave MOST bundles, if each pair has one in each slice

@@ -20,7 +20,7 @@ from minidl.viz.pictures.stage import NAMED, Stage, heaviest
 from minidl.viz.pictures.strip import strip
 from minidl.viz.reading.findings import left_out, messages_finding
 from minidl.viz.reading.intervals import window
-from minidl.viz.reading.matching import messages_between, pair_of
+from minidl.viz.reading.matching import messages_between, pair_of, started
 
 STATES = 64  # ranks whose boxes fit
 LABELLED = 10  # messages in a frame that have room for their values
@@ -203,7 +203,7 @@ def _step_table(film, trace):
     for number, step in enumerate(film.steps, start=1):
         for message in step:
             row = _row(message.send, trace)
-            rows.append((number, *row, film.started(message), message.recv.done))
+            rows.append((number, *row, started(message), message.recv.done))
     for message in film.lost:
         row = _row(message.send, trace)
         rows.append((None, *row, None, None))

@@ -101,6 +101,16 @@ class RunRows:
         return Label(0, y, f"{self.name}: {', '.join(facts)}", INK, size=13)
 
 
+def runs_scene(title, caption, runs, time, pixels):
+    """A Scene of RunRows above each other: `time` is its x axis, `pixels` the height of a row."""
+    ticks = []
+    for run in runs:
+        ticks += rank_ticks(run.rows, most=16)
+    bottom = runs[-1].bottom
+    height = max(150, pixels * bottom)
+    return Scene(title, caption, rows=height, x=time, y=Axis("", bottom, 0, ticks))
+
+
 class Timescale:
     """From seconds to places on an axis, in the largest unit of which the picture holds two."""
 

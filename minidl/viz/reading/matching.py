@@ -34,6 +34,26 @@ def is_lost(message):
     return message.recv is None or message.recv.done is None
 
 
+def received_and_lost(messages):
+    """(received, lost): the messages in two lists, in their order."""
+    received = []
+    lost = []
+    for message in messages:
+        (lost if is_lost(message) else received).append(message)
+    return received, lost
+
+
+def started(message):
+    """When both sides of a received message had posted it."""
+    send, recv = message
+    return min(max(send.posted, recv.posted), recv.done)
+
+
+def travel_seconds(message):
+    """How long a received message took, from when both sides had posted it."""
+    return message.recv.done - started(message)
+
+
 def pair_of(message):
     """(source, to): the ranks between which a message goes."""
     return message.send.rank, message.send.peer

@@ -16,6 +16,7 @@ from collections import defaultdict
 from operator import attrgetter
 
 from minidl.viz.reading.intervals import done_by
+from minidl.viz.reading.matching import travel_seconds
 
 SAME = 1e-9  # of the whole run: times nearer than this are one time
 ALIKE = 0.01  # of the shortest message: a chunk one element longer ends a few nanoseconds later
@@ -36,20 +37,11 @@ def waves(messages):
     # Any two messages that end at the same moment show that the clock is virtual.
     steps = _ending_together(messages, near)
     if near > 0 and len(steps) < len(messages):
-        near = max(near, ALIKE * _shortest(messages))
-        return _ending_together(messages, near), True
+        # filter() drops messages that took no time.
+        shortest = min(filter(None, map(travel_seconds, messages)), default=0.0)
+        return _ending_together(messages, max(near, ALIKE * shortest)), True
     steps = _rounds(messages)
     return steps, near > 0 and len(steps) == len(messages)
-
-
-def _shortest(messages):
-    """The shortest time of a message, from when both sides have posted it; 0.0 if all take none."""
-    durations = []
-    for send, recv in messages:
-        seconds = recv.done - max(send.posted, recv.posted)
-        if seconds > 0:
-            durations.append(seconds)
-    return min(durations, default=0.0)
 
 
 def _ending_together(messages, near):
