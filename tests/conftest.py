@@ -11,6 +11,9 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parent.parent)
 )  # `from tests.census import ...` in every test
 
+# Before torch is loaded, here and in kernels: pytest's workers have one core each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from minidl import World  # noqa: E402
 from minidl.runtime.processes.launch import launcher  # noqa: E402
 from minidl.runtime.processes.worker import HEAVY  # noqa: E402

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heappushpop
 
+import torch
+
 from minidl.runtime.comms.node import Broken
 
 STACK = 4 << 20  # bytes of a strand's stack
@@ -67,6 +69,7 @@ class Strands:
         def main():
             strand.ident = threading.get_ident()
             stay_on(self._core)
+            torch.set_num_threads(1)  # of this thread: two on one core would wait for each other
             strand.lock.acquire()
             self.switched(rank)
             try:
