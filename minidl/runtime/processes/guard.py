@@ -39,6 +39,12 @@ def paused(slowest=SLOWEST):
         pause = min(2 * pause, slowest)
 
 
+def await_event(event, check):
+    """Return when a threading.Event is set; `check` raises if it never will be."""
+    while not event.wait(0.1):  # short, so that an interrupt is noticed
+        check()
+
+
 class Guard:
     """One rank's side of the board, and the list of its blocked threads.
 

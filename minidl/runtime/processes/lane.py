@@ -5,6 +5,7 @@ import threading
 
 from minidl.runtime.comms.background import BackgroundJob, BackgroundLane
 from minidl.runtime.comms.node import Broken
+from minidl.runtime.processes.guard import await_event
 from minidl.runtime.words.deadlock import Need
 
 
@@ -80,7 +81,6 @@ class ThreadJob(BackgroundJob):
             return
         guard.block(self)
         try:
-            while not self.over.wait(0.1):  # short, so that an interrupt is noticed
-                guard.check()
+            await_event(self.over, guard.check)
         finally:
             guard.unblock()

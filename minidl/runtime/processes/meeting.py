@@ -11,7 +11,7 @@ import threading
 
 import torch.distributed as dist
 
-from minidl.runtime.processes.guard import paused
+from minidl.runtime.processes.guard import await_event, paused
 from minidl.runtime.processes.preemption import interrupt_nobody
 from minidl.runtime.processes.process_group import run_native
 
@@ -39,9 +39,10 @@ class Pending:
 
     def wait(self):
         """Block until the collective has ended."""
-        while not self.begun.wait(0.1):  # short, so that an interrupt is noticed
-            if self.guard is not None:
-                self.guard.check()
+        if self.guard is None:
+            self.begun.wait()
+        else:
+            await_event(self.begun, self.guard.check)
         if self.error is not None:
             raise self.error
         self.work.wait()

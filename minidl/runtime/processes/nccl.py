@@ -21,7 +21,7 @@ import torch.distributed as dist
 
 from minidl.comm import Work
 from minidl.runtime.comms.node import Broken
-from minidl.runtime.processes.guard import paused
+from minidl.runtime.processes.guard import await_event, paused
 from minidl.runtime.processes.process_group import FOREVER, run_native
 
 SETTINGS = {
@@ -67,8 +67,7 @@ class Crossing(Work):
 
     def wait(self):
         """Return when the GPU has done it."""
-        while not self.launched.wait(0.1):  # short, so that an interrupt is noticed
-            self.wires.check()
+        await_event(self.launched, self.wires.check)
         if self.error is not None:
             self.wires.check()
             raise self.error
