@@ -14,10 +14,12 @@ import torch
 import torch.distributed as dist
 
 from minidl import (
+    Crash,
     DeadlockError,
     MinidlError,
     MismatchError,
     NotInCell,
+    Op,
     RankDied,
     RankError,
     RankTimeout,
@@ -280,6 +282,15 @@ def test_a_killed_rank_is_told_and_replaced(worlds):
     )
     assert error.value.ranks == (1,) and usable(worlds(3))
     assert {wait.rank for wait in error.value.trace.waits} == {0, 2}
+
+
+def test_a_dead_rank_is_replaced_even_if_its_end_is_reported_late(monkeypatch):
+    with World(2) as world:
+        with monkeypatch.context() as busy:
+            busy.setattr(world._launcher, "ended", lambda pid: None)
+            with pytest.raises(RankDied, match="Rank 1 was killed by the fault Crash"):
+                world.run(lambda comm: comm.barrier(), faults=[Crash(1, Op(0))])
+        assert world.run(lambda comm: comm.rank).results == [0, 1]
 
 
 def test_a_rank_that_exits_by_itself(worlds):
