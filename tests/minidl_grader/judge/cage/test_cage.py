@@ -57,6 +57,9 @@ def dies(x, comm):
 def loops(x, comm):
     while True:
         pass
+
+def closes_over(x, comm):
+    return comm.background(lambda: comm.send(x, to=comm.right)).wait()
 """
 
 
@@ -135,6 +138,12 @@ def test_failures_are_told_and_the_next_run_is_untouched(caged, name, kind, word
     error = caged.run(Remote(name), inputs(2)).error
     assert isinstance(error, kind) and words in str(error)
     assert caged.run(Remote("ring"), inputs(4)).error is None
+
+
+def test_a_background_function_that_closes_over_comm_is_told_so(caged):
+    error = caged.run(Remote("closes_over"), inputs(2)).error
+    assert isinstance(error, RankError) and "RuntimeError" in str(error)
+    assert "which is not its own" in str(error) and "answer cell, line" in str(error)
 
 
 def test_a_remote_is_no_function():
