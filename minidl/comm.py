@@ -66,11 +66,13 @@ class Comm(ABC):
     """One rank's view of a group of `world_size` ranks. `rank` counts from 0 within the group.
 
     device: where this rank computes: its own GPU if each rank has one, else the CPU.
+    failures: how many runs of this world have ended with an error: for what outlives a run.
     """
 
     rank: int
     world_size: int
     device = torch.device("cpu")
+    failures = 0
 
     @abstractmethod
     def start(self, ops) -> Work:

@@ -22,7 +22,7 @@ from functools import partial
 import torch
 
 from minidl.collectives import ring, tree
-from minidl.parallel.protocol import ParallelModel
+from minidl.parallel.protocol import Hook, ParallelModel, in_backward
 from minidl.plans.buckets import buckets
 from minidl.plans.shards import split_points
 
@@ -89,11 +89,46 @@ class NaiveDataParallel(ParallelModel):
         self.comm = comm
         self.all_reduce = all_reduce
         self.unused = unused
-        self.names = {parameter: name for name, parameter in model.named_parameters()}
-        self.buckets = [[parameter] for parameter in self.trained]
         self.synchronising = True
         share_tensors(self.held(), comm)
         self.refresh()
+        self.shared = set(self.model.parameters())  # those that are alike on all ranks
+        self.watch()
+
+    def check_model(self):
+        """Take notice of layers that were frozen, unfrozen or replaced, on all ranks alike."""
+        super().check_model()
+        if self.inner is None:
+            trained = [p for p in self.model.parameters() if p.requires_grad]
+            # By identity, since `!=` on lists of tensors compares values.
+            if list(map(id, trained)) != list(map(id, self.trained)):
+                self.adopt(trained)
+
+    def adopt(self, trained):
+        """From now on these parameters are trained: layers were frozen, unfrozen or replaced."""
+        if self.optimizer is not None:
+            known = {p for group in self.optimizer.param_groups for p in group["params"]}
+            if not known.issuperset(trained):
+                raise RuntimeError(
+                    f"layers were unfrozen or replaced after {type(self).__name__} made its "
+                    "optimizer, which does not know them: wrap the model once more"
+                )
+        # A new layer is another one on each rank.
+        new = [p for p in self.model.parameters() if p not in self.shared]
+        if new:
+            share_tensors([*new, *self.model.buffers()], self.comm)
+        self.shared.update(new)
+        self.trained = trained
+        self.watch()
+
+    def watch(self):
+        """Put the parameters in `trained` into buckets."""
+        self.names = {parameter: name for name, parameter in self.model.named_parameters()}
+        self.buckets = self.make_buckets()
+
+    def make_buckets(self):
+        """Lists of parameters whose gradients travel together."""
+        return [[parameter] for parameter in self.trained]
 
     @contextmanager
     def no_sync(self):
@@ -109,15 +144,22 @@ class NaiveDataParallel(ParallelModel):
     def synchronise(self):
         """Every gradient becomes the mean over ranks. Does nothing within no_sync()."""
         if self.synchronising:
+            self.compare_steps()
             super().synchronise()
             for bucket in self.buckets:
                 self.unpack(bucket, self.sum_over_ranks(self.packed(bucket), self.comm))
+            self.n_synchronised += 1
 
     def packed(self, bucket):
         """The bucket's gradients in one flat tensor; with `unused`, then a 1 or 0 for each."""
         parts = []
         for parameter in bucket:
             if parameter.grad is not None:
+                if parameter.grad.layout is not torch.strided:
+                    raise TypeError(
+                        f"{self.names[parameter]} has a sparse gradient, and only dense ones are "
+                        "added over ranks: make the layer with sparse=False"
+                    )
                 parts.append(parameter.grad.reshape(-1))
             elif self.unused:
                 # It adds nothing to the mean.
@@ -175,15 +217,19 @@ class BucketedDataParallel(NaiveDataParallel):
         all_reduce=ring.all_reduce,
         unused=False,
     ):
-        super().__init__(model, comm, make_optimizer, all_reduce=all_reduce, unused=unused)
+        self.capacity = capacity
         self.wire_dtype = wire_dtype
-        self.buckets = []
-        # A bucket is one tensor, so it holds one dtype.
+        super().__init__(model, comm, make_optimizer, all_reduce=all_reduce, unused=unused)
+
+    def make_buckets(self):
+        """Buckets of at most `capacity` bytes, of one dtype each, since a bucket is one tensor."""
+        made = []
         for dtype in sorted({p.dtype for p in self.trained}, key=str):
             own = [p for p in self.trained if p.dtype == dtype]
             # Indices into `own`, last ones first.
-            for indices in buckets([p.nbytes for p in own], capacity):
-                self.buckets.append([own[i] for i in indices])
+            for indices in buckets([p.nbytes for p in own], self.capacity):
+                made.append([own[i] for i in indices])
+        return made
 
     def sum_over_ranks(self, flat, comm):
         """The same, added in wire_dtype if there is one."""
@@ -208,25 +254,51 @@ class DataParallel(BucketedDataParallel):
     other. Arguments as those of BucketedDataParallel.
     """
 
-    def __init__(self, model, comm, make_optimizer=None, **how):
-        super().__init__(model, comm, make_optimizer, **how)
+    def watch(self):
+        """Put the parameters into buckets, and a hook on each that counts its gradients."""
+        super().watch()
         self.begin_pass()
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks = []
         # Within another way, gradients are complete only when that has synchronised them.
-        if self.inner is not None:
-            return
-        for number, bucket in enumerate(self.buckets):
-            for parameter in bucket:
-                parameter.register_post_accumulate_grad_hook(partial(self.arrived, number))
+        if self.inner is None:
+            for number, bucket in enumerate(self.buckets):
+                for parameter in bucket:
+                    hook = Hook(self.arrived, number)
+                    self.hooks.append(parameter.register_post_accumulate_grad_hook(hook))
 
     def begin_pass(self):
         """All gradients are missing, and no bucket is under way."""
+        self.is_passing = False
         self.missing = [len(bucket) for bucket in self.buckets]
         self.in_flight = []
+
+    def has_failed(self):
+        """Whether an error has ended a run or a backward pass since this was last asked."""
+        has_died = self.is_passing and not in_backward()
+        return super().has_failed() or has_died
+
+    def reset(self):
+        """An error has ended a step: begin anew, without gradients."""
+        self.begin_pass()
+        super().reset()
+
+    def zero_grad(self, set_to_none=True):
+        """Forget all gradients, also those that are under way."""
+        for work in self.in_flight:
+            work.wait()
+        self.begin_pass()
+        super().zero_grad()
 
     def arrived(self, number, parameter):
         """A gradient of bucket `number` is there: the buckets that are complete leave, in order."""
         if not self.synchronising:
             return
+        if not self.is_passing:
+            self.is_passing = True
+            # torch calls pass_ended() at the end of this backward pass, if no error ends it.
+            torch.autograd.Variable._execution_engine.queue_callback(self.pass_ended)
         if number < len(self.in_flight):
             raise ValueError(
                 f"{self.names[parameter]} got a second gradient before synchronise(): "
@@ -237,6 +309,10 @@ class DataParallel(BucketedDataParallel):
         while len(self.in_flight) < len(self.buckets) and self.missing[len(self.in_flight)] <= 0:
             self.send_next()
 
+    def pass_ended(self):
+        """The backward pass is over."""
+        self.is_passing = False
+
     def send_next(self):
         """The next bucket leaves, beside the computation."""
         flat = self.packed(self.buckets[len(self.in_flight)])
@@ -246,13 +322,17 @@ class DataParallel(BucketedDataParallel):
         """Wait until every gradient is the mean over ranks. Does nothing within no_sync()."""
         if not self.synchronising:
             return
+        self.compare_steps()
         ParallelModel.synchronise(self)
         # Buckets with a parameter that got no gradient are still here.
         while len(self.in_flight) < len(self.buckets):
             self.send_next()
-        for bucket, work in zip(self.buckets, self.in_flight):
-            self.unpack(bucket, work.wait())
-        self.begin_pass()
+        try:
+            for bucket, work in zip(self.buckets, self.in_flight):
+                self.unpack(bucket, work.wait())
+        finally:
+            self.begin_pass()
+        self.n_synchronised += 1
 
 
 def share_state(model, comm, root=0):
@@ -263,6 +343,7 @@ def share_state(model, comm, root=0):
 
 def share_tensors(tensors, comm, root=0):
     """Every rank's tensors have the root's values. One broadcast for each dtype."""
+    tensors = [distinct(tensor.detach()) for tensor in tensors]
     with torch.no_grad():
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             own = [tensor for tensor in tensors if tensor.dtype == dtype]
@@ -272,6 +353,14 @@ def share_tensors(tensors, comm, root=0):
             parts = flat.split([tensor.numel() for tensor in own])
             for tensor, part in zip(own, parts):
                 tensor.copy_(part.view_as(tensor))
+
+
+def distinct(tensor):
+    """A view of this tensor without the elements that expand() repeats."""
+    for dim, stride in enumerate(tensor.stride()):
+        if stride == 0 and tensor.shape[dim] > 1:
+            tensor = tensor.narrow(dim, 0, 1)
+    return tensor
 
 
 def weighted(loss, rows, comm, all_reduce=ring.all_reduce):

@@ -10,9 +10,10 @@ slow, the backward pass waits: otherwise whole gradients would pile up here.
 """
 
 from collections import deque
-from functools import partial
 
 import torch
+
+from minidl.parallel.protocol import Hook, in_backward
 
 MOST_IN_FLIGHT = 3
 
@@ -24,20 +25,24 @@ class GradientQueue:
         loss.backward()                                  # units leave one by one
         queue.finish()                                   # every shard has its mean gradient
 
-    when_complete(unit) is called when the unit has all gradients of this backward pass.
+    when_complete(unit) is called when the unit has all gradients of this backward pass,
+    when_over() when the backward pass is over.
     """
 
-    def __init__(self, units, comm, reduce_scatter, when_complete=None):
+    def __init__(self, units, comm, reduce_scatter, when_complete=None, when_over=None):
         self.comm = comm
         self.reduce_scatter = reduce_scatter
         self.when_complete = when_complete
+        self.when_over = when_over
         # In the order in which backward passes usually complete them.
         self.units = [unit for unit in reversed(units) if unit.trained]
         self.in_flight = deque()
         self.begin_pass()
+        self.hooks = []
         for unit in self.units:
             for part in unit.trained_parts:
-                part.register_post_accumulate_grad_hook(partial(self.arrived, unit))
+                hook = Hook(self.arrived, unit)
+                self.hooks.append(part.register_post_accumulate_grad_hook(hook))
 
     def begin_pass(self):
         """No unit has left, and all gradients are missing."""
@@ -77,6 +82,17 @@ class GradientQueue:
         for unit in list(self.waiting):
             self.missing[unit] = 0
             self.complete(unit)
+        self.begin_pass()
+        if self.when_over is not None:
+            self.when_over()
+
+    def has_died(self):
+        """Whether an error has ended the backward pass that this waits for."""
+        return self.is_passing and not in_backward()
+
+    def reset(self):
+        """An error has ended a step: nothing is under way, and nothing has arrived."""
+        self.in_flight.clear()
         self.begin_pass()
 
     def finish(self):

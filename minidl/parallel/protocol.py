@@ -20,10 +20,15 @@ shards the model over the ranks of a row, and averages the gradients of shards o
 step of the outer way begins with the same step of the inner one.
 """
 
+import weakref
 from contextlib import nullcontext
 
 import torch
 import torch._dynamo  # noqa: F401  The first optimizer loads it, in a second; ranks fork with it.
+
+from minidl.collectives import ring
+
+WRAPPED = weakref.WeakKeyDictionary()  # module -> a weak reference to the way that trains it
 
 
 class ParallelModel(torch.nn.Module):
@@ -37,13 +42,26 @@ class ParallelModel(torch.nn.Module):
     make_optimizer: list of parameters -> a torch optimizer; without it step() raises ValueError.
     trained: the parameters that this rank's optimizer works on; here all that require a gradient.
 
+    A model is trained in one way at a time: wrapped once more, it is first released by the way
+    before. After an error within a step, the next forward pass begins anew, without gradients.
+
     A subclass overrides those of these that it does otherwise than one process: forward, no_sync,
-    synchronise, share_parameters, squared_norm, full_state_dict, held, refresh.
+    synchronise, share_parameters, discard_gradients, reset, squared_norm, full_state_dict, held,
+    refresh, release.
     """
+
+    comm = None
 
     def __init__(self, model, make_optimizer=None, trained=None):
         super().__init__()
+        unwrap(model)
+        WRAPPED[model] = weakref.ref(self)
         self.model = model
+        self.hooks = []  # those of torch, to be removed when the model is released
+        self.is_released = False
+        self.failures = None  # of runs, as far as this way has taken notice
+        self.n_synchronised = 0  # how often synchronise() has come to its end
+        self.must_compare = False  # whether ranks may have come to it a different number of times
         self.optimizer = None
         if self.inner is not None:
             trained = self.inner.trained
@@ -61,7 +79,44 @@ class ParallelModel(torch.nn.Module):
 
     def forward(self, *args, **kwargs):
         """The model's own forward pass."""
+        self.check_model()
+        if self.has_failed():
+            self.reset()
         return self.model(*args, **kwargs)
+
+    def check_model(self):
+        """Raise RuntimeError if the model was wrapped once more."""
+        if self.is_released:
+            raise RuntimeError(
+                f"the model of this {type(self).__name__} was wrapped once more: use the new one"
+            )
+
+    def has_failed(self):
+        """Whether an error has ended a run, and maybe a step, since this was last asked."""
+        known = self.failures
+        self.failures = 0 if self.comm is None else self.comm.failures
+        return known is not None and known != self.failures
+
+    def reset(self):
+        """An error has ended a step: begin anew, without gradients."""
+        if self.inner is not None:
+            self.inner.reset()
+        self.discard_gradients()
+        self.must_compare = True
+
+    def compare_steps(self):
+        """After an error: raise RuntimeError if only some ranks have made the last step."""
+        if not self.must_compare:
+            return
+        own = torch.tensor([self.n_synchronised], device=self.comm.device)
+        counts = ring.all_gather(own, self.comm).tolist()
+        if len(set(counts)) > 1:
+            raise RuntimeError(
+                f"the ranks have made {counts} steps, because an error ended one of them on some "
+                "ranks only, and now they have different weights. Wrap the model once more: all "
+                f"ranks then have those of rank 0: {type(self).__name__}(model, comm, ...)"
+            )
+        self.must_compare = False
 
     def no_sync(self):
         """A context: no backward pass inside is the last one before synchronise()."""
@@ -79,6 +134,17 @@ class ParallelModel(torch.nn.Module):
         """Finish the optimizer's step: the model has the new parameters, on every rank."""
         if self.inner is not None:
             self.inner.share_parameters()
+
+    def zero_grad(self, set_to_none=True):
+        """Forget all gradients, also those that are under way."""
+        if self.inner is not None:
+            self.inner.zero_grad()
+        self.discard_gradients()
+
+    def discard_gradients(self):
+        """No parameter of `trained` has a gradient."""
+        for parameter in self.trained:
+            parameter.grad = None
 
     def squared_norm(self):
         """The squared norm of the whole model's gradient, the same on every rank: (1,), float64."""
@@ -123,6 +189,18 @@ class ParallelModel(torch.nn.Module):
             return self.inner.full_state_dict()
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
+    def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
+        """full_state_dict(), which all ranks call: the names are those of the model itself."""
+        state = {f"{prefix}{name}": value for name, value in self.full_state_dict().items()}
+        if destination is None:
+            return state
+        destination.update(state)
+        return destination
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Take whole parameters and buffers, the same on all ranks, as torch's method does."""
+        return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
+
     def held(self):
         """What this rank holds of the model's parameters and buffers, as tensors without copies."""
         if self.inner is not None:
@@ -134,6 +212,69 @@ class ParallelModel(torch.nn.Module):
         """The tensors in held() have new values: from now on the model computes with them."""
         if self.inner is not None:
             self.inner.refresh()
+
+    def release(self):
+        """Leave the model to another way: no hook of this one is called any more."""
+        for hook in self.hooks:
+            hook.remove()
+        self.is_released = True
+
+    def __deepcopy__(self, memo):
+        raise TypeError(self._not_copied("copied"))
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError(self._not_copied("pickled"))
+
+    def _not_copied(self, how):
+        name = type(self).__name__
+        return (
+            f"a {name} cannot be {how}, since it has a Comm. Copy its model, `.model` (that of "
+            "Zero3 within gathered()), or save its state_dict(), which all ranks call"
+        )
+
+
+def unwrap(model):
+    """If the model, or a part of it, is trained in some way, release it."""
+    # The way inside another one goes on.
+    modules = [model] if isinstance(model, ParallelModel) else model.modules()
+    for module in modules:
+        way = WRAPPED.get(module)
+        if way is not None and way() is not None and not way().is_released:
+            way().release()
+
+
+class Hook:
+    """A function that torch calls: hook(*args) is function(*first, *args).
+
+    A copy of a model, by deepcopy or pickle, has hooks that do nothing: it is an ordinary model.
+    """
+
+    def __init__(self, function, *first):
+        self.function = function
+        self.first = first
+
+    def __call__(self, *args):
+        return self.function(*self.first, *args)
+
+    def __deepcopy__(self, memo):
+        return silent
+
+    def __reduce__(self):
+        return no_hook, ()
+
+
+def silent(*args):
+    """What the hooks of a copied model do."""
+
+
+def no_hook():
+    """The hook of a model that comes out of a file."""
+    return silent
+
+
+def in_backward():
+    """Whether this thread runs a backward pass."""
+    return torch._C._current_graph_task_id() != -1
 
 
 class OneProcess(ParallelModel):

@@ -1,11 +1,12 @@
 """What is sharded together: a unit, some modules' parameters as one padded vector.
 
-    unit "blocks.0"    w1 b1 w2 b2 . .     whole: what the modules compute with; may be freed
-                       |  0 |  1 |  2 |    shard: this rank's third, in full precision; the
-                                           optimizer knows only this
+    unit "blocks.0"    w1 b1 w2 b2 . .     whole: what the modules compute with
+                       |  0 |  1 |  2 |    shard: this rank's third, which the optimizer changes
+                            ^b1|w2         pieces: the shard, parameter by parameter
 
-The parameters of the model become views of `whole`. Freeing it gives its memory back, and the views
-stay: when it is gathered again, what autograd saved has its values, too.
+The model's parameters become views of `whole`. Stages 1 and 2 keep it, and a shard that computes in
+its own dtype is a part of it. Stage 3 drops it after each use, and its memory is free when nothing
+else has a view of it. What autograd saves is packed for that reason (saved.py).
 Zhao et al. 2023, "PyTorch FSDP", sec. 3.2 and 4.2.
 """
 
@@ -13,7 +14,8 @@ from typing import NamedTuple
 
 import torch
 
-from minidl.plans.shards import shard_bounds, shard_length
+from minidl.parallel.guarded import guard, unguard, unguarded
+from minidl.plans.shards import shard_bounds, shard_length, split_points
 
 
 class Flat:
@@ -21,70 +23,131 @@ class Flat:
 
         flat = Flat(list(model.parameters()), comm)
         flat.gather(ring.all_gather, comm)                              # flat.parts have values
-        flat.scatter(flat.take_gradient(), ring.reduce_scatter, comm)   # flat.shard.grad has
+        flat.scatter(flat.take_gradient(), ring.reduce_scatter, comm)   # flat.pieces have gradients
 
-    whole   (N * m,) of the compute dtype; its parts are the parameters
-    shard   (m,) of the parameters' own dtype, a Parameter; its grad is a shard of the mean gradient
+    whole    (N * m,) of the compute dtype, or None while it is dropped; its parts are the
+             parameters of the model
+    shard    (m,) of the parameters' own dtype
+    pieces   a Parameter for each part: what of it lies in the shard, maybe nothing; with as many
+             dimensions, so that an optimizer can choose by dim(): (k,), (k, 1), ...
     """
 
-    def __init__(self, parameters, comm, compute_dtype=None):
+    def __init__(self, parameters, comm, compute_dtype=None, keeps_whole=True):
         self.N = comm.world_size
-        sizes = [parameter.numel() for parameter in parameters]
-        count = sum(sizes)
+        self.keeps_whole = keeps_whole
         first = parameters[0]  # all are of one dtype, and all are trained or frozen
+        self.is_trained = first.requires_grad
+        self.shapes = [parameter.shape for parameter in parameters]
+        sizes = [parameter.numel() for parameter in parameters]
+        self.points = split_points(sizes)
 
         # The end is padding, so that all shards have one length m.
-        m = shard_length(count, self.N)
-        padding = self.N * m - count
+        m = shard_length(sum(sizes), self.N)
+        padding = self.N * m - sum(sizes)
         self.sizes = [*sizes, padding]
         with torch.no_grad():
             values = [parameter.reshape(-1) for parameter in parameters]
             vector = torch.cat([*values, first.new_zeros(padding)])
 
-        # The shard is a copy in full precision, what modules compute with may be of another dtype.
-        start, stop = shard_bounds(count, self.N, comm.rank)
-        shard = vector[start:stop].clone()
-        self.shard = torch.nn.Parameter(shard, first.requires_grad)
+        self.start, self.stop = shard_bounds(sum(sizes), self.N, comm.rank)
         self.whole = vector.to(compute_dtype or vector.dtype)
-        self.full_nbytes = self.whole.untyped_storage().nbytes()
+        self.dtype = self.whole.dtype
+        own = vector[self.start : self.stop]
+        self.is_part_of_whole = keeps_whole and self.whole is vector
+        mine = own if self.is_part_of_whole else own.clone()
+        # A Parameter, as its memory counts as that of parameters where memory is metered.
+        self.shard = torch.nn.Parameter(mine, requires_grad=False)
+        self.pieces = []
+        for piece, shape in zip(self.own(self.shard), self.shapes):
+            as_many_dimensions = (-1,) + (1,) * (len(shape) - 1)
+            piece = piece.view(as_many_dimensions)
+            self.pieces.append(torch.nn.Parameter(piece, self.is_trained))
+        # What parts show while there is no whole: a number that no one can take for a weight.
+        self.nothing = self.whole.new_full((), torch.nan)
         self.parts = []
-        for view, parameter in zip(self.split(self.whole), parameters):
-            part = view.view(parameter.shape)
-            self.parts.append(torch.nn.Parameter(part, first.requires_grad))
+        for view, shape in zip(self.split(self.whole), self.shapes):
+            self.parts.append(torch.nn.Parameter(view.view(shape), self.is_trained))
 
     def split(self, vector):
         """The part of each parameter in a whole vector: (N * m,) -> a list of flat views."""
         *parts, _padding = vector.split(self.sizes)
         return parts
 
-    def gather(self, all_gather, comm):
-        """Every rank has the whole vector, in the compute dtype."""
-        # The storage gets memory again, so all views of it have values, those of autograd, too.
-        self.whole.untyped_storage().resize_(self.full_nbytes)
-        mine = self.shard.detach().to(self.whole.dtype)  # (m,)
-        all_gather(mine, comm, into=self.whole.data)
+    def own(self, vector):
+        """The same of this rank's part of a whole vector: (m,) -> a list of flat views."""
+        views = []
+        for start, stop in self.points:
+            first = max(start - self.start, 0)
+            last = min(stop - self.start, len(vector))
+            views.append(vector[first : max(first, last)])
+        return views
 
-    def free(self):
-        """Give the memory of the whole vector back; the shard stays."""
-        self.whole.untyped_storage().resize_(0)
+    def gather(self, all_gather, comm):
+        """The whole vector in the compute dtype: the one that is kept, if one is, or a new one."""
+        mine = self.shard.to(self.dtype, copy=True)  # (m,); a collective's input is not its output
+        into = self.whole
+        if not self.keeps_whole:
+            into = torch.nn.Parameter(mine.new_empty(self.N * len(mine)), requires_grad=False)
+        return all_gather(mine, comm, into=into)
+
+    def hold(self, whole):
+        """The model's parameters are parts of this vector, and ordinary parameters."""
+        self.whole = whole
+        for part, view, shape in zip(self.parts, self.split(whole), self.shapes):
+            unguard(part)
+            part.data = view.view(shape)
+
+    def free(self, keeper):
+        """Only the shard stays. The keeper is asked before a part is used."""
+        self.whole = None
+        for part, shape in zip(self.parts, self.shapes):
+            unguard(part)
+            part.data = self.nothing.expand(shape)
+            guard(part, keeper)
+
+    def adopt(self):
+        """The shard takes what was written into the model's parameters since it was gathered."""
+        if self.is_part_of_whole or self.whole is None:
+            return
+        written = self.whole[self.start : self.stop]
+        # What was not written keeps its full precision.
+        is_new = written != self.shard.to(self.dtype)
+        self.shard.copy_(torch.where(is_new, written.to(self.shard.dtype), self.shard))
+
+    def load(self, values):
+        """The shard takes its piece of each of these whole parameters; None for one that stays."""
+        for piece, (start, _), whole in zip(self.pieces, self.points, values):
+            if whole is not None:
+                first = max(self.start - start, 0)
+                own = whole.reshape(-1)[first : first + piece.numel()]
+                piece.detach().copy_(own.view(piece.shape))
 
     def take_gradient(self):
         """The parts' gradients as one vector of the shard's dtype, zeros for none; frees them."""
-        vector = self.shard.new_zeros(self.N * len(self.shard), requires_grad=False)
-        for view, part in zip(self.split(vector), self.parts):
-            if part.grad is not None:
-                view[:] = part.grad.reshape(-1)
-                part.grad = None
+        vector = self.shard.new_zeros(self.N * len(self.shard))
+        with unguarded():
+            for view, part in zip(self.split(vector), self.parts):
+                if part.grad is not None:
+                    view[:] = part.grad.reshape(-1)
+                    part.grad = None
         return vector
 
     def scatter(self, gradient, reduce_scatter, comm):
-        """This rank's part of the mean gradient is added to the gradient of its shard."""
+        """This rank's part of the mean gradient is added to the gradients of its pieces."""
         mine = reduce_scatter(gradient, comm).div_(self.N)  # (N * m,) -> (m,)
-        if self.shard.grad is None:
-            self.shard.grad = mine
-        else:
-            # From an earlier backward pass of this step.
-            self.shard.grad.add_(mine)
+        for piece, part in zip(self.pieces, self.own(mine)):
+            part = part.view(piece.shape)
+            if piece.grad is None:
+                piece.grad = part
+            else:
+                # From an earlier backward pass of this step.
+                piece.grad.add_(part)
+
+    def forget_gradients(self):
+        """No part and no piece has a gradient."""
+        with unguarded():
+            for parameter in (*self.parts, *self.pieces):
+                parameter.grad = None
 
 
 class Slot(NamedTuple):
@@ -93,20 +156,32 @@ class Slot(NamedTuple):
     module: torch.nn.Module
     attribute: str
 
+    def put(self, parameter):
+        """From now on this parameter is in this place."""
+        self.module._parameters[self.attribute] = parameter
+
+    def has(self, parameter):
+        """Whether it still is."""
+        return self.module._parameters.get(self.attribute) is parameter
+
 
 class ShardedUnit:
-    """A module whose own parameters are sharded, gathered and freed together: a Flat for each kind.
+    """A module whose own parameters are sharded, gathered and dropped together: a Flat a kind.
 
-        for unit in units_of(model, comm, every_child):
-            unit.free()                                  # between its passes only shards are held
-            unit.gather(ring.all_gather, comm)           # before each pass
+        for unit in units_of(model, comm, every_child, keeps_whole=False):
+            unit.keeper = keeper                                  # see guarded.py
+            unit.free()                                           # only shards are held
+            unit.hold(unit.gather(ring.all_gather, comm))         # before each pass
 
     slots: parameter -> its Slots in the model, more than one if it is tied.
+    names: part -> its name in the model.
     """
 
-    def __init__(self, name, module, slots, comm, compute_dtype=None):
+    def __init__(self, name, module, slots, comm, compute_dtype=None, keeps_whole=True):
         self.name = name
         self.module = module
+        self.keeper = None
+        self.placed = []  # (Slot, the part that belongs there)
         # A vector has one dtype, and an optimizer takes a whole vector or leaves it.
         kinds = {}
         for parameter in slots:
@@ -114,17 +189,18 @@ class ShardedUnit:
             kinds.setdefault(kind, []).append(parameter)
         self.flats = []
         for parameters in kinds.values():
-            flat = Flat(parameters, comm, compute_dtype)
+            flat = Flat(parameters, comm, compute_dtype, keeps_whole)
             self.flats.append(flat)
             # From now on the model computes with the parts.
             for part, parameter in zip(flat.parts, parameters):
                 for slot in slots[parameter]:
-                    slot.module._parameters[slot.attribute] = part
+                    slot.put(part)
+                    self.placed.append((slot, part))
 
     @property
     def trained(self):
         """The Flats that get gradients."""
-        return [flat for flat in self.flats if flat.shard.requires_grad]
+        return [flat for flat in self.flats if flat.is_trained]
 
     @property
     def trained_parts(self):
@@ -132,14 +208,18 @@ class ShardedUnit:
         return [part for flat in self.trained for part in flat.parts]
 
     def gather(self, all_gather, comm):
-        """Every rank has this unit's parameters."""
-        for flat in self.flats:
-            flat.gather(all_gather, comm)
+        """The whole vectors of this unit, one for each Flat."""
+        return [flat.gather(all_gather, comm) for flat in self.flats]
+
+    def hold(self, wholes):
+        """The model has this unit's parameters."""
+        for flat, whole in zip(self.flats, wholes):
+            flat.hold(whole)
 
     def free(self):
         """Only the shards stay."""
         for flat in self.flats:
-            flat.free()
+            flat.free(self.keeper)
 
 
 def every_child(name, module):
@@ -150,7 +230,7 @@ def every_child(name, module):
     return (is_child or is_entry) and not isinstance(module, torch.nn.ModuleList)
 
 
-def units_of(model, comm, is_unit, compute_dtype=None):
+def units_of(model, comm, is_unit, compute_dtype=None, keeps_whole=True):
     """The model's units in the order of its modules, the root first; they own its parameters now.
 
     is_unit(name, module) -> bool chooses the modules that are units; one may contain others. A
@@ -175,7 +255,7 @@ def units_of(model, comm, is_unit, compute_dtype=None):
         home = homes.pop() if len(homes) == 1 else ""
         slots_in[home][parameter] = slots_of[parameter]
     return [
-        ShardedUnit(name, modules[name], slots, comm, compute_dtype)
+        ShardedUnit(name, modules[name], slots, comm, compute_dtype, keeps_whole)
         for name, slots in slots_in.items()
         if slots
     ]

@@ -41,5 +41,8 @@ class Zero1(Sharded):
 
     def synchronise(self):
         """Every rank has its shard of the mean gradient, and no whole gradient."""
+        self.compare_steps()
+        self.adopt()
         for flat in self.trained_flats:
             flat.scatter(flat.take_gradient(), self.reduce_scatter, self.comm)
+        self.n_synchronised += 1

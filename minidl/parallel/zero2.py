@@ -48,7 +48,25 @@ class Zero2(Sharded):
     def __init__(self, model, comm, make_optimizer, **how):
         super().__init__(model, comm, make_optimizer, **how)
         self.gradients = GradientQueue(self.units, comm, self.reduce_scatter)
+        self.hooks += self.gradients.hooks
 
     def synchronise(self):
         """Every rank has its shard of the mean gradient."""
+        self.compare_steps()
+        self.adopt()
         self.gradients.finish()
+        self.n_synchronised += 1
+
+    def has_failed(self):
+        """Whether an error has ended a run or a backward pass since this was last asked."""
+        return super().has_failed() or self.gradients.has_died()
+
+    def zero_grad(self, set_to_none=True):
+        """Forget all gradients, also those that are under way."""
+        self.gradients.finish()
+        super().zero_grad()
+
+    def reset(self):
+        """An error has ended a step: no gradient is there or under way."""
+        self.gradients.reset()
+        super().reset()

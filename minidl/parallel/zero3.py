@@ -8,7 +8,7 @@ three times the parameters in messages: gathered, gathered again, reduce-scatter
 al. 2020, "ZeRO", sec. 5.3 and 7.2.2; Zhao et al. 2023, "PyTorch FSDP", sec. 3.2.
 """
 
-from functools import partial
+from contextlib import contextmanager
 
 import torch
 from torch.utils._pytree import tree_leaves
@@ -16,6 +16,8 @@ from torch.utils._pytree import tree_leaves
 from minidl.collectives import ring
 from minidl.parallel.gradient_queue import GradientQueue
 from minidl.parallel.lifecycle import Lifecycle
+from minidl.parallel.protocol import Hook, in_backward
+from minidl.parallel.saved import packing
 from minidl.parallel.sharded import Sharded
 
 
@@ -66,9 +68,13 @@ class Zero3(Sharded):
 
     prefetch: while a unit computes, the next one is gathered, in the order of the last step: one
     unit more in memory, and less waiting. Each forward and backward pass sends 3 (N - 1) / N times
-    the parameters. All ranks must use the same units in the same order. Raises ValueError for a
-    unit that cannot be called, such as a ModuleList. Other arguments as those of Sharded.
+    the parameters, and once more for a unit that is used outside of its own forward pass. All ranks
+    must use the same units in the same order. Between passes a parameter has a shape and no values,
+    and to read one raises RuntimeError: see gathered(). Raises ValueError for a unit that cannot be
+    called, such as a ModuleList. Other arguments as those of Sharded.
     """
+
+    keeps_whole = False
 
     def __init__(self, model, comm, make_optimizer, *, prefetch=True, **how):
         super().__init__(model, comm, make_optimizer, **how)
@@ -79,13 +85,26 @@ class Zero3(Sharded):
                     "so it would never be gathered; let is_unit choose its entries"
                 )
         self.life = Lifecycle(self.units, comm, self.all_gather, prefetch)
-        # The backward pass of a unit is over when it has all its gradients.
         self.gradients = GradientQueue(
-            self.units, comm, self.reduce_scatter, when_complete=self.life.backward_ends
+            self.units,
+            comm,
+            self.reduce_scatter,
+            # The backward pass of a unit is over when it has all its gradients.
+            when_complete=self.life.backward_ends,
+            when_over=self.life.backward_pass_ends,
         )
+        self.hooks += self.gradients.hooks
         for unit in self.units:
-            unit.module.register_forward_pre_hook(partial(self.before_forward, unit))
-            unit.module.register_forward_hook(partial(self.after_forward, unit))
+            before = Hook(self.before_forward, unit)
+            after = Hook(self.after_forward, unit)
+            self.hooks.append(unit.module.register_forward_pre_hook(before))
+            # Always, so that a unit is freed after an error, too.
+            self.hooks.append(unit.module.register_forward_hook(after, always_call=True))
+
+    def forward(self, *args, **kwargs):
+        """The model's own forward pass, each unit gathered when it computes."""
+        with self.life.forward_pass(), packing(self.life):
+            return super().forward(*args, **kwargs)
 
     def before_forward(self, unit, module, args):
         """A hook: gather the unit."""
@@ -101,11 +120,57 @@ class Zero3(Sharded):
 
     def synchronise(self):
         """Every rank has its shard of the mean gradient, and only shards of parameters."""
+        self.compare_steps()
         self.gradients.finish()
         self.life.step_ends()
+        self.n_synchronised += 1
+
+    def has_failed(self):
+        """Whether an error has ended a run or a backward pass since this was last asked."""
+        return super().has_failed() or self.gradients.has_died()
+
+    def zero_grad(self, set_to_none=True):
+        """Forget all gradients, also those that are under way."""
+        self.gradients.finish()
+        super().zero_grad()
+
+    def reset(self):
+        """An error has ended a step: nothing is under way, and all units are sharded."""
+        self.gradients.reset()
+        self.life.reset()
+        super().reset()
 
     def share_parameters(self):
         """Nothing to do: each unit is gathered when it is used."""
 
     def refresh(self):
         """Nothing to do, for the same reason."""
+
+    @contextmanager
+    def gathered(self):
+        """A context: the model has whole parameters. What all ranks write into them stays.
+
+        All ranks must enter it. Each rank holds the whole model inside, and more than that if it
+        keeps a view of a parameter. Raises RuntimeError within a pass.
+        """
+        if self.life.passing or in_backward():
+            raise RuntimeError("gathered() is for the time between two passes, and one is running")
+        for unit in self.units:
+            unit.hold(unit.gather(self.all_gather, self.comm))
+        try:
+            yield self.model
+        finally:
+            self.adopt()
+            self.life.step_ends()
+
+    def reach(self, parameter):
+        """Gather the unit of a parameter that a pass uses, but not the unit's own forward pass."""
+        if not self.life.passing and not in_backward():
+            name = self.name_of(parameter)
+            raise RuntimeError(
+                f"{name} has no values now: Zero3 keeps 1 / {self.comm.world_size} of it on each "
+                "rank and gathers it when the model computes. To read or write it, do so within "
+                "`with zero.gathered() as model:`, on all ranks; to compute, call zero(x), not a "
+                "part of the model"
+            )
+        self.life.is_used(self.unit_of[parameter])

@@ -69,6 +69,7 @@ class World:
         self._folder = tempfile.mkdtemp(prefix="world-", dir=self._launcher.folder)
         self._board = Board(os.path.join(self._folder, "board"), world_size, create=True)
         self._epoch = 0  # number of the run
+        self._failures = 0  # runs that ended with an error
         self._generation = 0  # of the connections between ranks
         self._sent_sources = set()  # cells whose source lines the ranks know
         self._owner = os.getpid()
@@ -201,6 +202,7 @@ class World:
                 )
                 header = {
                     "epoch": self._epoch,
+                    "failures": self._failures,
                     "began": attendance.began,
                     "cwd": os.getcwd(),
                     "path": list(sys.path),
@@ -215,6 +217,7 @@ class World:
                 attendance.attend(interrupts)
                 facts = attendance.facts
                 if not facts.well:
+                    self._failures += 1
                     self._repair(facts)
                 self.last = run = self._gather(attendance)
         finally:

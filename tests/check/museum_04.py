@@ -468,8 +468,10 @@ from minidl.parallel.sharded_units import Flat
 def clipped_step(shard, gradient, max_norm, comm):
     flat = Flat([nn.Parameter(gradient.clone())], comm)
     flat.scatter(flat.whole.clone(), ring.reduce_scatter, comm)
-    norm = ring.all_reduce((flat.shard.grad ** 2).sum().reshape(1), comm).sqrt()
-    return shard - rate * flat.shard.grad * (max_norm / norm).clamp(max=1.0), norm
+    own = flat.pieces[0].grad
+    mine = torch.cat([own, own.new_zeros(len(shard) - len(own))])
+    norm = ring.all_reduce((mine ** 2).sum().reshape(1), comm).sqrt()
+    return shard - rate * mine * (max_norm / norm).clamp(max=1.0), norm
 """,
     ],
     OWNERS: [ZERO.format("Zero1"), ZERO.format("Zero2"), ZERO.format("Zero3")],

@@ -307,7 +307,9 @@ def sharded_gradients(weights, x, y, comm):
     for batch, wanted in zip(x, y):
         (distance(model(batch), wanted) / len(x)).backward()
     model.synchronise()
-    whole = ring.all_gather(model.shards[0].grad, comm)
+    (flat,) = model.trained_flats
+    own = torch.cat([piece.grad.reshape(-1) for piece in flat.pieces])
+    whole = ring.all_gather(torch.cat([own, own.new_zeros(len(flat.shard) - len(own))]), comm)
     size = weights[0].numel()
     return [shard_of(whole[i * size:(i + 1) * size], comm.rank, comm.world_size) for i in range(len(weights))]
 """,

@@ -102,13 +102,17 @@ NEAREST = {
     ISLANDS: [
         CHAIN
         + """
+def gradient_of(flat):
+    own = torch.cat([piece.grad.reshape(-1) for piece in flat.pieces])
+    return torch.cat([own, own.new_zeros(len(flat.shard) - len(own))])
+
 def on_islands(shards, x, y, comm):
     N, n = comm.world_size, x.shape[1]
     rows = [ring.all_gather(shard, comm).reshape(N, -1)[[owner(c, N) for c in range(N)]].T.reshape(-1)[:n * n] for shard in shards]
     model = Zero3(nn.Sequential(*[Layer(row.reshape(n, n)) for row in rows]), comm, lambda ps: torch.optim.SGD(ps, lr=1.0))
     distance(model(x), y).backward()
     model.synchronise()
-    return [shard_of(ring.all_gather(shard.grad, comm)[:n * n], comm.rank, N) for shard in model.shards]
+    return [shard_of(ring.all_gather(gradient_of(flat), comm)[:n * n], comm.rank, N) for flat in model.trained_flats]
 """
     ]
 }

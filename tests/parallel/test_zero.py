@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from minidl import Crash, Op, RankDied, RankError, Uniform, VirtualWorld
+from minidl.parallel.guarded import unguarded
 from minidl.parallel.sharded_units import units_of
 from minidl.parallel.zero import Zero1, Zero2, Zero3, every_child
 from minidl.zoo.models import GPT, next_token_loss
@@ -201,7 +202,7 @@ def test_a_step_sends_what_theory_says(way, times, k):
         VirtualWorld(N)
         .run(
             lambda comm: [
-                (f.shard.requires_grad, f.N * len(f.shard))
+                (f.is_trained, f.N * len(f.shard))
                 for u in units_of(Net(), comm, every_child)
                 for f in u.flats
             ]
@@ -232,6 +233,12 @@ def test_the_padded_parameters_are_little_more_than_the_parameters():
     assert count <= sum(units) < count + 3 * len(units)
 
 
+def held_bytes(zero):
+    """Of whole parameters, now."""
+    wholes = [flat.whole for unit in zero.units for flat in unit.flats]
+    return sum(whole.untyped_storage().nbytes() for whole in wholes if whole is not None)
+
+
 def held(way, comm):
     """Bytes that this rank holds between two steps:
     parameters, gradients before the step, optimizer state; and at most, of parameters.
@@ -241,21 +248,18 @@ def held(way, comm):
     most = [0]
 
     def look(*_):
-        most[0] = max(
-            most[0], sum(f.whole.untyped_storage().nbytes() for u in zero.units for f in u.flats)
-        )
+        most[0] = max(most[0], held_bytes(zero))
 
     for block in model.blocks:
         block.register_forward_hook(look)
     loss_of(zero, x, y).backward()
     zero.synchronise() if way is not Zero1 else None
-    gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None) + sum(
-        s.grad.nbytes for s in zero.shards if s.grad is not None
-    )
+    with unguarded():
+        held = [*model.parameters(), *zero.trained]
+        gradients = sum(p.grad.nbytes for p in held if p.grad is not None)
     zero.step()
     state = sum(t.nbytes for s in zero.optimizer.state.values() for t in s.values() if t.dim())
-    parameters = sum(f.whole.untyped_storage().nbytes() for u in zero.units for f in u.flats)
-    return parameters, gradients, state, most[0]
+    return held_bytes(zero), gradients, state, most[0]
 
 
 def test_each_stage_shards_one_thing_more():
@@ -309,7 +313,7 @@ def precise(way, comm):
     zero.step()
     return (
         out.dtype,
-        {s.dtype for s in zero.shards},
+        {piece.dtype for piece in zero.trained},
         {t.dtype for s in zero.optimizer.state.values() for t in s.values()},
         zero.full_state_dict(),
     )

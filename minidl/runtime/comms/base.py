@@ -122,6 +122,11 @@ class RuntimeComm(Comm):
         return twin
 
     @property
+    def failures(self):
+        """How many runs of this world have ended with an error."""
+        return self.node.failures
+
+    @property
     def twin_name(self):
         """The name of its twin, and of the lane in which that is used."""
         return comm_name(self.label, (*self.origins, self.label))

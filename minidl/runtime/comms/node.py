@@ -22,6 +22,7 @@ class RankNode:
     record       Record of this run
     outstanding  what was posted and not waited for, in order: key -> work with an end()
     lanes        name of a twin -> the lane that runs its background work
+    failures     how many runs of this world have ended with an error
     """
 
     def __init__(self, rank, world_size):
@@ -31,6 +32,7 @@ class RankNode:
         self.record = None
         self.outstanding = {}
         self.lanes = {}
+        self.failures = 0
 
     def now(self):
         """Seconds since the run began."""

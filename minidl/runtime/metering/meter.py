@@ -113,7 +113,7 @@ class Meter:
 
     def after(self, flops, args, outputs):
         """An operation has ended."""
-        with self._lock:
+        with self._lock, torch._C.DisableTorchFunctionSubclass():
             self.operations += 1
             for arg in args:
                 if is_parameter(arg):
@@ -146,8 +146,10 @@ class Meter:
         self._see_gradient(parameter)
 
     def _see_gradient(self, parameter):
-        if parameter.grad is not None:
-            self.see(parameter.grad, GRADIENTS)
+        # A subclass of Parameter may answer for others what a meter asks; see parallel/guarded.py.
+        with torch._C.DisableTorchFunctionSubclass():
+            if parameter.grad is not None:
+                self.see(parameter.grad, GRADIENTS)
 
     def _measure(self, held, storage):
         nbytes = storage.nbytes()

@@ -40,17 +40,30 @@ class ProcessNode(RankNode):
 
     def __init__(self, rank, world_size, store, guard=None, report=None):
         super().__init__(rank, world_size)
-        self.store = store
         self.guard = guard
         self.report = report
         self.lock = threading.RLock() if guard is None else guard.lock
+        self.gpu = None
+        self.wires = NoWires()
+        self.connect(store)
+        self.begin(0, time.perf_counter())
+
+    def connect(self, store):
+        """Use torch's process group of all ranks. A Comm that the learner has kept does, too."""
+        self.store = store
         self.connections = dist.distributed_c10d._get_default_group()
         interrupt_nobody()
         self.contexts = {"world": 0}
         self.groups = {}  # name of a sub-group -> its GroupMeeting
-        self.gpu = None
-        self.wires = NoWires()
-        self.begin(0, time.perf_counter())
+
+    def disconnect(self):
+        """Let go of all connections."""
+        for part in self.outstanding.values():
+            part.work = None
+        self.outstanding = {}
+        self.connections = None
+        self.groups = {}
+        self.lanes = {}
 
     def begin(self, epoch, began, faults=(), die=None):
         """A new run: messages of earlier ones are never met."""
@@ -142,9 +155,14 @@ class DistributedComm(RuntimeComm):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.context = self.node.context(self.name)
+        self.node.context(self.name)  # raises if there are too many
         if self.node.gpu is not None:
             self.device = self.node.gpu.device
+
+    @property
+    def context(self):
+        """The number of this communicator in tags and on the board."""
+        return self.node.context(self.name)
 
     def native(self, name, tensor=None, output=None, root=None, op="sum"):
         """Start a collective that the backend brings along; see process_group.Native."""

@@ -21,8 +21,11 @@ from minidl.runtime.processes.process_group import FOREVER
 POISON_TAG = 0x7FFFFFFF
 
 
-def join_world(path, rank, world_size, backend, guard, report):
-    """The ProcessNode of this rank of a World, when all ranks have joined by the file `path`."""
+def join_world(path, rank, world_size, backend, guard, report, node=None):
+    """The ProcessNode of this rank of a World, when all ranks have joined by the file `path`.
+
+    node: the one that this rank had before, which then has new connections.
+    """
     store = dist.FileStore(path, world_size)
     if backend == "nccl":
         nccl.join(store, rank, world_size)
@@ -31,7 +34,10 @@ def join_world(path, rank, world_size, backend, guard, report):
             "gloo", store=store, rank=rank, world_size=world_size, timeout=FOREVER
         )
     own = dist.PrefixStore("minidl", store)
-    node = ProcessNode(rank, world_size, own, guard, report)
+    if node is None:
+        node = ProcessNode(rank, world_size, own, guard, report)
+    else:
+        node.connect(own)
     if backend == "nccl":
         node.gpu = Gpu(rank, node.now)
         node.wires = nccl.Wires(node.gpu, guard, own)

@@ -96,13 +96,13 @@ class Worker:
         """
         if self.node is not None:
             joining.leave_world(self.node)
-            self.node = None
+            self.node.disconnect()
             # What failed may still hold the old connections, in cycles of tracebacks and frames.
             # Until they go, gloo's thread spins on those that were broken.
             gc.collect()
         path = os.path.join(self.folder, f"store{generation}")
         self.node = joining.join_world(
-            path, self.rank, self.world_size, backend, self.guard, self._report_progress
+            path, self.rank, self.world_size, backend, self.guard, self._report_progress, self.node
         )
         self.report("connected")
 
@@ -110,6 +110,7 @@ class Worker:
         """Run one function and report how it went."""
         self.guard.begin(header["active"])
         self.node.begin(header["epoch"], header["began"], header["faults"], self._die)
+        self.node.failures = header["failures"]
         os.chdir(header["cwd"])
         sys.path[:] = header["path"]
         learn_sources(header["sources"])
