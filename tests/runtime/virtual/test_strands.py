@@ -2,6 +2,10 @@
 
 import gc
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +13,7 @@ import torch
 from minidl import VirtualWorld
 from minidl.runtime.virtual import garbage
 from minidl.runtime.virtual.strands import core_of_this_thread
+from tests.deadlines import generous
 
 
 @pytest.mark.skipif(
@@ -74,3 +79,29 @@ def test_what_earlier_runs_left_is_collected(monkeypatch):
         VirtualWorld(1).run(leaves_circles)
     circles = [one for one in gc.get_objects() if type(one).__name__ == "Circle"]
     assert len(circles) == 1000, "those of the first run are gone"
+
+
+THREADS = """
+import ctypes, sys
+from minidl import VirtualWorld
+
+def threads():
+    return ctypes.CDLL(sys.argv[1]).omp_get_max_threads()
+
+print(threads(), *VirtualWorld(2).run(threads).results)
+"""
+
+
+def test_a_strand_computes_in_one_thread_as_it_has_one_core():
+    maps = Path("/proc/self/maps")
+    found = re.search(r"/\S*/libgomp\S*", maps.read_text()) if maps.exists() else None
+    if found is None:
+        pytest.skip("torch's OpenMP library is not found here")
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, found[0]],
+        env=os.environ | {"OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=generous(60),
+    )
+    assert done.stdout.split() == ["2", "1", "1"], done.stderr
