@@ -193,7 +193,8 @@ def log_axis(title, values, room, base, text):
     """
     low = min(values, default=1e-6) / room
     high = max(values, default=1e-6) * room
-    return Axis(title, low, high, power_ticks(low, high, base, text), log=True)
+    ticks = power_ticks(low, high, base, text)
+    return Axis(title, low, high, ticks, log=True)
 
 
 @dataclass
