@@ -7,8 +7,12 @@
     zero.py         the same as data.py, and no rank keeps what another one has: then zero1.py to
                     zero3.py, sharded.py (what they share), sharded_units.py (what is sharded
                     together), gradient_queue.py and lifecycle.py (when it is reduced, gathered
-                    and freed)
+                    and freed), guarded.py and saved.py (what may still be done with a parameter,
+                    and what autograd keeps of it)
 
 A class here takes a model and a comm, and knows no backend: it runs on real processes and on
 virtual ranks. Data parallel and ZeRO begin with their textbook versions, each a screen long.
 """
+
+# The first optimizer loads it, which takes a second. Ranks are forked with what is loaded here.
+import torch._dynamo  # noqa: F401

@@ -9,51 +9,49 @@ Ioffe & Szegedy 2015, "Batch normalization", sec. 3 (both formulas); Peng et al.
 sec. 3.2 (across devices).
 """
 
+from functools import cache
+
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from minidl.collectives import ring
 
 
-class SyncBatchNorm(torch.nn.Module):
+class SyncBatchNorm(_BatchNorm):
     """Batch normalisation with the statistics of all ranks' rows. One all-reduce in each pass.
 
-        norm = SyncBatchNorm(torch.nn.BatchNorm2d(16), comm)
+        norm = synchronised(torch.nn.BatchNorm2d(16), comm)
         y = norm(x)                                  # x: this rank's rows
 
-    x: (B, C) or (B, C, ...) -> the same; B may differ between ranks. `norm` is the BatchNorm whose
-    weights and running statistics are used and kept. In eval mode nothing is sent. Raises
-    ValueError for a single value per channel.
+    x: (B, C) or (B, C, ...) -> the same; B may differ between ranks. synchronised() makes a norm
+    one of these, so that its weights, running statistics and names stay. In eval mode nothing is
+    sent. Raises ValueError for a single value per channel.
     """
-
-    def __init__(self, norm, comm, all_reduce=ring.all_reduce):
-        super().__init__()
-        self.norm = norm
-        self.comm = comm
-        self.all_reduce = all_reduce
 
     def forward(self, x):
         """This rank's rows, normalised."""
-        norm = self.norm
-        if not norm.training and norm.track_running_stats:
-            return norm(x)
-        y, mean, variance, rows = Normalised.apply(x, norm.eps, self.comm, self.all_reduce)
-        if norm.track_running_stats:
+        self.has_synchronised = True
+        if not self.training and self.track_running_stats:
+            return super().forward(x)
+        self._check_input_dim(x)
+        y, mean, variance, rows = Normalised.apply(x, self.eps, self.comm, self.all_reduce)
+        if self.track_running_stats:
             # torch keeps the unbiased variance.
             self.remember(mean, variance * rows / (rows - 1))
-        if norm.weight is not None:
+        if self.weight is not None:
             shape = channel_shape(x)
-            y = y * norm.weight.view(shape) + norm.bias.view(shape)
+            y = y * self.weight.view(shape) + self.bias.view(shape)
         return y.to(x.dtype)
 
     def remember(self, mean, variance):
         """Update the running statistics as torch's BatchNorm does."""
-        norm = self.norm
-        norm.num_batches_tracked += 1
+        self.num_batches_tracked += 1
         # Without a momentum: the plain average over all batches.
-        share = norm.momentum
+        share = self.momentum
         if share is None:
-            share = 1 / float(norm.num_batches_tracked)
-        for running, new in ((norm.running_mean, mean), (norm.running_var, variance)):
+            share = 1 / float(self.num_batches_tracked)
+        for running, new in ((self.running_mean, mean), (self.running_var, variance)):
             running.lerp_(new.detach().to(running.dtype), share)
 
 
@@ -114,10 +112,42 @@ def channel_shape(x):
 
 
 def synchronised(model, comm, all_reduce=ring.all_reduce):
-    """The model with each BatchNorm in a SyncBatchNorm; changed in place and returned."""
-    for name, child in list(model.named_children()):
-        if isinstance(child, torch.nn.modules.batchnorm._BatchNorm):
-            setattr(model, name, SyncBatchNorm(child, comm, all_reduce))
-        else:
-            synchronised(child, comm, all_reduce)
+    """The model with each BatchNorm made a SyncBatchNorm; changed in place and returned.
+
+        model = synchronised(torchvision.models.resnet18(), comm)
+
+    The model itself may be one. A subclass of BatchNorm keeps what it adds, if its forward() calls
+    super().forward(); one that does not raises RuntimeError in its first pass. state_dict() is as
+    before. Raises TypeError for a norm of torch that cannot be made one.
+    """
+    for name, norm in model.named_modules():
+        if not isinstance(norm, _BatchNorm):
+            continue
+        if isinstance(norm, (torch.nn.SyncBatchNorm, LazyModuleMixin)):
+            place = name or "the model"
+            raise TypeError(
+                f"{place} is a {type(norm).__name__}: give synchronised() a BatchNorm, which knows "
+                "its number of channels"
+            )
+        norm.comm = comm
+        norm.all_reduce = all_reduce
+        if not isinstance(norm, SyncBatchNorm):
+            norm.__class__ = synchronised_class(type(norm))
+            norm.register_forward_hook(check_synchronised)
     return model
+
+
+@cache
+def synchronised_class(kind):
+    """A class like this subclass of BatchNorm, whose super().forward() is SyncBatchNorm's."""
+    return type(f"Sync{kind.__name__}", (kind, SyncBatchNorm), {"__module__": kind.__module__})
+
+
+def check_synchronised(norm, args, output):
+    """A hook after the forward pass of a norm: raise RuntimeError if it did not synchronise."""
+    if not vars(norm).pop("has_synchronised", False):
+        kind = type(norm).__mro__[1].__name__
+        raise RuntimeError(
+            f"{kind}.forward() normalises by itself and not by super().forward(), so its "
+            "statistics would be those of one rank: let it call super().forward(x)"
+        )

@@ -24,7 +24,6 @@ import weakref
 from contextlib import nullcontext
 
 import torch
-import torch._dynamo  # noqa: F401  The first optimizer loads it, in a second; ranks fork with it.
 
 from minidl.collectives import ring
 

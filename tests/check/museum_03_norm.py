@@ -399,11 +399,11 @@ NEAREST = {
     NORM: [
         MUTANTS[13].answer,
         """
-from minidl.parallel.batch_norm import SyncBatchNorm
+from minidl.parallel.batch_norm import synchronised
 
 def normalised(x, dy, comm):
     x = x.clone().requires_grad_()
-    y = SyncBatchNorm(nn.BatchNorm1d(x.shape[1], affine=False), comm)(x)
+    y = synchronised(nn.BatchNorm1d(x.shape[1], affine=False), comm)(x)
     y.backward(dy)
     return y.detach(), x.grad
 """,

@@ -1,5 +1,7 @@
 """Statistics of the whole batch on every rank, one collective in each pass."""
 
+import copy
+
 import pytest
 import torch
 
@@ -16,15 +18,15 @@ def whole(shape=(12, 3, 2, 2)):
 def passes(comm, momentum=0.1, parts=None):
     """Output, gradients and running statistics of this rank's rows; uneven parts on purpose."""
     torch.manual_seed(0)
-    norm = SyncBatchNorm(torch.nn.BatchNorm2d(3, momentum=momentum), comm)
+    norm = synchronised(torch.nn.BatchNorm2d(3, momentum=momentum), comm)
     with torch.no_grad():
-        norm.norm.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
+        norm.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
     x = whole().tensor_split(comm.world_size)[comm.rank].clone().requires_grad_()
     with comm.span("forward"):
         y = norm(x)
     with comm.span("backward"):
         (y * torch.arange(y[0].numel()).view(y[0].shape)).sum().backward()
-    return y.detach(), x.grad, norm.norm.weight.grad, norm.norm.running_mean, norm.norm.running_var
+    return y.detach(), x.grad, norm.weight.grad, norm.running_mean, norm.running_var
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
@@ -58,9 +60,9 @@ def far_away(comm):
     """This rank's part of rows around 3000, and what is remembered of all:
     no rows on the last rank.
     """
-    norm, x = SyncBatchNorm(torch.nn.BatchNorm2d(3, momentum=1.0), comm), whole() + 3000
+    norm, x = synchronised(torch.nn.BatchNorm2d(3, momentum=1.0), comm), whole() + 3000
     y = norm(x.tensor_split([5, 12])[comm.rank])
-    return y.detach(), norm.norm.running_mean, norm.norm.running_var
+    return y.detach(), norm.running_mean, norm.running_var
 
 
 def test_a_mean_far_from_zero_leaves_the_variance_right():
@@ -84,7 +86,7 @@ def half(comm):
     with torch.autocast("cpu", torch.bfloat16):
         y = model(x.tensor_split(comm.world_size)[comm.rank])
     (y.float() ** 3).sum().backward()
-    return y.detach(), model[0].weight.grad, model[1].norm.running_var
+    return y.detach(), model[0].weight.grad, model[1].running_var
 
 
 def test_bfloat16_in_and_out_with_statistics_in_float32():
@@ -129,5 +131,82 @@ def test_in_eval_mode_nothing_is_sent():
 def test_one_value_has_no_variance():
     with pytest.raises(RankError, match="more than one value per channel"):
         VirtualWorld(1).run(
-            lambda comm: SyncBatchNorm(torch.nn.BatchNorm1d(2), comm)(torch.ones(1, 2))
+            lambda comm: synchronised(torch.nn.BatchNorm1d(2), comm)(torch.ones(1, 2))
         )
+
+
+class NormAndReLU(torch.nn.BatchNorm1d):
+    """A subclass that adds something."""
+
+    def forward(self, x):
+        return torch.relu(super().forward(x))
+
+
+class OwnNorm(torch.nn.BatchNorm1d):
+    """A subclass that does without its base class."""
+
+    def forward(self, x):
+        return torch.nn.functional.batch_norm(x, None, None, training=True)
+
+
+def rows(comm):
+    """This rank's part of eight rows."""
+    return whole((8, 4)).chunk(comm.world_size)[comm.rank]
+
+
+def test_a_subclass_keeps_what_it_adds():
+    def work(comm):
+        norm = synchronised(NormAndReLU(4), comm)
+        return norm(rows(comm)), norm.eval()(whole((8, 4)))
+
+    one = NormAndReLU(4)
+    expected = one(whole((8, 4)))
+    results = VirtualWorld(2).run(work).results
+    torch.testing.assert_close(torch.cat([y for y, _ in results]), expected, **NEAR)
+    for _, y in results:
+        torch.testing.assert_close(y, one.eval()(whole((8, 4))), **NEAR)
+
+
+def test_a_subclass_that_normalises_by_itself_is_refused_in_words():
+    with pytest.raises(RankError, match="OwnNorm.forward.* let it call super"):
+        VirtualWorld(2).run(lambda comm: synchronised(OwnNorm(4), comm)(rows(comm)))
+
+
+def test_a_norm_at_two_places_at_the_root_and_called_twice():
+    def work(comm):
+        norm = torch.nn.BatchNorm1d(4)
+        model = torch.nn.Sequential(norm, torch.nn.ReLU(), norm)
+        before = model.state_dict()
+        for _ in range(2):
+            model = synchronised(model, comm)
+        assert isinstance(model[0], SyncBatchNorm) and model[0] is model[2]
+        assert model.load_state_dict(before).missing_keys == []
+        root = synchronised(torch.nn.BatchNorm1d(4), comm)
+        return model(rows(comm)), root(rows(comm)), list(model.state_dict()) == list(before)
+
+    norm = torch.nn.BatchNorm1d(4)
+    twice = norm(torch.relu(norm(whole((8, 4)))))
+    once = torch.nn.BatchNorm1d(4)(whole((8, 4)))
+    models, roots, same = zip(*VirtualWorld(2).run(work).results)
+    torch.testing.assert_close(torch.cat(models), twice, **NEAR)
+    torch.testing.assert_close(torch.cat(roots), once, **NEAR)
+    assert all(same)
+
+
+def test_a_copy_of_a_model_is_synchronised_too():
+    def work(comm):
+        model = copy.deepcopy(synchronised(torch.nn.Sequential(torch.nn.BatchNorm1d(4)), comm))
+        return model(rows(comm))
+
+    found = torch.cat(VirtualWorld(2).run(work).results)
+    torch.testing.assert_close(found, torch.nn.BatchNorm1d(4)(whole((8, 4))), **NEAR)
+
+
+@pytest.mark.parametrize("kind", [torch.nn.SyncBatchNorm, torch.nn.LazyBatchNorm1d])
+def test_a_norm_that_cannot_be_made_one_is_refused_in_words(kind):
+    def work(comm):
+        args = () if kind is torch.nn.LazyBatchNorm1d else (4,)
+        synchronised(torch.nn.Sequential(kind(*args)), comm)
+
+    with pytest.raises(RankError, match=f"0 is a {kind.__name__}: give synchronised"):
+        VirtualWorld(2).run(work)
