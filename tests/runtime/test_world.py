@@ -88,6 +88,34 @@ def test_each_rank_has_a_seed_of_its_own(either):
     assert first == again and len(set(first)) == 3 and not set(first) & set(other)
 
 
+def test_numbers_drawn_by_functions_imported_by_name_differ_by_rank_too(
+    either, tmp_path, monkeypatch
+):
+    (tmp_path / "drawing_helper.py").write_text(
+        "from random import gauss\ndef draw():\n    return gauss(0, 1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from random import choice, gauss, randint
+
+    import drawing_helper
+    from numpy.random import rand
+
+    def imported():
+        drawn = randint(0, 10**9), gauss(0, 1), gauss(0, 1), choice(range(10**9))
+        return *drawn, float(rand()), drawing_helper.draw()
+
+    def by_module():
+        drawn = random.randint(0, 10**9), random.gauss(0, 1), random.gauss(0, 1)
+        last = random.choice(range(10**9)), float(numpy.random.rand()), random.gauss(0, 1)
+        return *drawn, *last
+
+    before = drawing_helper.gauss
+    world = either(3)
+    for seed in 0, 1:
+        assert world.run(imported, seed=seed).results == world.run(by_module, seed=seed).results
+    assert len(set(world.run(imported).results)) == 3 and drawing_helper.gauss == before
+
+
 def test_what_the_first_optimizer_loads_is_loaded_once_for_all_later_ranks():
     def had_it(comm):
         had = "torch._dynamo" in sys.modules

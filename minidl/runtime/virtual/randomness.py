@@ -4,16 +4,19 @@
     torch.rand(3)         -->  torch's one generator, whose state is swapped at each switch (1 us)
 
 While a run lasts, the functions of numpy.random and random forward to the generator of the current
-rank, made when first used. torch's default dtype is swapped, too, once a rank has set it. At the
-end everything is as it was before.
+rank, made when first used, also where a module of the learner's imported them by name
+(`from random import randint`). torch's default dtype is swapped, too, once a rank has set it. At
+the end everything is as it was before.
 """
 
 import random
+import sys
 
 import numpy
 import torch
 
 from minidl.runtime.comms.seeding import seed_of
+from minidl.runtime.words.modules import learners_modules
 
 
 class RankRandomness:
@@ -32,8 +35,12 @@ class RankRandomness:
         self.dtype_before = torch.get_default_dtype()
         self._forward(numpy.random, numpy.random.mtrand._rand, "numpy")
         self._forward(random, random._inst, "random")
+        for module in learners_modules(sys.modules):
+            self._forward(module, numpy.random.mtrand._rand, "numpy")
+            self._forward(module, random._inst, "random")
         # Libraries fetch numpy's global RandomState by its private name.
-        self._replace(numpy.random.mtrand, "_rand", _NumpyForwarder(self))
+        self._replace(numpy.random.mtrand, "_rand", _Forwarder(self, "numpy"))
+        self._replace(random, "_inst", _Forwarder(self, "random"))
         return self
 
     def __exit__(self, *_):
@@ -76,10 +83,10 @@ class RankRandomness:
         return self.generators[key]
 
     def _forward(self, module, instance, library):
-        """Replace the functions of the module that are methods of its one global generator."""
-        for name in dir(module):
-            if getattr(getattr(module, name), "__self__", None) is instance:
-                self._replace(module, name, self._forwarder(library, name))
+        """Replace the names in the module that are methods of the library's global generator."""
+        for name, value in list(vars(module).items()):
+            if getattr(value, "__self__", None) is instance:
+                self._replace(module, name, self._forwarder(library, value.__name__))
 
     def _forwarder(self, library, name):
         def forward(*args, **kwargs):
@@ -92,11 +99,12 @@ class RankRandomness:
         setattr(module, name, value)
 
 
-class _NumpyForwarder:
-    """Stands in for numpy's global RandomState."""
+class _Forwarder:
+    """Stands in for the global generator of "numpy" or "random"."""
 
-    def __init__(self, randomness):
+    def __init__(self, randomness, library):
         self._randomness = randomness
+        self._library = library
 
     def __getattr__(self, name):
-        return getattr(self._randomness.current("numpy"), name)
+        return getattr(self._randomness.current(self._library), name)
