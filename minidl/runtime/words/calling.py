@@ -45,6 +45,19 @@ def worth_telling(file):
     return file.startswith(PACKAGE) or not file.startswith((*INSTALLED, "<frozen"))
 
 
+def is_library(file):
+    """Is this file part of minidl: a concept's, such as ring.py, or machinery?"""
+    return file.startswith(PACKAGE)
+
+
+def own_place(lines):
+    """(file, line) of the learner's innermost line among (file, line, function)s, or None."""
+    for file, line, _ in reversed(lines):
+        if not is_library(file):
+            return file, line
+    return None
+
+
 def traceback_lines(error_traceback):
     """The lines of a traceback worth telling, as (file, line, function), outermost first."""
     return _lines(traceback.walk_tb(error_traceback))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from minidl.errors import MismatchError
-from minidl.runtime.words.calling import traceback_lines
+from minidl.runtime.words.calling import own_place, traceback_lines
 from minidl.runtime.words.deadlock import Need
 from minidl.trace import MESSAGES
 
@@ -58,10 +58,16 @@ class Blocked(NamedTuple):
 
 @property
 def innermost_place(self):
-    """(file, line) of the learner's innermost line, or None."""
+    """(file, line) of the innermost line, the learner's or a concept's, or None."""
     if self.lines:
         return self.lines[-1][:2]
     return self.blocked.place if self.blocked else None
+
+
+@property
+def learners_place(self):
+    """(file, line) of the learner's innermost line, or None: the concept's are left out."""
+    return own_place(self.lines)
 
 
 class Whereabouts(NamedTuple):
@@ -71,6 +77,7 @@ class Whereabouts(NamedTuple):
     blocked: Blocked | None
     lines: list
     place = innermost_place
+    own_place = learners_place
 
     def peers(self):
         """The ranks of which it needs a post, in order."""
@@ -126,6 +133,7 @@ class Failure(NamedTuple):
     lines: list
     blocked: Blocked | None = None
     place = innermost_place
+    own_place = learners_place
 
     @classmethod
     def of(cls, error, link=False):

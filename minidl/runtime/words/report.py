@@ -17,6 +17,7 @@ from minidl.errors import (
     RankError,
     RankTimeout,
 )
+from minidl.runtime.words.calling import is_library
 from minidl.runtime.words.deadlock import cycle
 from minidl.runtime.words.sources import place_name, source_line
 from minidl.runtime.words.stacks import parse
@@ -103,8 +104,15 @@ def everyone(facts, but=()):
 
 
 def _at(found):
-    """The innermost line of a Whereabouts or a Failure, indented, in a list; empty without one."""
-    return [f"      {place_and_code(found.place)}"] if found.place else []
+    """Where a Whereabouts or a Failure is, indented; an empty list if nothing is known."""
+    return _places(found.own_place, found.place) if found.place else []
+
+
+def _places(own, innermost):
+    """The learner's line, if there is one, and the concept's line below it, if that is another."""
+    if own in (None, innermost):
+        return [f"      {place_and_code(innermost)}"]
+    return [f"      {place_and_code(own)}", f"      in {place_and_code(innermost)}"]
 
 
 def _activity(thread):
@@ -159,17 +167,35 @@ def _mismatch(facts):
     title = f"Ranks {one.rank} and {two.rank} disagree on {what} {number}"
     if what == "message":
         lines = [f"{title} between them."]
-        remedy = "Give `like` the shape and dtype of what is sent."
     else:
         lines = [f"{title}."]
+    if what == "message" and not any(is_library(side.place[0]) for side in (one, two)):
+        remedy = "Give `like` the shape and dtype of what is sent."
+    else:
         remedy = (
             "Every rank of a group must call the same collectives in the same order, with the "
             "same shapes."
         )
     for side in (one, two):
-        lines += [f"  {side.in_words()}", f"      {place_and_code(side.place)}"]
+        lines += [f"  {side.in_words()}", *_places(_caller(facts, side), side.place)]
     lines.append(f"Nothing was sent. {remedy}")
     return Verdict(MismatchError, (one.rank, two.rank), lines)
+
+
+def _caller(facts, side):
+    """The learner's line that made this Claim, if the rank's stacks still show it, or None."""
+    if side.rank in facts.failures:
+        found = [facts.failures[side.rank]]
+    else:
+        found = list(facts.where.get(side.rank, {}).values())
+    file = side.place[0]
+    # A message of the background was posted in a thread where the learner has no line.
+    through = [one for one in found if file in {line[0] for line in one.lines}]
+    waiting = [one for one in found if one.blocked and one.blocked.kind == "background"]
+    for one in through + waiting:
+        if one.own_place is not None:
+            return one.own_place
+    return None
 
 
 def _death(facts):
@@ -240,37 +266,48 @@ def _deadlock(facts):
         return _leftover(blocked)
     ranks = sorted({rank for rank, _ in facts.stuck})
     stuck_waits = [wait for wait in waits(facts) if wait.rank in ranks]
-    awaits = {wait.awaits for wait in stuck_waits}
-    if not awaits <= set(MESSAGES):
-        remedy = "Every rank of the group must call the same collectives in the same order."
-    elif "recv" in awaits:
-        remedy = (
-            "A send returns only when the other side receives. Let one side receive first, or use "
-            "comm.exchange, which posts both at once."
-        )
-    else:
-        remedy = (
-            "A receive needs a matching send: same communicator, same order. Compare the lines "
-            "above."
-        )
-    title = f"Deadlock: {_who_waits(ranks, stuck_waits, facts.results)}."
-    return Verdict(DeadlockError, ranks, [title, *everyone(facts), remedy])
-
-
-def _who_waits(ranks, stuck_waits, results):
-    """ "rank 0 waits for rank 1, which waits for rank 0", or what is true without a ring."""
     edges = defaultdict(set)
     for wait in stuck_waits:
         edges[wait.rank].add(wait.peer)
     ring = cycle(edges)
+    finished = {wait.peer for wait in stuck_waits if wait.peer in facts.results}
+    title = f"Deadlock: {_who_waits(ranks, ring, finished)}."
+    remedy = _remedy(facts, ring or ranks, stuck_waits, finished)
+    return Verdict(DeadlockError, ranks, [title, *everyone(facts), remedy])
+
+
+def _who_waits(ranks, ring, finished):
+    """ "rank 0 waits for rank 1, which waits for rank 0", or what is true without a ring."""
     if ring:
         others = [f"rank {rank}" for rank in [*ring[1:], ring[0]]]
         return f"rank {ring[0]} waits for " + ", which waits for ".join(others)
     who = f"{some_ranks(ranks)} {'waits' if len(ranks) == 1 else 'wait'} for"
-    finished = {wait.peer for wait in stuck_waits if wait.peer in results}
     if finished:
         return f"{who} {some_ranks(finished)}, which {have(finished)} finished"
     return f"{who} each other"
+
+
+def _remedy(facts, ranks, stuck_waits, finished):
+    """What to do about a deadlock of these ranks, which wait for each other or the finished."""
+    places = [facts.where[rank][thread].place for rank, thread in facts.stuck if rank in ranks]
+    awaits = {wait.awaits for wait in stuck_waits}
+    in_library = any(is_library(file) for file, _ in filter(None, places))
+    if in_library or not awaits <= set(MESSAGES):
+        rule = "every rank of the group must make the same calls, in the same order"
+        if finished:
+            return (
+                f"{some_ranks(finished).capitalize()} {have(finished)} made one call fewer: {rule}."
+                " In a training loop, every rank needs the same number of batches."
+            )
+        return f"The ranks are not in the same call: {rule}."
+    if "recv" in awaits:
+        return (
+            "A send returns only when the other side receives. Let one side receive first, or use "
+            "comm.exchange, which posts both at once."
+        )
+    return (
+        "A receive needs a matching send: same communicator, same order. Compare the lines above."
+    )
 
 
 def _leftover(blocked):
