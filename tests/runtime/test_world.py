@@ -26,6 +26,7 @@ from minidl import (
     Send,
     World,
 )
+from minidl.collectives import native
 from minidl.runtime.processes.backend import choose, look
 from tests.deadlines import generous
 
@@ -541,3 +542,16 @@ def test_the_garbage_collector_leaves_torch_alone(worlds):
 
     for own, torchs in worlds(2).run(looked_through).results:
         assert own < torchs / 2
+
+
+def test_an_error_of_a_native_collective_that_was_caught_is_not_raised_again(worlds):
+    def careful(comm):
+        try:
+            native.all_reduce(torch.ones(4, dtype=torch.int16), comm)  # gloo does not take int16
+        except RuntimeError as error:
+            return str(error), native.all_reduce(torch.ones(1), comm).item()
+
+    assert worlds(2).run(careful).results == [("Invalid scalar type", 2.0)] * 2
+    with pytest.raises(RankError, match="Invalid scalar type") as error:
+        worlds(2).run(lambda comm: native.all_reduce(torch.ones(1, dtype=torch.int16), comm))
+    assert "native.all_reduce(torch.ones(1, dtype=torch.int16), comm)" in str(error.value)

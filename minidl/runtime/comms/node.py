@@ -69,8 +69,9 @@ class RankNode:
         for lane in list(self.lanes.values()):
             lane.finish()
         for under_way in list(self.outstanding.values()):
-            under_way.leftover = True
-            under_way.end()
+            if not under_way.reported:  # the learner has caught its error, and went on
+                under_way.leftover = True
+                under_way.end()
 
     def metered(self):
         """A context manager: what this thread computes inside counts for the rank, if metered."""

@@ -35,9 +35,14 @@ class PostedOps(Work):
         if self.received is not None:
             return self.received
         received = ()
-        for part in self.posting.tickets:
-            part.wait()
-            received += part.received
+        try:
+            for part in self.posting.tickets:
+                part.wait()
+                received += part.received
+        except Exception:
+            for part in self.posting.tickets:
+                part.reported = True
+            raise
         for part in self.posting.tickets:
             part.received = ()  # the record keeps the part, and must not keep the tensor
         self.received = received
@@ -52,6 +57,7 @@ class PostedOp:
     signature  (shape, dtype)             received  what its wait returns; None if not known yet
     root       of a collective, or None   delay     seconds by which a fault delays it
     moments    (ready, over) on the GPU, for what went from GPU to GPU
+    reported   whether a wait for it, or for what was started with it, has raised its error
     """
 
     kind: str
@@ -68,6 +74,7 @@ class PostedOp:
     work: object = None
     delay: float = 0
     leftover: bool = False
+    reported: bool = False
     moments: tuple | None = None
     waited: float | None = None
     done: float | None = None

@@ -29,6 +29,7 @@ class VirtualWork(Work):
     waiter: Strand | None = None
     result: tuple | None = None
     leftover: bool = False
+    reported: bool = False  # whether a wait for it has raised its error, as in PostedOp
 
     def wait(self):
         if self.result is not None:
