@@ -21,7 +21,7 @@ from queue import Empty
 import jupyter_client.provisioning.local_provisioner as provisioner
 import nbval.plugin
 import pytest
-import torch._dynamo  # noqa: F401  the first optimizer loads it, in two seconds: once, not in a rank each
+import torch._dynamo  # noqa: F401  the first optimizer loads it, which takes two seconds
 from ipykernel.kernelapp import IPKernelApp
 from nbval.kernel import RunningKernel
 
