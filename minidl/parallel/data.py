@@ -145,6 +145,7 @@ class NaiveDataParallel(ParallelModel):
         """Every gradient becomes the mean over ranks. Does nothing within no_sync()."""
         if self.synchronising:
             self.compare_steps()
+            # First within the model, if that is a way itself.
             super().synchronise()
             for bucket in self.buckets:
                 self.unpack(bucket, self.sum_over_ranks(self.packed(bucket), self.comm))
@@ -274,10 +275,10 @@ class DataParallel(BucketedDataParallel):
         self.missing = [len(bucket) for bucket in self.buckets]
         self.in_flight = []
 
-    def has_failed(self):
-        """Whether an error has ended a run or a backward pass since this was last asked."""
-        has_died = self.is_passing and not in_backward()
-        return super().has_failed() or has_died
+    def pass_failed(self):
+        """Whether an error has ended a backward pass on this rank, and the learner caught it."""
+        # torch has not called pass_ended().
+        return self.is_passing and not in_backward()
 
     def reset(self):
         """An error has ended a step: begin anew, without gradients."""
@@ -323,6 +324,7 @@ class DataParallel(BucketedDataParallel):
         if not self.synchronising:
             return
         self.compare_steps()
+        # First within the model, if that is a way itself. Not as BucketedDataParallel does it.
         ParallelModel.synchronise(self)
         # Buckets with a parameter that got no gradient are still here.
         while len(self.in_flight) < len(self.buckets):

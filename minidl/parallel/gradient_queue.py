@@ -71,11 +71,16 @@ class GradientQueue:
         """The unit's gradients leave, when fewer than MOST_IN_FLIGHT are under way."""
         # The backward pass stands still here.
         while len(self.in_flight) >= MOST_IN_FLIGHT:
-            self.in_flight.popleft().wait()
+            self.receive()
         for flat in unit.trained:
             gradient = flat.take_gradient()  # the whole one lives until it has been sent
-            work = self.comm.background(flat.scatter, gradient, self.reduce_scatter)
-            self.in_flight.append(work)
+            work = self.comm.background(flat.reduce, gradient, self.reduce_scatter)
+            self.in_flight.append((flat, work))
+
+    def receive(self):
+        """Wait for the oldest gradient under way; its shard has it then."""
+        flat, work = self.in_flight.popleft()
+        flat.accumulate(work.wait())
 
     def end_pass(self):
         """The backward pass is over: units in which a parameter got no gradient leave, too."""
@@ -86,8 +91,8 @@ class GradientQueue:
         if self.when_over is not None:
             self.when_over()
 
-    def has_died(self):
-        """Whether an error has ended the backward pass that this waits for."""
+    def pass_failed(self):
+        """Whether an error has ended the backward pass, so that torch has not called end_pass()."""
         return self.is_passing and not in_backward()
 
     def reset(self):
@@ -101,4 +106,4 @@ class GradientQueue:
         if self.is_passing:
             self.end_pass()
         while self.in_flight:
-            self.in_flight.popleft().wait()
+            self.receive()

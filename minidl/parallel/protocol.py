@@ -79,7 +79,10 @@ class ParallelModel(torch.nn.Module):
     def forward(self, *args, **kwargs):
         """The model's own forward pass."""
         self.check_model()
-        if self.has_failed():
+        run_failed = self.run_failed()
+        if run_failed:
+            self.must_compare = True
+        if run_failed or self.pass_failed():
             self.reset()
         return self.model(*args, **kwargs)
 
@@ -90,18 +93,21 @@ class ParallelModel(torch.nn.Module):
                 f"the model of this {type(self).__name__} was wrapped once more: use the new one"
             )
 
-    def has_failed(self):
-        """Whether an error has ended a run, and maybe a step, since this was last asked."""
+    def run_failed(self):
+        """Whether an error has ended a run, on any rank, since this was last asked."""
         known = self.failures
         self.failures = 0 if self.comm is None else self.comm.failures
         return known is not None and known != self.failures
+
+    def pass_failed(self):
+        """Whether an error has ended a backward pass on this rank, and the learner caught it."""
+        return False
 
     def reset(self):
         """An error has ended a step: begin anew, without gradients."""
         if self.inner is not None:
             self.inner.reset()
         self.discard_gradients()
-        self.must_compare = True
 
     def compare_steps(self):
         """After an error: raise RuntimeError if only some ranks have made the last step."""

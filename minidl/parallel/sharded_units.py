@@ -134,7 +134,14 @@ class Flat:
 
     def scatter(self, gradient, reduce_scatter, comm):
         """This rank's part of the mean gradient is added to the gradients of its pieces."""
-        mine = reduce_scatter(gradient, comm).div_(self.N)  # (N * m,) -> (m,)
+        self.accumulate(self.reduce(gradient, reduce_scatter, comm))
+
+    def reduce(self, gradient, reduce_scatter, comm):
+        """This rank's part of the mean gradient: (N * m,) -> (m,)"""
+        return reduce_scatter(gradient, comm).div_(self.N)
+
+    def accumulate(self, mine):
+        """Add this part of the mean gradient, (m,), to the gradients of the pieces."""
         for piece, part in zip(self.pieces, self.own(mine)):
             part = part.view(piece.shape)
             if piece.grad is None:

@@ -57,9 +57,9 @@ class Zero2(Sharded):
         self.gradients.finish()
         self.n_synchronised += 1
 
-    def has_failed(self):
-        """Whether an error has ended a run or a backward pass since this was last asked."""
-        return super().has_failed() or self.gradients.has_died()
+    def pass_failed(self):
+        """Whether an error has ended a backward pass on this rank, and the learner caught it."""
+        return self.gradients.pass_failed()
 
     def zero_grad(self, set_to_none=True):
         """Forget all gradients, also those that are under way."""

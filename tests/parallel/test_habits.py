@@ -423,6 +423,24 @@ def test_after_an_error_within_a_step_a_wrapper_is_as_good_as_new(worlds, way):
         world.cell(GOES_ON)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_backward_pass_whose_error_was_caught_on_all_ranks_leaves_nothing(way):
+    def work(comm):
+        parallel = way(net(), comm, sgd)
+        x = rows().requires_grad_()
+        x.register_hook(lambda gradient: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            learn(parallel, x)
+        if way in (NaiveDataParallel, BucketedDataParallel, Zero1):
+            parallel.zero_grad()  # as in torch: they do not look into a backward pass
+        learn(parallel)
+        parallel.step()
+        return parallel.full_state_dict()
+
+    for state in run(work):
+        assert_same(state, one_step())
+
+
 @pytest.mark.parametrize("way", (BucketedDataParallel, DataParallel, Zero1, Zero2, Zero3))
 def test_ranks_of_which_some_have_made_a_step_are_not_trained_on(worlds, way):
     """If rank 0 made a step that rank 1 did not make, or perhaps not: then their weights differ."""
