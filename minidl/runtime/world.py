@@ -100,6 +100,8 @@ class World:
         on_death  "raise": when a rank dies, the run ends with RankDied
         meter     count FLOPs and what each rank holds: run.trace.flops, run.trace.memory()
 
+        Modules of your own that were edited since the last run are imported anew on the ranks.
+
         Raises RankError, DeadlockError, RankDied, MismatchError, LeftoverError or RankTimeout;
         the ranks can be used again afterwards. `world.last` is the Run, however it ended.
         """

@@ -1,6 +1,7 @@
 """A World from the outside: results, prints, seeds, failures in words, and life after a failure."""
 
 import gc
+import importlib
 import os
 import random
 import signal
@@ -115,6 +116,50 @@ def test_numbers_drawn_by_functions_imported_by_name_differ_by_rank_too(
     for seed in 0, 1:
         assert world.run(imported, seed=seed).results == world.run(by_module, seed=seed).results
     assert len(set(world.run(imported).results)) == 3 and drawing_helper.gauss == before
+
+
+def test_edited_modules_of_the_learner_are_new_on_the_ranks(worlds, tmp_path, monkeypatch):
+    def write(name, text):
+        (tmp_path / f"{name}.py").write_text(text)
+
+    write("edited_helper", "def answer():\n    return 'old'\n")
+    write("user_of_it", "from edited_helper import answer\ndef ask():\n    return answer()\n")
+    write("own_counter", "calls = []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    import edited_helper
+    import user_of_it
+
+    def by_import():
+        import edited_helper
+        import own_counter
+        import user_of_it
+
+        own_counter.calls.append(1)
+        return edited_helper.answer(), user_of_it.ask(), len(own_counter.calls)
+
+    def by_global():
+        return edited_helper.answer(), user_of_it.ask()
+
+    world = worlds(2)
+    world.cell("import edited_helper; from edited_helper import answer")
+    in_cell = "assert (edited_helper.answer(), answer()) == ({0!r}, {0!r})"
+    assert world.run(by_import).results == [("old", "old", 1)] * 2
+    write("edited_helper", "def answer():\n    return 'new'\n")
+    importlib.reload(edited_helper)
+    importlib.reload(user_of_it)
+    assert world.run(by_global).results == [("new", "new")] * 2
+    # What does not use it keeps its state.
+    assert world.run(by_import).results == [("new", "new", 2)] * 2
+    world.cell(in_cell.format("new"))
+    # A mistake is reported until it is mended.
+    write("edited_helper", "def answer(:\n")
+    for _ in range(2):
+        with pytest.raises(RankError, match="SyntaxError"):
+            world.cell("print(edited_helper.answer())")
+    write("edited_helper", "def answer():\n    return 'fit'\n")
+    world.cell(in_cell.format("fit"))
+    assert world.run(by_import).results == [("fit", "fit", 3)] * 2
 
 
 def test_what_the_first_optimizer_loads_is_loaded_once_for_all_later_ranks():

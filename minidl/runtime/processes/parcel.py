@@ -13,7 +13,7 @@ import cloudpickle
 import numpy
 import torch
 
-from minidl.runtime.words.calling import GRADER, INSTALLED, PACKAGE
+from minidl.runtime.words.modules import is_learners
 
 LARGE = 1 << 20  # bytes of a captured tensor that are worth a note
 
@@ -190,7 +190,7 @@ def _by_value(fn):
     module = sys.modules.get(getattr(getattr(fn, "func", fn), "__module__", None))
     file = getattr(module, "__file__", None)
     # A cell has no file, and cloudpickle packs it by value anyhow.
-    by_name = file is None or file.startswith((PACKAGE, GRADER, *INSTALLED))
+    by_name = file is None or not is_learners(file)
     if by_name or module.__name__ in cloudpickle.list_registry_pickle_by_value():
         yield
         return

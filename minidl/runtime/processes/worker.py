@@ -37,6 +37,7 @@ from minidl.runtime.processes.posted_op import LOST_LINK
 from minidl.runtime.processes.streams import RankStreams
 from minidl.runtime.words.calling import call
 from minidl.runtime.words.facts import Failure
+from minidl.runtime.words.modules import OwnModules
 from minidl.runtime.words.sources import learn_sources
 from minidl.trace import Event
 
@@ -66,6 +67,7 @@ class Worker:
         self.streams = RankStreams(os.path.join(folder, f"rank{rank}.out"), self.report)
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         self.names = module.__dict__
+        self.modules = OwnModules()
         torch.set_num_threads(threads)
 
     def report(self, *message):
@@ -114,6 +116,7 @@ class Worker:
         os.chdir(header["cwd"])
         sys.path[:] = header["path"]
         learn_sources(header["sources"])
+        self.modules.begin()
         outcome = ("broken",)
         self.over.clear()
         try:
@@ -128,6 +131,7 @@ class Worker:
             outcome = ("failed", failure_of(error))
         self.running = False  # an interrupt may have come before the line that says so above
         self.over.set()
+        self.modules.end()
         self.streams.finish()
         if HEAVY in sys.modules:
             self.report("loaded", HEAVY)
@@ -137,6 +141,7 @@ class Worker:
         seed_everything(header["seed"], self.rank)
         node = self.node
         comm = DistributedComm(node, range(self.world_size))
+        self.modules.refresh(self.names)
         fn, args, kwargs = pickle.loads(payload)
         if header["meter"]:
             from minidl.runtime.metering.meter import Meter  # loads much of torch

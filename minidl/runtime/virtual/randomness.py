@@ -10,13 +10,15 @@ the end everything is as it was before.
 """
 
 import random
-import sys
+import types
 
 import numpy
 import torch
 
 from minidl.runtime.comms.seeding import seed_of
 from minidl.runtime.words.modules import learners_modules
+
+METHODS = (types.MethodType, types.BuiltinMethodType)  # of random and of numpy.random
 
 
 class RankRandomness:
@@ -35,7 +37,7 @@ class RankRandomness:
         self.dtype_before = torch.get_default_dtype()
         self._forward(numpy.random, numpy.random.mtrand._rand, "numpy")
         self._forward(random, random._inst, "random")
-        for module in learners_modules(sys.modules):
+        for module in learners_modules().values():
             self._forward(module, numpy.random.mtrand._rand, "numpy")
             self._forward(module, random._inst, "random")
         # Libraries fetch numpy's global RandomState by its private name.
@@ -85,7 +87,7 @@ class RankRandomness:
     def _forward(self, module, instance, library):
         """Replace the names in the module that are methods of the library's global generator."""
         for name, value in list(vars(module).items()):
-            if getattr(value, "__self__", None) is instance:
+            if isinstance(value, METHODS) and value.__self__ is instance:
                 self._replace(module, name, self._forwarder(library, value.__name__))
 
     def _forwarder(self, library, name):

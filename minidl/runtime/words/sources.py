@@ -44,7 +44,9 @@ def learn_sources(sources):
 
 def source_line(place):
     """The text of the line, stripped; empty when it cannot be found."""
-    return linecache.getline(*place).strip()
+    file, line = place
+    linecache.checkcache(file)  # it may have been edited since it was last read
+    return linecache.getline(file, line).strip()
 
 
 def place_name(place):
