@@ -64,6 +64,8 @@ class ProcessNode(RankNode):
         self.connections = None
         self.groups = {}
         self.lanes = {}
+        self.gpu = None
+        self.wires = NoWires()
 
     def begin(self, epoch, began, faults=(), die=None):
         """A new run: messages of earlier ones are never met."""
