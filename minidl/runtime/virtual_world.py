@@ -26,6 +26,10 @@ class VirtualWorld:
     device    Device(flops_per_second): computing takes virtual time, by its FLOPs. None: no time
     record    how many events are kept; messages and bytes beyond are only counted
 
+    Its ranks share one process: os.environ, the working directory and the globals of modules are
+    the same for all of them. So they have no RANK there (use comm.rank), and no process group of
+    torch.distributed.
+
     Raises ValueError for fewer than 1 rank or more than 4096.
     """
 

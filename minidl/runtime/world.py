@@ -30,7 +30,13 @@ from minidl.runtime.processes.on_death import ON_DEATH
 from minidl.runtime.run import Run, check_options, check_size, count_of
 from minidl.runtime.words.echo import Echo
 from minidl.runtime.words.report import explain, waits
-from minidl.runtime.words.sources import cell_sources, in_notebook, learn_sources, trace_of
+from minidl.runtime.words.sources import (
+    cell_sources,
+    in_notebook,
+    learn_sources,
+    learners_argv,
+    trace_of,
+)
 
 
 class World:
@@ -208,6 +214,7 @@ class World:
                     "began": attendance.began,
                     "cwd": os.getcwd(),
                     "path": list(sys.path),
+                    "argv": learners_argv(),
                     "active": tuple(ranks) if len(ranks) < self.world_size else None,
                     "sources": sources,
                     "seed": seed,

@@ -12,6 +12,9 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+# As they are before a rank replaces them for its learner: see words/pasted.py.
+from torch.distributed import destroy_process_group, init_process_group
+
 from minidl.errors import MinidlError
 from minidl.runtime.gpu.gpu_clock import Gpu
 from minidl.runtime.processes import nccl
@@ -30,9 +33,7 @@ def join_world(path, rank, world_size, backend, guard, report, node=None):
     if backend == "nccl":
         nccl.join(store, rank, world_size)
     else:
-        dist.init_process_group(
-            "gloo", store=store, rank=rank, world_size=world_size, timeout=FOREVER
-        )
+        init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=FOREVER)
     own = dist.PrefixStore("minidl", store)
     if node is None:
         node = ProcessNode(rank, world_size, own, guard, report)
@@ -49,7 +50,7 @@ def leave_world(node):
     for lane in node.lanes.values():
         lane.close()
     if node.gpu is None:
-        dist.destroy_process_group()
+        destroy_process_group()
     else:
         node.wires.close()
         nccl.leave()
@@ -79,7 +80,7 @@ def join_script(timeout, report):
                 "minidl.init() is for scripts that torchrun starts: torchrun --nproc-per-node 4 "
                 "your_script.py. In a notebook, use World(4)"
             )
-        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+        init_process_group("gloo", timeout=timedelta(seconds=timeout))
     rank = dist.get_rank()
     store = dist.PrefixStore("minidl", dist.distributed_c10d._get_default_store())
     return ProcessNode(rank, dist.get_world_size(), store, report=report if rank == 0 else None)
@@ -96,4 +97,4 @@ def leave_script(node):
         lane.thread.join(timeout=5)
     node.groups.clear()
     if dist.is_initialized():
-        dist.destroy_process_group()
+        destroy_process_group()

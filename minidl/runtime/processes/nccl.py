@@ -18,6 +18,7 @@ import warnings
 
 import torch
 import torch.distributed as dist
+from torch.distributed import init_process_group
 
 from minidl.comm import Work
 from minidl.runtime.comms.node import Broken
@@ -227,7 +228,7 @@ def join(store, rank, world_size):
     torch.cuda.set_device(rank)
     os.environ.update(SETTINGS)
     warnings.filterwarnings("ignore", "An unbatched P2P op")  # which is what wires are there for
-    dist.init_process_group(
+    init_process_group(
         "cpu:gloo,cuda:nccl", store=store, rank=rank, world_size=world_size, timeout=FOREVER
     )
 

@@ -38,6 +38,7 @@ from minidl.runtime.processes.streams import RankStreams
 from minidl.runtime.words.calling import call
 from minidl.runtime.words.facts import Failure
 from minidl.runtime.words.modules import OwnModules
+from minidl.runtime.words.pasted import prepare_process
 from minidl.runtime.words.sources import learn_sources
 from minidl.trace import Event
 
@@ -115,6 +116,7 @@ class Worker:
         self.node.failures = header["failures"]
         os.chdir(header["cwd"])
         sys.path[:] = header["path"]
+        sys.argv[:] = header["argv"]
         learn_sources(header["sources"])
         self.modules.begin()
         outcome = ("broken",)
@@ -272,5 +274,6 @@ def main(conn, rank, world_size, folder, threads):
     loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     if loopback:
         os.environ["GLOO_SOCKET_IFNAME"] = loopback
+    prepare_process(rank, world_size)
     gc.freeze()  # torch's objects stay: looking through them took 0.3 s and 38 MiB of shared pages
     Worker(conn, rank, world_size, folder, threads).serve()

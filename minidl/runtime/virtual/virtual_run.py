@@ -10,7 +10,7 @@ import math
 import pickle
 import sys
 import threading
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 
@@ -29,8 +29,9 @@ from minidl.runtime.words.calling import call, stack_lines
 from minidl.runtime.words.deadlock import Need
 from minidl.runtime.words.echo import Echo
 from minidl.runtime.words.facts import Facts, Failure, Whereabouts
+from minidl.runtime.words.pasted import virtual_ranks
 from minidl.runtime.words.report import waits
-from minidl.runtime.words.sources import place_name
+from minidl.runtime.words.sources import learners_argv, place_name
 from minidl.runtime.words.stacks import all_stacks
 from minidl.trace import Trace
 
@@ -62,7 +63,13 @@ class VirtualRun:
         randomness = RankRandomness(seed)
         self.strands = Strands(randomness.enter)
         self.nodes = [VirtualNode(self, rank) for rank in self.ranks]
-        with without_garbage_collection(), randomness, self._output(), one_torch_thread():
+        with ExitStack() as contexts:
+            contexts.enter_context(without_garbage_collection())
+            contexts.enter_context(randomness)
+            contexts.enter_context(self._output())
+            contexts.enter_context(one_torch_thread())
+            contexts.enter_context(virtual_ranks(self._rank_of_thread))
+            contexts.enter_context(arguments(learners_argv()))
             self._spawn()
             try:
                 self.facts.timed_out = not self.strands.go(self.facts.timeout)
@@ -70,6 +77,14 @@ class VirtualRun:
             finally:
                 self.strands.stop("the run has ended", STOP)
         self.echo.finish(self.facts.lines)
+
+    def _rank_of_thread(self):
+        """The rank to which the calling thread belongs; None if it belongs to none."""
+        ident = threading.get_ident()
+        for strand in self.strands.all:
+            if strand.ident == ident and not strand.ended:
+                return strand.rank
+        return None
 
     def _spawn(self):
         for rank in self.ranks:
@@ -211,6 +226,17 @@ def _columns(records, limit):
 
 def _die(moment):
     raise Crashed(repr(moment))
+
+
+@contextmanager
+def arguments(argv):
+    """Meanwhile argparse reads these arguments."""
+    before = sys.argv[:]
+    sys.argv[:] = argv
+    try:
+        yield
+    finally:
+        sys.argv[:] = before
 
 
 @contextmanager

@@ -23,6 +23,11 @@ def in_notebook():
     return running_shell() is not None
 
 
+def learners_argv():
+    """The arguments of the learner's script; of a notebook none, as those are Jupyter's own."""
+    return sys.argv[:1] if in_notebook() else list(sys.argv)
+
+
 def cell_sources(known):
     """{file: lines} of all cells that are not in the set `known` yet; adds them to `known`."""
     fresh = {}
