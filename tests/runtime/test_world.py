@@ -1,5 +1,6 @@
 """A World from the outside: results, prints, seeds, failures in words, and life after a failure."""
 
+import argparse
 import gc
 import importlib
 import os
@@ -25,6 +26,7 @@ from minidl import (
     RankError,
     RankTimeout,
     Send,
+    VirtualWorld,
     World,
 )
 from minidl.collectives import native
@@ -160,6 +162,91 @@ def test_edited_modules_of_the_learner_are_new_on_the_ranks(worlds, tmp_path, mo
     write("edited_helper", "def answer():\n    return 'fit'\n")
     world.cell(in_cell.format("fit"))
     assert world.run(by_import).results == [("fit", "fit", 3)] * 2
+
+
+def test_a_pasted_script_joins_once_more_and_leaves(worlds):
+    def script(comm):
+        dist.init_process_group("gloo", rank=comm.rank, world_size=comm.world_size)
+        total = torch.ones(1)
+        dist.all_reduce(total)
+        dist.destroy_process_group()
+        names = "RANK", "LOCAL_RANK", "WORLD_SIZE"
+        return float(total), *(int(os.environ[name]) for name in names), os.environ["MASTER_ADDR"]
+
+    world = worlds(2)
+    for _ in range(2):
+        assert world.run(script).results == [(2, 0, 0, 2, "localhost"), (2, 1, 1, 2, "localhost")]
+    assert usable(world)
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"backend": "nccl"}, "joined already, by gloo and not by nccl"),
+        ({"backend": "gloo", "world_size": 4}, "a World of 2 ranks, not of 4"),
+        ({"backend": "gloo", "rank": 7}, "joins as rank 7: comm.rank is its number"),
+    ],
+)
+def test_joining_otherwise_than_the_world_is_refused_in_words(worlds, given, words):
+    def joins():
+        from torch.distributed import init_process_group
+
+        init_process_group(**given)
+
+    with pytest.raises(RankError, match=words) as found:
+        worlds(2).run(joins)
+    assert "init_process_group(**given)" in str(found.value)
+
+
+def test_a_virtual_rank_that_joins_a_process_group_is_told_what_to_use():
+    def joins(comm):
+        os.environ.setdefault("MASTER_PORT", "29531")
+        dist.init_process_group("gloo", rank=comm.rank, world_size=comm.world_size)
+
+    threads = threading.active_count()
+    with pytest.raises(RankError, match="use `comm`: comm.send.*Or run the function in a World"):
+        VirtualWorld(2).run(joins)
+    assert threading.active_count() == threads
+    with pytest.raises(RuntimeError, match="rendezvous"):  # torch's own function is back
+        dist.init_process_group("gloo", rank=0, world_size=1, init_method="nowhere")
+
+
+def test_a_script_reads_the_arguments_of_the_learner(either, monkeypatch):
+    def parses():
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float, default=0.1)
+        return parser.parse_args().lr
+
+    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.5"])
+    assert either(2).run(parses).results == [0.5, 0.5]
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert either(2).run(parses).results == [0.1, 0.1]
+
+
+def test_a_rank_has_no_keyboard_and_says_so(either):
+    def debugs():
+        breakpoint()
+
+    def traces():
+        import pdb
+
+        pdb.set_trace()
+
+    for fn, call in (debugs, "breakpoint"), (traces, "set_trace"):
+        with pytest.raises(RankError, match=f"rank 0 has no keyboard.*{call}.*print") as found:
+            either(2).run(fn)
+        assert f"in {fn.__name__}: " in str(found.value)
+
+
+def test_a_recursion_without_an_end_is_reported_in_a_few_lines(either):
+    def factorial(n):
+        return n * factorial(n - 1)
+
+    with pytest.raises(RankError, match="All ranks raised RecursionError") as found:
+        either(2).run(factorial, 3)
+    lines = str(found.value).split("\n")
+    assert len(lines) <= 30 and lines[1].endswith("in factorial: return n * factorial(n - 1)")
+    assert any("in factorial and" in line and "further calls" in line for line in lines)
 
 
 def test_what_the_first_optimizer_loads_is_loaded_once_for_all_later_ranks():

@@ -12,7 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-# As they are before a rank replaces them for its learner: see words/pasted.py.
+# As they are before a rank replaces them for its learner: see pasted.py.
 from torch.distributed import destroy_process_group, init_process_group
 
 from minidl.errors import MinidlError

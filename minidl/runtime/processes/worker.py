@@ -33,12 +33,12 @@ from minidl.runtime.processes import joining, parcel
 from minidl.runtime.processes.board import Board
 from minidl.runtime.processes.gloo import DistributedComm
 from minidl.runtime.processes.guard import Guard
+from minidl.runtime.processes.pasted import prepare_process
 from minidl.runtime.processes.posted_op import LOST_LINK
 from minidl.runtime.processes.streams import RankStreams
 from minidl.runtime.words.calling import call
 from minidl.runtime.words.facts import Failure
 from minidl.runtime.words.modules import OwnModules
-from minidl.runtime.words.pasted import prepare_process
 from minidl.runtime.words.sources import learn_sources
 from minidl.trace import Event
 

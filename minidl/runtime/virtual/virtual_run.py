@@ -18,6 +18,7 @@ from minidl.runtime.comms.faults import Crashed, Faults, Seconds
 from minidl.runtime.comms.node import Broken
 from minidl.runtime.comms.record import Room, columns_of
 from minidl.runtime.metering.device import Meters, about_meta
+from minidl.runtime.processes.pasted import virtual_ranks
 from minidl.runtime.processes.streams import LineStream
 from minidl.runtime.virtual.garbage import without_garbage_collection
 from minidl.runtime.virtual.network import Fabric
@@ -29,7 +30,6 @@ from minidl.runtime.words.calling import call, stack_lines
 from minidl.runtime.words.deadlock import Need
 from minidl.runtime.words.echo import Echo
 from minidl.runtime.words.facts import Facts, Failure, Whereabouts
-from minidl.runtime.words.pasted import virtual_ranks
 from minidl.runtime.words.report import waits
 from minidl.runtime.words.sources import learners_argv, place_name
 from minidl.runtime.words.stacks import all_stacks

@@ -19,6 +19,8 @@ from minidl.runtime.words.calling import own_place, traceback_lines
 from minidl.runtime.words.deadlock import Need
 from minidl.trace import MESSAGES
 
+MOST_LINES = 20  # of one traceback: a recursion without an end has a thousand
+
 
 class Blocked(NamedTuple):
     """What a thread waits for.
@@ -68,6 +70,17 @@ def innermost_place(self):
 def learners_place(self):
     """(file, line) of the learner's innermost line, or None: the concept's are left out."""
     return own_place(self.lines)
+
+
+def without_middle(lines):
+    """The lines of a traceback without the middle, if it is long: the first and the last calls."""
+    left_out = len(lines) - MOST_LINES
+    if left_out <= 0:
+        return lines
+    half = MOST_LINES // 2
+    file, line, function = lines[half - 1]
+    folded = file, line, f"{function} and {left_out} further calls"
+    return [*lines[: half - 1], folded, *lines[-half:]]
 
 
 class Whereabouts(NamedTuple):
@@ -147,7 +160,7 @@ class Failure(NamedTuple):
             type(error).__name__,
             str(error),
             pickled,
-            traceback_lines(error.__traceback__),
+            without_middle(traceback_lines(error.__traceback__)),
             getattr(error, "blocked", None),
         )
 

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch.distributed import destroy_process_group, distributed_c10d, init_process_group
 
 
-def environment(rank, world_size):
+def torchrun_environment(rank, world_size):
     """What torchrun tells a process of one machine."""
     return {
         "RANK": str(rank),
@@ -35,7 +35,7 @@ def environment(rank, world_size):
 
 def prepare_process(rank, world_size):
     """Make this process, a rank of a World, ready for such a script."""
-    os.environ.update(environment(rank, world_size))
+    os.environ.update(torchrun_environment(rank, world_size))
 
     @functools.wraps(init_process_group)
     def join(*args, **kwargs):
