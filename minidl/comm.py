@@ -79,7 +79,8 @@ class Comm(ABC):
         """Post all of `ops` (Send and Recv) at once and return before they have ended.
 
         Raises ValueError for a rank outside the group, MismatchError if the peer has posted
-        another shape or dtype. The run ends with LeftoverError if a Send is never received.
+        another shape or dtype. The run ends with LeftoverError if a Send is never received, or if
+        the Work is never waited for.
         """
 
     @abstractmethod

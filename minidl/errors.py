@@ -60,7 +60,9 @@ class MismatchError(MinidlError):
 
 
 class LeftoverError(MinidlError):
-    """A message was sent and never received, or a receive was posted that no message met."""
+    """A message was sent and never received, a receive was posted that no message met, or a rank
+    never waited for what it had started.
+    """
 
 
 class RankTimeout(MinidlError):

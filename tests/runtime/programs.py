@@ -268,12 +268,14 @@ class Outcome(NamedTuple):
     ranks    those that never end
     results  handle -> what its wait returned, per rank; complete only where kind is "ok"
     threads  rank -> {thread: (is it a leftover?, [needs])} of what never ends; a need is ("rank", r) or ("thread", t)
+    forgotten  where kind is "ok": the ranks that did not wait for all that they had started
     """
 
     kind: str
     ranks: set
     results: list
     threads: dict
+    forgotten: set = frozenset()
 
     def supported(self, ranks, leftovers_only=False):
         """The threads of `ranks` that are stuck even if all others could still move: (rank, thread)
@@ -322,6 +324,7 @@ class _Net:
             {} for _ in program.code
         ]  # rank -> lane -> jobs not begun; a lane is a communicator's members
         self.outstanding = [[] for _ in program.code]
+        self.waited = set()
         self.moves, self.mismatch = 0, False
 
     def outcome(self):
@@ -342,7 +345,10 @@ class _Net:
                 stuck.setdefault(rank, {})[thread] = (waits[0], self.needs(waits[1]))
         leftover = all(left for own in stuck.values() for left, _ in own.values())
         kind = "ok" if not stuck else "leftover" if leftover else "deadlock"
-        return Outcome(kind, set(stuck), self.results, stuck)
+        forgotten = {
+            rank for rank, parts in enumerate(self.outstanding) if not self.waited.issuperset(parts)
+        }
+        return Outcome(kind, set(stuck), self.results, stuck, forgotten)
 
     def main(self, rank):
         yield from self.run(rank, self.program.code[rank], 0, self.results[rank])
@@ -383,6 +389,7 @@ class _Net:
             elif what == "wait":
                 for part in handles[handle]:
                     yield from self.part_ends(part)
+                self.waited.update(handles[handle])
                 results[handle] = [
                     value for part in handles[handle] for value in self.received(part)
                 ]

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from minidl import LeftoverError, PerRank, RankError, Recv, Send
+from minidl.collectives import ring
 
 SIZES = [1, 2, 3, 4, 7]
 
@@ -289,12 +290,53 @@ def test_a_send_that_nobody_receives_is_told(either):
     )
 
 
-def test_a_work_nobody_waited_for_is_finished_at_the_end(either):
+def test_a_work_nobody_waited_for_is_finished_at_the_end_and_told(either):
     def forget(comm):
         comm.start([Send(torch.ones(1), comm.right), Recv(torch.ones(1), comm.left)])
+        return comm.rank
 
-    run = either(3).run(forget)
+    with pytest.raises(LeftoverError) as error:
+        either(3).run(forget)
+    text = str(error.value)
+    assert "ranks 0, 1 and 2 started it here\n      test_comm.py, line" in text
+    assert text.count("comm.start([Send(torch.ones(1), comm.right)") == 1
+    assert "Call wait() on the Work" in text
+    run = error.value.run
+    assert error.value.ranks == (0, 1, 2) and run.results == [0, 1, 2]
+    assert not run.trace.waits
     assert all(event.fate == "delivered" for event in run.trace) or len(run.trace) == 6
+
+
+def test_only_the_ranks_that_forgot_to_wait_are_told_and_what_is_empty_is_nothing(either):
+    def forget(comm):
+        comm.start([]) if comm.rank == 2 else None
+        if comm.rank == 0:
+            comm.start([Send(torch.ones(1), 1)])
+        if comm.rank == 1:
+            comm.recv(torch.ones(1), 0)
+
+    with pytest.raises(LeftoverError, match="rank 0 started it here") as error:
+        either(3).run(forget)
+    assert error.value.ranks == (0,)
+
+
+def test_work_of_the_background_that_no_thread_waits_for_is_no_leftover(either):
+    def forget(comm):
+        comm.background(ring.all_reduce, torch.ones(2), comm)
+
+    either(2).run(forget)
+
+
+def test_another_ranks_error_is_told_before_what_was_forgotten(either):
+    def forget(comm):
+        if comm.rank == 0:
+            comm.start([Send(torch.ones(1), 1)])
+        else:
+            comm.recv(torch.ones(1), 0)
+            raise KeyError("mine")
+
+    with pytest.raises(RankError, match="Rank 1 raised KeyError"):
+        either(2).run(forget)
 
 
 def test_per_rank_arguments(either):

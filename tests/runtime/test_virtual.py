@@ -473,9 +473,10 @@ def test_the_record_of_every_kind_of_event_in_its_columns():
             job = comm.background(ring, torch.zeros(2))
             comm.compute(0.5)
             job.wait()
-        comm.start([Send(torch.arange(3), 1)]) if comm.rank == 0 else comm.recv(
-            torch.arange(3), source=0
-        )
+        if comm.rank == 0:
+            comm.start([Send(torch.arange(3), 1)]).wait()
+        else:
+            comm.recv(torch.arange(3), source=0)
 
     events = list(
         VirtualWorld(2, network=Uniform(1, 0))

@@ -519,6 +519,17 @@ def test_cells_push_and_pull(worlds):
         world.pull("nothing")
 
 
+def test_a_cell_may_wait_for_what_an_earlier_cell_started(worlds):
+    world = worlds(2)
+    world.cell("from minidl import Recv, Send")
+    world.cell(
+        "import torch; ops = [Send(torch.ones(1), comm.right), Recv(torch.ones(1), comm.left)]"
+    )
+    world.cell("work = comm.start(ops)")
+    run = world.cell("work.wait()")
+    assert run.output.count("(tensor([1.]),)") == 2
+
+
 def test_a_cell_on_some_ranks_cannot_call_the_others(worlds):
     with pytest.raises(NotInCell, match="rank 1 is not in this cell: it runs on ranks 0, 2 only"):
         worlds(3).cell(

@@ -7,6 +7,8 @@ A world makes one node for each rank and says in a subclass how its time passes.
 
 from contextvars import ContextVar
 
+from minidl.runtime.words.calling import is_library
+
 # The Comm whose background function runs in this context, by name; "" outside of one.
 STREAM: ContextVar[str] = ContextVar("stream", default="")
 
@@ -21,6 +23,7 @@ class RankNode:
     faults       Faults of this rank in this run
     record       Record of this run
     outstanding  what was posted and not waited for, in order: key -> work with an end()
+    forgotten    places, (file, line), that started what was not waited for, once the run ended
     lanes        name of a twin -> the lane that runs its background work
     failures     how many runs of this world have ended with an error
     """
@@ -31,6 +34,7 @@ class RankNode:
         self.faults = None
         self.record = None
         self.outstanding = {}
+        self.forgotten = []
         self.lanes = {}
         self.failures = 0
 
@@ -65,13 +69,21 @@ class RankNode:
         return self.lanes[name]
 
     def finish(self):
-        """End what the run left under way: background jobs, then what was never waited for."""
+        """End what the run left under way: background jobs, then what was never waited for.
+
+        Notes where the latter was started. What a concept started is left out: it waits for all of
+        it, unless an error came between, which the learner has caught.
+        """
         for lane in list(self.lanes.values()):
             lane.finish()
         for under_way in list(self.outstanding.values()):
             if not under_way.reported:  # the learner has caught its error, and went on
                 under_way.leftover = True
                 under_way.end()
+                place = under_way.posting.place
+                is_own = under_way.posting.tickets and not is_library(place[0])
+                if is_own and place not in self.forgotten:
+                    self.forgotten.append(place)
 
     def metered(self):
         """A context manager: what this thread computes inside counts for the rank, if metered."""

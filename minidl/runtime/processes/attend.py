@@ -119,6 +119,9 @@ class Attendance:
         self.facts.results[rank] = result
         self._ended(rank, record)
 
+    def _on_forgotten(self, rank, places):
+        self.facts.forgotten[rank] = places
+
     def _on_failed(self, rank, failure, record):
         self.facts.failures[rank] = failure
         self._ended(rank, record)

@@ -76,6 +76,7 @@ class ProcessNode(RankNode):
         self.faults = Faults(faults, self.rank, die)
         self.record = Record(self.rank, self.faults, main=threading.get_ident())
         self.outstanding = {}  # id -> PostedOp that no thread has waited for
+        self.forgotten = []
         SPANS.set("")  # a run that was broken may have left spans open
         self._absence = threading.local()  # when each thread last left the Comm
         if self.gpu is not None:

@@ -152,6 +152,8 @@ class Worker:
         with node.metered():
             result = call(fn, comm, args, kwargs)
             node.finish()
+        if node.forgotten and fn is not run_cell:  # for what a cell starts, a later cell may wait
+            self.report("forgotten", node.forgotten)
         try:
             return parcel.to_bytes(result)
         except Exception as error:

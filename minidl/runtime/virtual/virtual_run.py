@@ -136,6 +136,8 @@ class VirtualRun:
             with node.metered():
                 result = call(fn, VirtualComm(node, self.ranks), args, kwargs)
                 node.finish()
+            if node.forgotten:
+                self.facts.forgotten[rank] = node.forgotten
             if self.meters is not None:
                 self.meters.over(rank)  # what is freed from now on, the runtime frees
             if rank not in self.facts.died:  # it may have died at the very moment of its end

@@ -181,6 +181,7 @@ class Facts:
     failures   rank -> Failure                          where     rank -> {thread: Whereabouts}
     died       rank -> exit code, or None               main      rank -> its main thread
     crashing   rank -> the moment of its fault Crash    stuck     {(rank, thread)} of a deadlock
+    forgotten  rank -> places, (file, line), that started what the rank never waited for
     killed     ranks that had to be killed to stop them
     replaced   ranks that get a new process after this run
     """
@@ -191,6 +192,7 @@ class Facts:
     failures: dict[int, Failure] = field(default_factory=dict)
     died: dict[int, int | None] = field(default_factory=dict)
     crashing: dict[int, str] = field(default_factory=dict)
+    forgotten: dict[int, list] = field(default_factory=dict)
     killed: list[int] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
     lines: dict[int, list] = field(default_factory=dict)
@@ -205,9 +207,14 @@ class Facts:
 
     @property
     def well(self):
-        """Whether every rank returned, with nothing left over and all messages agreed upon.
+        """Whether every rank returned, nothing is left over or forgotten, and all agreed.
 
         A rank may have caught its MismatchError.
         """
-        everyone = len(self.results) == len(self.ranks)
-        return everyone and not self.stuck and self.mismatch is None
+        agreed = self.mismatch is None
+        return self.everyone_returned and agreed and not (self.stuck or self.forgotten)
+
+    @property
+    def everyone_returned(self):
+        """Whether the function has returned on every rank."""
+        return len(self.results) == len(self.ranks)

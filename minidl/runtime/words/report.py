@@ -56,7 +56,7 @@ def frames_in_words(lines):
 def waits(facts):
     """Every unmet wait of the run as a trace.Wait, by rank; none if it ended well."""
     found = []
-    if facts.well:
+    if facts.well or (facts.forgotten and not facts.stuck and facts.everyone_returned):
         return found
     for rank, failure in facts.failures.items():  # a wait that ended as the other process was gone
         if failure.blocked is not None and failure.blocked.peer >= 0:
@@ -145,6 +145,7 @@ def explain(facts, run):
         or _deadlock(facts)
         or _timeout(facts)
         or _lost(facts)
+        or _forgotten(facts)
     )
     if facts.replaced:
         lines.append(
@@ -342,8 +343,26 @@ def _timeout(facts):
 
 def _lost(facts):
     ranks = sorted(facts.failures)
+    if not ranks:
+        return None
     lines = [f"The connections of {some_ranks(ranks)} broke, and no rank died:"]
     for rank in ranks:
         failure = facts.failures[rank]
         lines += [f"  rank {rank}: {failure.message}", *frames_in_words(failure.lines)]
     return Verdict(RankError, ranks, lines)
+
+
+def _forgotten(facts):
+    starters = defaultdict(list)  # a line -> the ranks that did not wait for what it started
+    for rank, places in sorted(facts.forgotten.items()):
+        for place in places:
+            starters[place].append(rank)
+    lines = ["The run ended, and some of what was started was never waited for:"]
+    for place, ranks in starters.items():
+        lines.append(f"  {some_ranks(ranks)} started it here")
+        lines.append(f"      {place_and_code(place)}")
+    lines.append(
+        "Call wait() on the Work that start() returns. Before that, what is received need not be "
+        "there yet, and what is sent must not change."
+    )
+    return Verdict(LeftoverError, sorted(facts.forgotten), lines)

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from minidl import DeadlockError, Islands, RankDied, RankError, RankTimeout, Uniform
+from minidl import DeadlockError, Islands, LeftoverError, RankDied, RankError, RankTimeout, Uniform
 from minidl.check.arena import LocalArena
 from minidl_grader.judge.cage.caged_arena import CagedArena, CaseLimits, Remote
 from tests.check.museum import run
@@ -46,6 +46,10 @@ def stuck(x, comm):
 
 def spoils(x, comm):
     x.zero_()
+
+def forgets(x, comm):
+    comm.start([Send(x, comm.right), Recv(x, comm.left)])
+    return x
 
 def fails(x, comm):
     return [][comm.rank]
@@ -118,6 +122,14 @@ def test_a_deadlock_is_certain_and_names_the_learners_line(caged):
     assert (
         caged.run(Remote("stuck"), inputs(2), buffered=True).error is not None
     )  # sent, and never received
+
+
+def test_what_nobody_waited_for_is_told_with_its_line_as_in_the_learners_notebook(caged, names):
+    theirs = caged.run(Remote("forgets"), inputs(3)).error
+    ours = LocalArena().run(names["forgets"], inputs(3)).error
+    assert isinstance(theirs, LeftoverError) and isinstance(ours, LeftoverError)
+    assert "never waited for" in str(theirs) and theirs.ranks == ours.ranks == (0, 1, 2)
+    assert "answer cell, line" in str(theirs) and ": comm.start([Send(x, comm.right)" in str(theirs)
 
 
 def test_what_becomes_of_the_inputs_is_seen(caged):
