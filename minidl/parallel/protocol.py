@@ -258,6 +258,7 @@ class Hook:
         self.function = function
         self.first = first
 
+    @torch.compiler.disable  # a compiled model stops for it, and goes on afterwards
     def __call__(self, *args):
         return self.function(*self.first, *args)
 

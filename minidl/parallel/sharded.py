@@ -86,15 +86,24 @@ class Sharded(ParallelModel):
         self.modules_wrapped = list(model.modules())
         self.reduce_scatter = reduce_scatter
         self.all_gather = all_gather
+        for part in names:
+            guard(part, self)
         for unit in units:
             unit.keeper = self
-            for flat in unit.flats:
-                for part in flat.parts:
-                    guard(part, self)
             if compute_dtype is not None:
                 hook = Hook(cast_inputs, compute_dtype)
                 register = unit.module.register_forward_pre_hook
                 self.hooks.append(register(hook, with_kwargs=True))
+
+    def forward(self, *args, **kwargs):
+        """The model's own forward pass, with ordinary parameters."""
+        for part in self.names:
+            unguard(part)
+        try:
+            return super().forward(*args, **kwargs)
+        finally:
+            for part in self.names:
+                guard(part, self)
 
     def share_parameters(self):
         """Every rank has the new parameters: an all-gather a unit."""

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from minidl.collectives import ring
 from minidl.parallel.gradient_queue import GradientQueue
 from minidl.parallel.lifecycle import Lifecycle
-from minidl.parallel.protocol import Hook, in_backward
+from minidl.parallel.protocol import Hook, ParallelModel, in_backward
 from minidl.parallel.saved import packing
 from minidl.parallel.sharded import Sharded
 
@@ -104,7 +104,8 @@ class Zero3(Sharded):
     def forward(self, *args, **kwargs):
         """The model's own forward pass, each unit gathered when it computes."""
         with self.life.forward_pass(), packing(self.life):
-            return super().forward(*args, **kwargs)
+            # Not as Sharded does it: a unit's parameters are ordinary ones while it is whole.
+            return ParallelModel.forward(self, *args, **kwargs)
 
     def before_forward(self, unit, module, args):
         """A hook: gather the unit."""
