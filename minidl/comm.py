@@ -54,6 +54,14 @@ class Recv:
         return self.like
 
 
+def check_tensor(x, verb="send"):
+    """Raise TypeError with the remedy if `x` is not a tensor. verb: what it is for."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(
+            f"a message is a tensor, not a {type(x).__name__}: {verb} torch.tensor(x) instead"
+        )
+
+
 class Work(ABC):
     """Something under way."""
 

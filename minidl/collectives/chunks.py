@@ -9,9 +9,12 @@ its chunk (reduce_scatter, all_gather, scatter, gather, all_to_all), all chunks 
 
 import torch
 
+from minidl.comm import check_tensor
+
 
 def near_equal(x, n):
     """n chunks of the flattened x, views if x is contiguous; the first ones may be one longer."""
+    check_tensor(x)
     flat = x.detach().reshape(-1)
     return torch.tensor_split(flat, n)
 
@@ -41,6 +44,7 @@ def equal_length(x, n):
 
     Raises ValueError if the first dimension does not split over n ranks.
     """
+    check_tensor(x)
     if x.dim() == 0:
         raise ValueError(f"a single number does not split over {n} ranks")
     length = len(x)
@@ -52,6 +56,7 @@ def equal_length(x, n):
 
 def joined_shape(chunk, n):
     """The shape of n such chunks joined: (m, ...) -> (n * m, ...). A number counts as (1,)."""
+    check_tensor(chunk)
     rows, *rest = torch.atleast_1d(chunk).shape  # a number counts as one row
     return (n * rows, *rest)
 
@@ -63,7 +68,8 @@ def joined(chunk, n, into=None):
 
 
 def fresh(x):
-    """A contiguous copy of x, without its gradient."""
+    """A contiguous copy of x, without its gradient. Raises TypeError if x is not a tensor."""
+    check_tensor(x)
     return x.detach().clone(memory_format=torch.contiguous_format)
 
 
@@ -74,6 +80,7 @@ def known(like, comm):
             f"rank {comm.rank} does not know what it will get: "
             "give like=, a tensor of a chunk's shape and dtype"
         )
+    check_tensor(like, "receive like")
     return like
 
 
@@ -86,6 +93,7 @@ def place(shape, x, into=None):
     if into is None:
         # Also if x requires a gradient: messages carry values only.
         return x.new_empty(shape, requires_grad=False)
+    check_tensor(into, "receive into")
     same_shape = into.shape == torch.Size(shape)
     same_dtype = into.dtype == x.dtype
     if not (same_shape and same_dtype and into.is_contiguous()):

@@ -13,6 +13,7 @@ import torch
 
 from minidl.collectives.chunks import equal, fresh, joined, known
 from minidl.collectives.reducing import reduction
+from minidl.comm import check_tensor
 
 
 def broadcast(x, comm, root=0):
@@ -71,6 +72,7 @@ def gather(x, comm, root=0):
     x: (m, ...) -> (N * m, ...). Each rank but the root sends 1 message.
     Raises MismatchError if shapes differ.
     """
+    check_tensor(x)
     if comm.rank != root:
         return comm.send(x, to=root)
     chunks = []

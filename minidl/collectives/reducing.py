@@ -8,6 +8,8 @@ same sum has different bits by another algorithm. Left out: operations of the re
 
 import torch
 
+from minidl.comm import check_tensor
+
 # What makes one tensor of two. A mean is divided at the very end.
 COMBINE = {
     "sum": torch.add,
@@ -21,9 +23,10 @@ COMBINE = {
 def reduction(op, x, world_size):
     """Two functions: combine(a, b, out=None) makes one tensor of two, finish(total) ends in place.
 
-    x: a tensor of the dtype that is to be reduced. Raises ValueError for an unknown op, for the
-    mean of integers, and for max or min of complex numbers.
+    x: a tensor of the dtype that is to be reduced. Raises TypeError if it is not a tensor,
+    ValueError for an unknown op, for the mean of integers, and for max or min of complex numbers.
     """
+    check_tensor(x)
     if op not in COMBINE:
         raise ValueError(f"op must be one of {', '.join(COMBINE)}, not {op!r}")
     dtype = str(x.dtype).removeprefix("torch.")  # for the messages: int64

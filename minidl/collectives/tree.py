@@ -15,7 +15,7 @@ import torch
 
 from minidl.collectives.chunks import equal, fresh, joined_shape, known
 from minidl.collectives.reducing import reduction
-from minidl.comm import Recv
+from minidl.comm import Recv, check_tensor
 
 
 def textbook_broadcast(x, comm):
@@ -179,6 +179,7 @@ def gather(x, comm, root=0):
     carries the chunks of a whole branch, the root receives (N - 1) n / N bytes. Raises
     MismatchError if shapes differ. Chan et al. 2007 (minimum spanning tree gather).
     """
+    check_tensor(x)
     node = TreeNode(comm, root)
     shape = (node.size, *x.shape)  # a row for each rank of the branch
     branch = x.new_empty(shape, requires_grad=False)

@@ -11,9 +11,7 @@ therefore concern every message of every world, and each is written once.
 from contextlib import contextmanager
 from typing import final
 
-from torch import Tensor
-
-from minidl.comm import Comm, Recv, Send
+from minidl.comm import Comm, Recv, Send, check_tensor
 from minidl.runtime.comms.node import STREAM
 from minidl.runtime.comms.record import SPANS, Mark, Posting, numbers
 from minidl.runtime.words.calling import call, calling_place
@@ -196,12 +194,7 @@ class RuntimeComm(Comm):
         """The world rank that `op` talks to; raises in words for a wrong op or rank."""
         if not isinstance(op, (Send, Recv)):
             raise TypeError(f"start() takes Send and Recv, not {type(op).__name__}")
-        if not isinstance(op.tensor, Tensor):
-            verb = "send" if op.sends else "receive like"
-            raise TypeError(
-                f"a message is a tensor, not a {type(op.tensor).__name__}: {verb} "
-                "torch.tensor(x) instead"
-            )
+        check_tensor(op.tensor, "send" if op.sends else "receive like")
         peer = op.peer
         if peer == self.rank or not 0 <= peer < self.world_size:
             verb = "send to" if op.sends else "receive from"
