@@ -266,6 +266,7 @@ class World:
         for rank, process in self._ranks.items():
             # The end of a rank that closed its pipe may be reported late, on a busy machine.
             if rank in facts.replaced or process.ended() is not None:
+                process.kill()  # one that was stopped in the middle of an import still runs
                 process.conn.close()
                 self._ranks[rank] = self._start(rank)
                 self._sent_sources.clear()

@@ -249,6 +249,43 @@ def test_a_recursion_without_an_end_is_reported_in_a_few_lines(either):
     assert any("in factorial and" in line and "further calls" in line for line in lines)
 
 
+def test_a_rank_that_was_stopped_in_an_import_is_replaced(worlds, tmp_path, monkeypatch):
+    package = tmp_path / "slow_package"
+    package.mkdir()
+    (package / "part.py").write_text("answer = 42\n")
+    (package / "__init__.py").write_text(f"""
+import pathlib, time
+from slow_package.part import answer
+begun = pathlib.Path({str(tmp_path / "begun")!r})
+first = not begun.exists()
+begun.touch()
+while first:
+    time.sleep(0.01)
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def mistake(comm):
+        if comm.rank == 0:
+            import slow_package  # noqa: F401
+        while not (tmp_path / "begun").exists():
+            pass
+        raise ValueError("a mistake")
+
+    def answers(comm):
+        import slow_package
+
+        return slow_package.part.answer
+
+    world = worlds(2)
+    before = world.run(os.getpid).results
+    with pytest.raises(RankError, match="a mistake") as found:
+        world.run(mistake)
+    assert "A new process now runs as rank 0;" in str(found.value)
+    assert world.run(answers).results == [42, 42]
+    after = world.run(os.getpid).results
+    assert after[0] != before[0] and after[1] == before[1]
+
+
 def test_what_the_first_optimizer_loads_is_loaded_once_for_all_later_ranks():
     def had_it(comm):
         had = "torch._dynamo" in sys.modules

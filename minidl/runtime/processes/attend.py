@@ -42,6 +42,7 @@ class Attendance:
         self.records = {}
         self.began = time.perf_counter()
         self.pending = set(ranks)
+        self.unsound = set()  # ranks that were stopped in the middle of an import
         self._files = {rank: os.path.join(folder, f"rank{rank}.out") for rank in ranks}
         self._sizes = {rank: os.path.getsize(file) for rank, file in self._files.items()}
         self._failed_at = None
@@ -114,6 +115,9 @@ class Attendance:
 
     def _on_loaded(self, rank, module):
         self.launcher.load(module)
+
+    def _on_unsound(self, rank):
+        self.unsound.add(rank)
 
     def _on_done(self, rank, result, record):
         self.facts.results[rank] = result
@@ -259,4 +263,4 @@ class Attendance:
             self.ranks[rank].kill()
             facts.killed.append(rank)
         self.pending.clear()
-        facts.replaced = sorted({*facts.died, *facts.killed})
+        facts.replaced = sorted({*facts.died, *facts.killed, *self.unsound})

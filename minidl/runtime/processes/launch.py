@@ -26,9 +26,6 @@ from minidl.errors import MinidlError, RankDied
 from minidl.runtime.processes import worker
 from minidl.runtime.words import calling
 
-# What torch imports when it is first needed, and takes a second. A zygote imports what its kernel
-# has imported of it: once, rather than once in every rank.
-HEAVY = ("torch._dynamo",)
 ZYGOTE = "minidl.runtime.processes.zygote"
 
 
@@ -61,7 +58,6 @@ def start_zygote(control, log, folder):
 
     control: its end of a socket; log: an open file for what it prints.
     """
-    heavy = [name for name in HEAVY if name in sys.modules]
     root = os.path.dirname(os.path.dirname(calling.PACKAGE))
     paths = [root, os.environ.get("PYTHONPATH")]
     environment = {
@@ -72,7 +68,7 @@ def start_zygote(control, log, folder):
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", ZYGOTE, str(control.fileno()), folder, *heavy],
+        [sys.executable, "-m", ZYGOTE, str(control.fileno()), folder],
         pass_fds=[control.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -100,8 +96,8 @@ class Launcher:
 class ForkLauncher(Launcher):
     """One zygote for all worlds of this process, started when first needed.
 
-    Making the first optimizer of a process loads more of torch, which takes 1.5 s. When a rank has
-    done so, the zygote does it too, once, before it forks the next one.
+    Making the first optimizer of a process loads more of torch, which takes 1.5 s. When the kernel
+    or a rank has done so, the zygote does it too, once, before it forks the next rank.
     """
 
     def __init__(self):
@@ -123,6 +119,8 @@ class ForkLauncher(Launcher):
         ours, theirs = socket.socketpair()
         with theirs, self.lock:
             try:
+                if worker.HEAVY in sys.modules:
+                    self.wanted.add(worker.HEAVY)
                 for module in self.wanted - self.loaded:
                     self.conn.send(("load", module))
                     self.loaded.add(module)

@@ -38,11 +38,13 @@ from minidl.runtime.processes.posted_op import LOST_LINK
 from minidl.runtime.processes.streams import RankStreams
 from minidl.runtime.words.calling import call
 from minidl.runtime.words.facts import Failure
-from minidl.runtime.words.modules import OwnModules
+from minidl.runtime.words.modules import OwnModules, imports
 from minidl.runtime.words.sources import learn_sources
 from minidl.trace import Event
 
-HEAVY = "torch._dynamo"  # what the first optimizer of a process loads; it takes 1.5 s
+# What the first optimizer of a process loads, which takes 1.5 s. Once the kernel or a rank has it,
+# a zygote loads it before it forks the next rank.
+HEAVY = "torch._dynamo"
 ABORT_AT = 4  # attempts to interrupt before NCCL is aborted
 TIMES = [Event._fields.index(name) for name in ("posted", "waited", "done")]
 
@@ -69,6 +71,7 @@ class Worker:
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         self.names = module.__dict__
         self.modules = OwnModules()
+        self.unsound = False  # whether an import was stopped half way
         torch.set_num_threads(threads)
 
     def report(self, *message):
@@ -127,8 +130,8 @@ class Worker:
                 outcome = ("done", self._call(header, payload))
             finally:
                 self.running = False
-        except Broken:
-            pass
+        except Broken as error:
+            self._note_import(innermost_frame(error))
         except BaseException as error:
             outcome = ("failed", failure_of(error))
         self.running = False  # an interrupt may have come before the line that says so above
@@ -137,6 +140,8 @@ class Worker:
         self.streams.finish()
         if HEAVY in sys.modules:
             self.report("loaded", HEAVY)
+        if self.unsound:
+            self.report("unsound")
         self.report(*outcome, self._record())
 
     def _call(self, header, payload):
@@ -185,6 +190,7 @@ class Worker:
                 joining.poison(group)
             for lane in node.lanes.values():
                 if lane.thread.ident not in self.guard.idle:
+                    self._note_import(sys._current_frames().get(lane.thread.ident))
                     _raise_in(lane.thread.ident, Broken)
         for attempt in range(20):  # an exception in __del__ or a fork hook is swallowed: try again
             if hasattr(signal, "pthread_kill"):
@@ -198,7 +204,13 @@ class Worker:
 
     def _interrupted(self, number, frame):
         if self.running:
+            if self.guard.broken:
+                self._note_import(frame)
             self.guard.check()
+
+    def _note_import(self, frame):
+        """A thread is stopped in this frame; if it imports, this process cannot be used again."""
+        self.unsound = self.unsound or imports(frame)
 
     def _die(self, moment):
         self.streams.finish()
@@ -227,6 +239,14 @@ def failure_of(error):
 
 def _raise_in(thread, exception):
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(exception))
+
+
+def innermost_frame(error):
+    """The frame in which this exception was raised."""
+    step = error.__traceback__
+    while step.tb_next is not None:
+        step = step.tb_next
+    return step.tb_frame
 
 
 def set_names(names):

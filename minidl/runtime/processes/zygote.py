@@ -7,7 +7,7 @@
 
 It has one thread and runs no learner's code, so forking is safe, and it outlives a killed kernel
 only by the time that cleaning up takes. launch.py starts it, as
-`python -m minidl.runtime.processes.zygote`, and names the modules to load besides torch.
+`python -m minidl.runtime.processes.zygote`, and asks it to load what ranks need besides torch.
 """
 
 import importlib
@@ -112,6 +112,4 @@ def _kill(pid):
 
 
 if __name__ == "__main__":
-    for heavy in sys.argv[3:]:
-        importlib.import_module(heavy)
     fork_ranks(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

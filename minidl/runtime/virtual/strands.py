@@ -12,7 +12,9 @@ ready, either all have ended or none can ever go on: a deadlock, known at once a
 
 import ctypes
 import os
+import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heappushpop
@@ -20,8 +22,10 @@ from heapq import heappop, heappush, heappushpop
 import torch
 
 from minidl.runtime.comms.node import Broken
+from minidl.runtime.words.modules import imports
 
 STACK = 4 << 20  # bytes of a strand's stack
+IMPORT = 10.0  # seconds that a strand is given to end an import before it is stopped
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +132,7 @@ class Strands:
         """
         self.broken = reason
         if self.running is not None:  # it computes; the exception reaches it between two bytecodes
+            self._await_import()
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(self.running.ident), ctypes.py_object(Broken)
             )
@@ -136,6 +141,14 @@ class Strands:
         while self.heap and self.go(seconds):
             pass
         return [strand for strand in self.all if not strand.ended]
+
+    def _await_import(self):
+        """Let the running strand end its import: half of one would spoil the whole process."""
+        deadline = time.monotonic() + IMPORT
+        while self.running is not None and time.monotonic() < deadline:
+            if not imports(sys._current_frames().get(self.running.ident)):
+                return
+            self._quiet.wait(0.02)
 
     def _hand_over(self, strand, following):
         """Give the turn to `following` and wait for the next turn of `strand`."""

@@ -37,6 +37,19 @@ def learners_modules():
     return found
 
 
+def imports(frame):
+    """Is a thread in the middle of an import, if this is its innermost frame?
+
+    An import that is stopped there leaves submodules without their package, and later imports of
+    the package fail in words about a module that lacks an attribute.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 class OwnModules:
     """The learner's modules that a rank has imported; forgets those that were edited since."""
 

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ import torch
 
 from minidl import VirtualWorld
 from minidl.runtime.virtual import garbage
-from minidl.runtime.virtual.strands import core_of_this_thread
+from minidl.runtime.virtual import strands as strands_module
+from minidl.runtime.virtual.strands import Strands, core_of_this_thread
+from minidl.runtime.words.modules import imports
 from tests.deadlines import generous
 
 
@@ -105,3 +109,31 @@ def test_a_strand_computes_in_one_thread_as_it_has_one_core():
         timeout=generous(60),
     )
     assert done.stdout.split() == ["2", "1", "1"], done.stderr
+
+
+def test_a_strand_that_imports_is_stopped_after_the_import(tmp_path, monkeypatch):
+    (tmp_path / "long_import.py").write_text("import threading\nthreading.looked_at.wait(60)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(threading, "looked_at", threading.Event(), raising=False)
+    found = []
+
+    def look(frame):
+        found.append(imports(frame))
+        threading.looked_at.set()
+        return found[-1]
+
+    def body(strand):
+        import long_import  # noqa: F401
+
+        while True:
+            pass
+
+    monkeypatch.setattr(strands_module, "imports", look)
+    strands = Strands(lambda rank: None)
+    strands.spawn(0, 0, body)
+    strands.go(0.01)
+    deadline = time.monotonic() + generous(10)
+    while "long_import" not in sys.modules and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert strands.stop("enough", 5) == []
+    assert found[0] and not found[-1] and sys.modules.pop("long_import").threading
