@@ -12,7 +12,6 @@ were stopped keep their names, ranks that died are replaced.
 import os
 import pickle
 import shutil
-import sys
 import tempfile
 import time
 import weakref
@@ -27,6 +26,7 @@ from minidl.runtime.processes.board import Board
 from minidl.runtime.processes.interrupts import Interrupts
 from minidl.runtime.processes.launch import launcher
 from minidl.runtime.processes.on_death import ON_DEATH
+from minidl.runtime.processes.surroundings import surroundings
 from minidl.runtime.run import Run, check_options, check_size, count_of
 from minidl.runtime.words.echo import Echo
 from minidl.runtime.words.report import explain, waits
@@ -34,7 +34,6 @@ from minidl.runtime.words.sources import (
     cell_sources,
     in_notebook,
     learn_sources,
-    learners_argv,
     trace_of,
 )
 
@@ -106,7 +105,8 @@ class World:
         on_death  "raise": when a rank dies, the run ends with RankDied
         meter     count FLOPs and what each rank holds: run.trace.flops, run.trace.memory()
 
-        Modules of your own that were edited since the last run are imported anew on the ranks.
+        Ranks follow this process: its folder, os.environ, sys.argv and torch's default dtype, and
+        modules of your own that were edited since the last run.
 
         Raises RankError, DeadlockError, RankDied, MismatchError, LeftoverError or RankTimeout;
         the ranks can be used again afterwards. `world.last` is the Run, however it ended.
@@ -212,9 +212,7 @@ class World:
                     "epoch": self._epoch,
                     "failures": self._failures,
                     "began": attendance.began,
-                    "cwd": os.getcwd(),
-                    "path": list(sys.path),
-                    "argv": learners_argv(),
+                    "surroundings": surroundings(),
                     "active": tuple(ranks) if len(ranks) < self.world_size else None,
                     "sources": sources,
                     "seed": seed,

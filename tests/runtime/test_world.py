@@ -286,6 +286,40 @@ while first:
     assert after[0] != before[0] and after[1] == before[1]
 
 
+def test_ranks_follow_the_environment_and_the_default_dtype_of_the_kernel(either, monkeypatch):
+    def look():
+        return os.environ.get("OF_THE_KERNEL"), torch.zeros(1).dtype
+
+    def doubles():
+        torch.set_default_dtype(torch.float64)
+        return torch.zeros(1).dtype
+
+    world = either(2)
+    assert world.run(look).results == [(None, torch.float32)] * 2
+    monkeypatch.setenv("OF_THE_KERNEL", "seen")
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert world.run(look).results == [("seen", torch.float64)] * 2
+    finally:
+        torch.set_default_dtype(torch.float32)
+    monkeypatch.delenv("OF_THE_KERNEL")
+    assert world.run(look).results == [(None, torch.float32)] * 2
+    assert world.run(doubles).results == [torch.float64] * 2
+    assert world.run(look).results == [(None, torch.float32)] * 2
+
+
+def test_a_rank_keeps_what_it_is_and_what_its_cells_have_set(worlds, monkeypatch):
+    monkeypatch.setenv("RANK", "17")
+    world = worlds(2)
+    world.cell(
+        "import os, torch; torch.set_default_dtype(torch.float64); os.environ['OF_A_CELL'] = 'set'"
+    )
+    check = "assert torch.zeros(1).dtype is {} and os.environ['OF_A_CELL'] == 'set'"
+    world.cell(check.format("torch.float64"))
+    world.cell("assert os.environ['RANK'] == str(rank)")
+    world.cell("torch.set_default_dtype(torch.float32); del os.environ['OF_A_CELL']")
+
+
 def test_what_the_first_optimizer_loads_is_loaded_once_for_all_later_ranks():
     def had_it(comm):
         had = "torch._dynamo" in sys.modules

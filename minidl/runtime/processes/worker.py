@@ -36,6 +36,7 @@ from minidl.runtime.processes.guard import Guard
 from minidl.runtime.processes.pasted import prepare_process
 from minidl.runtime.processes.posted_op import LOST_LINK
 from minidl.runtime.processes.streams import RankStreams
+from minidl.runtime.processes.surroundings import Follower
 from minidl.runtime.words.calling import call
 from minidl.runtime.words.facts import Failure
 from minidl.runtime.words.modules import OwnModules, imports
@@ -71,6 +72,7 @@ class Worker:
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         self.names = module.__dict__
         self.modules = OwnModules()
+        self.follower = Follower()
         self.unsound = False  # whether an import was stopped half way
         torch.set_num_threads(threads)
 
@@ -117,9 +119,7 @@ class Worker:
         self.guard.begin(header["active"])
         self.node.begin(header["epoch"], header["began"], header["faults"], self._die)
         self.node.failures = header["failures"]
-        os.chdir(header["cwd"])
-        sys.path[:] = header["path"]
-        sys.argv[:] = header["argv"]
+        self.follower.follow(header["surroundings"])
         learn_sources(header["sources"])
         self.modules.begin()
         outcome = ("broken",)
@@ -154,9 +154,14 @@ class Worker:
             from minidl.runtime.metering.meter import Meter  # loads much of torch
 
             node.meter = Meter(node.now)
-        with node.metered():
-            result = call(fn, comm, args, kwargs)
-            node.finish()
+        dtype = torch.get_default_dtype()
+        try:
+            with node.metered():
+                result = call(fn, comm, args, kwargs)
+                node.finish()
+        finally:
+            if fn is not run_cell:  # whose names and settings stay for the next cell
+                torch.set_default_dtype(dtype)
         if node.forgotten and fn is not run_cell:  # for what a cell starts, a later cell may wait
             self.report("forgotten", node.forgotten)
         try:
