@@ -769,3 +769,16 @@ def test_an_error_of_a_native_collective_that_was_caught_is_not_raised_again(wor
     with pytest.raises(RankError, match="Invalid scalar type") as error:
         worlds(2).run(lambda comm: native.all_reduce(torch.ones(1, dtype=torch.int16), comm))
     assert "native.all_reduce(torch.ones(1, dtype=torch.int16), comm)" in str(error.value)
+
+
+def test_shapes_that_gloo_cannot_take_are_told_in_its_words_with_the_learners_line(worlds):
+    def unequal(comm):
+        dist.all_reduce(torch.ones(4 + 4 * comm.rank))
+
+    with pytest.raises(RankDied, match="died of SIGABRT") as error:
+        worlds(2).run(unequal)
+    text = str(error.value)
+    assert "its last words: op.preamble.length <= op.nbytes" in text
+    assert "in unequal: dist.all_reduce(torch.ones(4 + 4 * comm.rank))" in text
+    assert "every rank must call the same collective, with the same shape and dtype" in text
+    assert "Extension modules" not in text

@@ -19,8 +19,8 @@ from minidl.errors import (
 )
 from minidl.runtime.words.calling import is_library
 from minidl.runtime.words.deadlock import cycle
+from minidl.runtime.words.last_words import last_words
 from minidl.runtime.words.sources import place_name, source_line
-from minidl.runtime.words.stacks import parse
 from minidl.trace import MESSAGES, Wait
 
 
@@ -204,11 +204,16 @@ def _death(facts):
     if not died:
         return None
     lines = []
+    remedies = []
     for rank, status in sorted(died.items()):
         lines.append(f"Rank {rank} {_end_of_process(status, facts.crashing.get(rank))}.")
-        lines += [f"  its last words: {line}" for line in _last_words(facts.lines[rank])]
+        last = last_words(facts.lines[rank])
+        lines += [f"  its last words: {line}" for line in last.words]
+        lines += frames_in_words(last.stack)
+        remedies += last.remedy()
     lines += everyone(facts, but=died)
     lines.append("The other ranks were stopped, and the results of this run are lost.")
+    lines += dict.fromkeys(remedies)
     return Verdict(RankDied, sorted(died), lines)
 
 
@@ -221,18 +226,6 @@ def _end_of_process(status, crash):
     name = signal.Signals(-status).name
     likely = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
     return f"died of {name}{likely}"
-
-
-def _last_words(lines):
-    """The last three lines that a rank wrote; after a crash in C code, where its Python was."""
-    fatal = None
-    for i, line in enumerate(lines):
-        if line.startswith("Fatal Python error"):
-            fatal = line
-        elif fatal and line.startswith("Current thread"):
-            [stack] = parse(lines[i:]).values()
-            return [fatal, *map(str.strip, frames_in_words(stack))]
-    return [line for line in lines if line][-3:]
 
 
 def _raised(facts):
