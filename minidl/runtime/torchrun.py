@@ -13,6 +13,8 @@ from minidl.runtime.processes import joining
 from minidl.runtime.processes.gloo import DistributedComm
 from minidl.runtime.words.sources import trace_of
 
+_comm = None  # the Comm of this process, once there is one
+
 
 class ScriptComm(DistributedComm):
     """A Comm that can show what this rank has done so far."""
@@ -27,11 +29,15 @@ class ScriptComm(DistributedComm):
 def init(timeout=300):
     """The Comm of this process, which torchrun started; joins the other ranks first.
 
-    timeout: seconds after which a wait gives up. Raises MinidlError outside of torchrun.
+    timeout: seconds after which a wait gives up. Called again, it returns the same Comm: two would
+    use the same tags, and their messages could mix. Raises MinidlError outside of torchrun.
     """
-    node = joining.join_script(timeout, _print_progress)
-    atexit.register(joining.leave_script, node)
-    return ScriptComm(node, range(node.world_size))
+    global _comm
+    if _comm is None:
+        node = joining.join_script(timeout, _print_progress)
+        atexit.register(joining.leave_script, node)
+        _comm = ScriptComm(node, range(node.world_size))
+    return _comm
 
 
 def _print_progress(i, n):

@@ -13,6 +13,13 @@ from tests.deadlines import generous
 SCRIPT = textwrap.dedent("""
     import torch, minidl
     comm = minidl.init(timeout=300)
+    assert minidl.init() is comm
+    own = torch.distributed.isend(torch.tensor([7.0]), comm.right)  # beside ours, first
+    ours = comm.start([minidl.Send(torch.tensor([9.0]), comm.right)])
+    assert comm.recv(torch.zeros(1), comm.left).item() == 9
+    torch.distributed.recv(torch.zeros(1), comm.left)
+    own.wait()
+    ours.wait()
     with comm.span("ring"):
         total = x = torch.tensor([float(comm.rank + 1)])
         for _ in range(comm.world_size - 1):
@@ -28,7 +35,7 @@ SCRIPT = textwrap.dedent("""
 """)
 
 
-def torchrun(tmp_path, source, n):
+def torchrun(tmp_path, source, n, *options):
     """Run a script on n ranks; returns the finished process."""
     path = tmp_path / "script.py"
     path.write_text(source)
@@ -42,6 +49,7 @@ def torchrun(tmp_path, source, n):
             "127.0.0.1",
             "--nproc-per-node",
             str(n),
+            *options,
             str(path),
         ],
         capture_output=True,
@@ -87,3 +95,26 @@ def test_outside_of_torchrun_the_error_says_what_to_do(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(minidl.MinidlError, match="torchrun --nproc-per-node 4"):
         minidl.init()
+
+
+RESTARTED = textwrap.dedent("""
+    import os, sys, torch, minidl
+    from minidl.collectives import ring
+    comm = minidl.init(timeout=300)
+    half = comm.group([0, 1])
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        half.group([1, 0])  # another number of communicators than in the second attempt
+        ring.all_reduce(torch.ones(2), comm)
+        sys.exit(1)
+    print("RANK", comm.rank, ring.all_reduce(torch.ones(2), half).tolist(), flush=True)
+""")
+
+
+@pytest.mark.slow
+def test_ranks_that_torchrun_starts_once_more_begin_anew(tmp_path):
+    done = torchrun(tmp_path, RESTARTED, 2, "--max-restarts", "1")
+    assert done.returncode == 0, done.stderr
+    assert sorted(re.findall(r"RANK \d \[[\d., ]+\]", done.stdout)) == [
+        "RANK 0 [2.0, 2.0]",
+        "RANK 1 [2.0, 2.0]",
+    ]

@@ -7,6 +7,7 @@ A world joins anew after a failure, as gloo's connections cannot be used after a
 """
 
 import os
+import time
 from datetime import timedelta
 
 import torch
@@ -18,10 +19,11 @@ from torch.distributed import destroy_process_group, init_process_group
 from minidl.errors import MinidlError
 from minidl.runtime.gpu.gpu_clock import Gpu
 from minidl.runtime.processes import nccl
-from minidl.runtime.processes.gloo import ProcessNode
+from minidl.runtime.processes.gloo import EPOCHS, ProcessNode
 from minidl.runtime.processes.process_group import FOREVER
 
 POISON_TAG = 0x7FFFFFFF
+SCRIPT_EPOCH = (1 << EPOCHS) - 1  # far from the tags that a script gives its own messages
 
 
 def join_world(path, rank, world_size, backend, guard, report, node=None):
@@ -80,10 +82,22 @@ def join_script(timeout, report):
                 "minidl.init() is for scripts that torchrun starts: torchrun --nproc-per-node 4 "
                 "your_script.py. In a notebook, use World(4)"
             )
-        init_process_group("gloo", timeout=timedelta(seconds=timeout))
+        # torchrun may start the ranks once more (--max-restarts), and its store still has the keys
+        # of the first attempt.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store, rank, world_size = next(dist.rendezvous("env://"))
+        init_process_group(
+            "gloo",
+            store=dist.PrefixStore(f"attempt{attempt}", store),
+            rank=rank,
+            world_size=world_size,
+            timeout=timedelta(seconds=timeout),
+        )
     rank = dist.get_rank()
     store = dist.PrefixStore("minidl", dist.distributed_c10d._get_default_store())
-    return ProcessNode(rank, dist.get_world_size(), store, report=report if rank == 0 else None)
+    node = ProcessNode(rank, dist.get_world_size(), store, report=report if rank == 0 else None)
+    node.begin(SCRIPT_EPOCH, time.perf_counter())
+    return node
 
 
 def leave_script(node):
