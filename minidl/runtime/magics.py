@@ -41,6 +41,25 @@ def parse_line(line, world_size):
     return chosen or None, timeout
 
 
+def as_python(cell, shell):
+    """The cell with its lines of % and ! as Python, which a rank refuses in words when it is there.
+
+    A cell that is Python already stays as it is, and so does one with another mistake.
+    """
+    try:
+        ast.parse(cell)
+        return cell
+    except SyntaxError:
+        pass
+    first = len(cell) - len(cell.lstrip("\n"))  # empty lines, which IPython would leave out
+    transformed = "\n" * first + shell.transform_cell(cell)
+    try:
+        ast.parse(transformed)
+        return transformed
+    except SyntaxError:
+        return cell
+
+
 def ranks(line, cell):
     """The magic itself."""
     from minidl.runtime.world import World
@@ -51,7 +70,7 @@ def ranks(line, cell):
         raise MinidlError("%%ranks needs a world: run `world = World(4)` first")
     chosen, timeout = parse_line(line, world.world_size)
     file = f"In [{shell.execution_count}]"
-    source = "\n" + cell  # the magic's own line is line 1
+    source = "\n" + as_python(cell, shell)  # the magic's own line is line 1
     try:
         ast.parse(source, file)
     except SyntaxError as error:

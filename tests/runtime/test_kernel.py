@@ -374,6 +374,19 @@ def test_a_syntax_error_in_a_cell_is_pythons_own(notebook):
     works(notebook)
 
 
+@pytest.mark.parametrize("line", ["!ls", "%time x = 1"])
+def test_a_line_of_jupyters_own_is_explained(notebook, line):
+    text = notebook.cell(f"%%ranks\n\nx = 1\n{line}", fails="RankError")
+    assert "All ranks raised NameError" in text and "is a process without IPython" in text
+    assert "line 4" in text
+    works(notebook)
+
+
+def test_display_in_a_cell_prints(notebook):
+    text = notebook.cell("%%ranks 1\ndisplay([rank], 'two')")
+    assert "1| [1]" in text and "1| 'two'" in text
+
+
 def test_an_error_in_a_cell_names_its_line(notebook):
     text = notebook.cell("%%ranks\nx = 1\nif rank == 2:\n    x / 0", fails="RankError")
     assert "Rank 2 raised ZeroDivisionError" in text and "line 4" in text and "x / 0" in text

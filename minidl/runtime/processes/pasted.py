@@ -4,7 +4,9 @@
                                       VirtualWorld: there is no such group, and what to use instead
     dist.destroy_process_group()      World: the group stays, for the next run
     breakpoint(), pdb.set_trace()     a rank has no keyboard, and what to do instead
-    input()
+    input()                           the same
+    display(x)                        prints x
+    %time f(), !ls, get_ipython()     Jupyter's own, and what to use instead
 
 A World's ranks also have RANK, LOCAL_RANK and WORLD_SIZE in their environment, as under torchrun.
 """
@@ -56,6 +58,23 @@ def prepare_process(rank, world_size):
     sys.breakpointhook = _no_keyboard("breakpoint()", lambda: rank)
     pdb.set_trace = _no_keyboard("pdb.set_trace()", lambda: rank)
     builtins.input = _no_keyboard("input()", lambda: rank)
+    builtins.display = _display
+
+    def get_ipython():
+        # A NameError, as scripts take it for the sign that they run outside of a notebook.
+        raise NameError(
+            f"rank {rank} is a process without IPython, so lines that begin with % or ! do not "
+            "work on it: use time.perf_counter() for %time, subprocess.run([...]) for !, or put "
+            "the line into a cell without %%ranks"
+        )
+
+    builtins.get_ipython = get_ipython
+
+
+def _display(*values, **_):
+    """Jupyter's display, where lines of text are all that can be shown."""
+    for value in values:
+        print(repr(value))
 
 
 def _check_joining(given, rank, world_size):

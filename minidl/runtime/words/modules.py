@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from functools import cache
 
 from minidl.runtime.words.calling import GRADER, INSTALLED, PACKAGE
 
@@ -20,6 +21,7 @@ NOT_OWN = (PACKAGE, GRADER, *INSTALLED)
 SITES = ("site-packages", "dist-packages")  # of the user and of the system, beside Python's own
 
 
+@cache  # asked for every module, at each run
 def is_learners(file):
     """Is this file the learner's own source?"""
     parts = file.split(os.sep)
@@ -27,13 +29,20 @@ def is_learners(file):
     return file.endswith(".py") and not installed
 
 
+_others = {}  # name -> module that is not the learner's: a look at a thousand takes 1 ms
+
+
 def learners_modules():
     """{name: module} of the learner's modules that this process has imported."""
     found = {}
     for name, module in list(sys.modules.items()):
+        if _others.get(name) is module:
+            continue
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and is_learners(file):
             found[name] = module
+        elif file is not None:  # else its import may have just begun
+            _others[name] = module
     return found
 
 
