@@ -132,6 +132,7 @@ def synchronised(model, comm, all_reduce=ring.all_reduce):
         norm.comm = comm
         norm.all_reduce = all_reduce
         if not isinstance(norm, SyncBatchNorm):
+            # The same object, so a norm that is used twice in the model is synchronised twice.
             norm.__class__ = synchronised_class(type(norm))
             norm.register_forward_hook(check_synchronised)
     return model
@@ -140,6 +141,7 @@ def synchronised(model, comm, all_reduce=ring.all_reduce):
 @cache
 def synchronised_class(kind):
     """A class like this subclass of BatchNorm, whose super().forward() is SyncBatchNorm's."""
+    # In the order of its bases, SyncBatchNorm stands between `kind` and torch's own class.
     return type(f"Sync{kind.__name__}", (kind, SyncBatchNorm), {"__module__": kind.__module__})
 
 

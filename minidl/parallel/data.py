@@ -345,6 +345,7 @@ def share_state(model, comm, root=0):
 
 def share_tensors(tensors, comm, root=0):
     """Every rank's tensors have the root's values. One broadcast for each dtype."""
+    # torch refuses to write into elements that expand() repeats.
     tensors = [distinct(tensor.detach()) for tensor in tensors]
     with torch.no_grad():
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):

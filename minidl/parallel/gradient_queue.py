@@ -79,6 +79,7 @@ class GradientQueue:
 
     def receive(self):
         """Wait for the oldest gradient under way; its shard has it then."""
+        # In the order of sending. This thread writes gradients, and not the one that sends.
         flat, work = self.in_flight.popleft()
         flat.accumulate(work.wait())
 

@@ -45,6 +45,7 @@ class Guarded(torch.nn.Parameter):
         kwargs = kwargs or {}
         for parameter in guarded_among([*args, *kwargs.values()]):
             parameter.keeper.permit(parameter, func)
+        # Permitted: as for an ordinary parameter, and without asking again.
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
 
@@ -64,6 +65,7 @@ class Guarded(torch.nn.Parameter):
 def guarded_among(values):
     """The guarded parameters among these values, and in lists and tuples among them."""
     for value in values:
+        # Functions such as torch.cat take lists.
         if isinstance(value, Guarded):
             yield value
         elif isinstance(value, (list, tuple)):
@@ -78,6 +80,7 @@ def plain_copy(parameter):
 def guard(parameter, keeper):
     """From now on the keeper is asked: keeper.permit(parameter, f) raises in words, or returns."""
     parameter.keeper = keeper
+    # The object stays the same one, so that hooks, optimizers and autograd know it.
     parameter.__class__ = Guarded
 
 

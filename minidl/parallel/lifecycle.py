@@ -66,6 +66,7 @@ class Lifecycle:
 
     def forward_begins(self, unit):
         """The unit is about to compute: -> WHOLE, or it stays in BACKWARD if it is recomputed."""
+        # All ranks use units in one order, so their gathers meet.
         self.used.append(unit)
         self.gather(unit)  # on demand, unless it was prefetched
         if self.state[unit] is State.GATHERING:
@@ -127,6 +128,7 @@ class Lifecycle:
             yield
         finally:
             self.passing = was_passing
+            # A model called within its own pass, or recomputed, is not yet done with its units.
             if not was_passing and not in_backward():
                 for unit in self.held():
                     self.free(unit)
@@ -134,12 +136,14 @@ class Lifecycle:
     def backward_pass_ends(self):
         """Units that a backward pass has used and not freed -> SHARDED."""
         self.complete.clear()
+        # What was saved for a loss that no backward pass came from will not be asked for.
         self.saved = dict.fromkeys(self.units, 0)
         for unit in self.held():
             self.free(unit)
 
     def step_ends(self):
         """All units -> SHARDED, also one that was gathered and not used."""
+        # Gathered ahead for a use that did not come; other ranks wait for this one's part.
         for work in self.gathering.values():
             work.wait()
         used = self.used

@@ -95,6 +95,7 @@ class ParallelModel(torch.nn.Module):
 
     def run_failed(self):
         """Whether an error has ended a run, on any rank, since this was last asked."""
+        # All ranks see the same number, so all of them begin anew, or none.
         known = self.failures
         self.failures = 0 if self.comm is None else self.comm.failures
         return known is not None and known != self.failures
@@ -113,6 +114,7 @@ class ParallelModel(torch.nn.Module):
         """After an error: raise RuntimeError if only some ranks have made the last step."""
         if not self.must_compare:
             return
+        # Rank 0 may have stepped before rank 1 met the error: then they have other weights.
         own = torch.tensor([self.n_synchronised], device=self.comm.device)
         counts = ring.all_gather(own, self.comm).tolist()
         if len(set(counts)) > 1:
@@ -181,7 +183,7 @@ class ParallelModel(torch.nn.Module):
                 "or call synchronise() and then an optimizer of your own"
             )
         self.synchronise()
-        # After the sum over ranks: the norm of a sum is not the sum of norms.
+        # Clipped after the sum over ranks: the norm of a sum is not the sum of norms.
         norm = None if max_norm is None else self.clip(max_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -197,6 +199,7 @@ class ParallelModel(torch.nn.Module):
     def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
         """full_state_dict(), which all ranks call: the names are those of the model itself."""
         state = {f"{prefix}{name}": value for name, value in self.full_state_dict().items()}
+        # A module around this one collects the state of its parts in `destination`.
         if destination is None:
             return state
         destination.update(state)
@@ -220,6 +223,7 @@ class ParallelModel(torch.nn.Module):
 
     def release(self):
         """Leave the model to another way: no hook of this one is called any more."""
+        # Otherwise both ways would count each gradient.
         for hook in self.hooks:
             hook.remove()
         self.is_released = True

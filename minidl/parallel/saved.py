@@ -36,11 +36,13 @@ def packing(life):
     def pack(tensor):
         if tensor.layout is not torch.strided:
             return tensor
+        # Views of one memory have one storage; _cdata is its address.
         storage = tensor.untyped_storage()._cdata
         for unit in life.held():
             for flat in unit.flats:
                 if flat.whole.untyped_storage()._cdata == storage:
                     life.is_saved(unit)
+                    # The vector is another one when it is gathered again: count from its start.
                     offset = tensor.storage_offset() - flat.whole.storage_offset()
                     return SavedView(unit, flat, tensor.size(), tensor.stride(), offset)
         return tensor

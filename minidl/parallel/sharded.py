@@ -66,7 +66,7 @@ class Sharded(ParallelModel):
                 f"{outer} shards the parameters of a torch module, and not those of {inner}: put "
                 f"it inside, as in DataParallel({outer}(model, row, make_optimizer), column)"
             )
-        unwrap(model)
+        unwrap(model)  # before units take the parameters that another way has changed
         share_state(model, comm)
         units = units_of(model, comm, is_unit, compute_dtype, self.keeps_whole)
         flats = [flat for unit in units for flat in unit.trained]
@@ -82,6 +82,7 @@ class Sharded(ParallelModel):
         self.units = units
         self.trained_flats = flats
         self.names = names
+        # What check_model() compares with, and permit() tells.
         self.unit_of = {part: unit for unit in units for flat in unit.flats for part in flat.parts}
         self.modules_wrapped = list(model.modules())
         self.reduce_scatter = reduce_scatter
@@ -97,6 +98,7 @@ class Sharded(ParallelModel):
 
     def forward(self, *args, **kwargs):
         """The model's own forward pass, with ordinary parameters."""
+        # torch.compile and fast paths of torch look at the class of a parameter.
         for part in self.names:
             unguard(part)
         try:
@@ -123,8 +125,8 @@ class Sharded(ParallelModel):
 
     def full_state_dict(self):
         """Name -> whole parameter or buffer, in the parameters' own dtype. An all-gather a unit."""
-        whole = {}  # parameter of the model -> its values on all ranks
         self.adopt()
+        whole = {}  # parameter of the model -> its values on all ranks
         for unit in self.units:
             for flat in unit.flats:
                 vector = self.all_gather(flat.shard, self.comm)
@@ -185,6 +187,7 @@ class Sharded(ParallelModel):
         """The model has whole, ordinary parameters again. All ranks call it."""
         state = self.full_state_dict()
         super().release()
+        # In memory of their own: no longer parts of a vector.
         for part, name in self.names.items():
             unguard(part)
             part.data = state[name]
@@ -223,6 +226,7 @@ class Sharded(ParallelModel):
         way = type(self).__name__
         remedy = f"it would not be trained. Wrap the model once more: {way}(model, comm, ...)"
         modules = list(self.model.modules())
+        # By identity: a module put in place of another has parameters that no unit has.
         if len(modules) != len(self.modules_wrapped):
             raise RuntimeError(f"the model has other modules than when {way} wrapped it: {remedy}")
         for module, wrapped in zip(modules, self.modules_wrapped):

@@ -77,6 +77,7 @@ class Flat:
         """The same of this rank's part of a whole vector: (m,) -> a list of flat views."""
         views = []
         for start, stop in self.points:
+            # Empty for a parameter that lies in other ranks' shards.
             first = max(start - self.start, 0)
             last = min(stop - self.start, len(vector))
             views.append(vector[first : max(first, last)])
@@ -93,6 +94,7 @@ class Flat:
     def hold(self, whole):
         """The model's parameters are parts of this vector, and ordinary parameters."""
         self.whole = whole
+        # Autograd and the optimizer know the Parameter, which is the same with other memory.
         for part, view, shape in zip(self.parts, self.split(whole), self.shapes):
             unguard(part)
             part.data = view.view(shape)
@@ -117,10 +119,13 @@ class Flat:
     def load(self, values):
         """The shard takes its piece of each of these whole parameters; None for one that stays."""
         for piece, (start, _), whole in zip(self.pieces, self.points, values):
-            if whole is not None:
-                first = max(self.start - start, 0)
-                own = whole.reshape(-1)[first : first + piece.numel()]
-                piece.detach().copy_(own.view(piece.shape))
+            if whole is None:
+                continue
+            # How much of it lies in the shards of ranks before this one.
+            first = max(self.start - start, 0)
+            flat = whole.reshape(-1)
+            own = flat[first : first + piece.numel()]
+            piece.detach().copy_(own.view(piece.shape))
 
     def take_gradient(self):
         """The parts' gradients as one vector of the shard's dtype, zeros for none; frees them."""
