@@ -11,7 +11,7 @@ from contextlib import suppress
 from contextvars import copy_context
 
 from minidl.comm import Work
-from minidl.runtime.words.calling import calling_place
+from minidl.runtime.words.calling import calling_place, learners_calling_place
 from minidl.runtime.words.facts import Blocked
 
 
@@ -23,6 +23,7 @@ class BackgroundJob(Work):
         self.function = function
         self.context = copy_context()  # so that what it does is recorded in the spans around it
         self.place = calling_place()
+        self.own_place = learners_calling_place()
         self.result = None
         self.error = None
         self.noticed = False  # whether anybody has waited for it
@@ -51,7 +52,7 @@ class BackgroundJob(Work):
 
     def blocked(self):
         """What a thread that waits for it is blocked in."""
-        return Blocked("background", self.lane.name, -1, 0, self.place)
+        return Blocked("background", self.lane.name, -1, 0, self.place, own_place=self.own_place)
 
 
 class BackgroundLane:

@@ -38,6 +38,17 @@ def calling_place():
     return frame.f_code.co_filename, frame.f_lineno
 
 
+def learners_calling_place():
+    """(file, line) of the innermost frame of this thread that is the learner's own, or None."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if worth_telling(file) and not is_library(file):
+            return file, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
 def worth_telling(file):
     """Is this file the learner's own or a concept's: neither machinery nor an installed library?"""
     if is_machinery(file):

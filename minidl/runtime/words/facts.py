@@ -30,6 +30,7 @@ class Blocked(NamedTuple):
     place     (file, line) that posted it
     leftover  whether the function has returned, and the rank only ends what it left under way
     size      shape and dtype of the message, "(4,) float32"
+    own_place  the learner's line above `place`, where it was noted; else None
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Blocked(NamedTuple):
     place: tuple
     leftover: bool = False
     size: str = ""
+    own_place: tuple | None = None
 
     def in_words(self):
         """ "waits for rank 1 to receive message 0, (4,) float32"."""
@@ -69,7 +71,10 @@ def innermost_place(self):
 @property
 def learners_place(self):
     """(file, line) of the learner's innermost line, or None: the concept's are left out."""
-    return own_place(self.lines)
+    place = own_place(self.lines)
+    if place is None and not self.lines and self.blocked:
+        return self.blocked.own_place
+    return place
 
 
 def without_middle(lines):
