@@ -200,7 +200,6 @@ def test_joining_otherwise_than_the_world_is_refused_in_words(worlds, given, wor
 
 def test_a_virtual_rank_that_joins_a_process_group_is_told_what_to_use():
     def joins(comm):
-        os.environ.setdefault("MASTER_PORT", "29531")
         dist.init_process_group("gloo", rank=comm.rank, world_size=comm.world_size)
 
     threads = threading.active_count()
@@ -236,6 +235,14 @@ def test_a_rank_has_no_keyboard_and_says_so(either):
         with pytest.raises(RankError, match=f"rank 0 has no keyboard.*{call}.*print") as found:
             either(2).run(fn)
         assert f"in {fn.__name__}: " in str(found.value)
+
+
+def test_a_rank_that_asks_for_input_is_told_why_nobody_answers(worlds):
+    def asks():
+        return input("how many? ")
+
+    with pytest.raises(RankError, match=r"rank 0 has no keyboard, so input\(\) cannot wait"):
+        worlds(2).run(asks)
 
 
 def test_a_recursion_without_an_end_is_reported_in_a_few_lines(either):
