@@ -1,6 +1,7 @@
 """What all tests share: worlds, and a look at what a test left behind. How workers split the suite."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,10 @@ from minidl.runtime.processes.worker import HEAVY  # noqa: E402
 from tests import census  # noqa: E402
 
 os.environ[census.TOKEN] = census.new_token()  # all that this process starts inherits it
+
+# A shell starts background work with Ctrl-C ignored, and what such a suite started would ignore it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # An example of hypothesis may take as long as a busy machine needs.
 hypothesis.settings.register_profile("patient", deadline=None)

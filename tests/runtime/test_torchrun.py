@@ -106,7 +106,8 @@ RESTARTED = textwrap.dedent("""
         half.group([1, 0])  # another number of communicators than in the second attempt
         ring.all_reduce(torch.ones(2), comm)
         sys.exit(1)
-    print("RANK", comm.rank, ring.all_reduce(torch.ones(2), half).tolist(), flush=True)
+    total = ring.all_reduce(torch.ones(2), half).tolist()
+    print(f"RANK {comm.rank} {total}", flush=True)  # at once: both ranks write to one pipe
 """)
 
 

@@ -25,23 +25,23 @@ def test_an_uncaught_error_of_cpp_is_told_with_the_line_of_the_main_thread(headi
     output = ["mine", *heading]
     output[-1] += GLOO + "8 vs 4. Is there a mismatch in your code?"
     control = [("/usr/lib/python3.11/threading.py", 12, "run")]
-    lane = [("/home/ada/lane.py", 3, "beside")]
-    main = [("/home/ada/answer.py", 5, "unequal"), ("/home/ada/answer.py", 9, "<module>")]
+    lane = [("/lessons/lane.py", 3, "beside")]
+    main = [("/lessons/answer.py", 5, "unequal"), ("/lessons/answer.py", 9, "<module>")]
     found = last_words([*output, *dump(lane, control, main)])
     sentence = "op.preamble.length <= op.nbytes. 8 vs 4. Is there a mismatch in your code?"
     assert found.words == [sentence, "Fatal Python error: Aborted"]
     assert found.stack == [
-        ("/home/ada/answer.py", 9, "<module>"),
-        ("/home/ada/answer.py", 5, "unequal"),
+        ("/lessons/answer.py", 9, "<module>"),
+        ("/lessons/answer.py", 5, "unequal"),
     ]
     assert found.remedy()[0].startswith("8 bytes arrived where 4 were expected: every rank must")
 
 
 def test_the_thread_that_failed_goes_before_the_main_thread():
-    lane = [("/home/ada/lane.py", 3, "beside")]
-    main = [("/home/ada/answer.py", 5, "unequal")]
+    lane = [("/lessons/lane.py", 3, "beside")]
+    main = [("/lessons/answer.py", 5, "unequal")]
     found = last_words(dump(lane, main, own=0))
-    assert found.stack == [("/home/ada/lane.py", 3, "beside")] and found.remedy() == []
+    assert found.stack == [("/lessons/lane.py", 3, "beside")] and found.remedy() == []
 
 
 def test_else_the_last_three_lines():

@@ -1,5 +1,6 @@
 """Stacks of other threads, read while they run."""
 
+import sys
 import threading
 
 from minidl.runtime.words.stacks import all_stacks
@@ -18,6 +19,8 @@ def test_running_threads_are_read_without_harm():
     threads = [threading.Thread(target=spin, args=(stop, 3)) for _ in range(3)]
     for thread in threads:
         thread.start()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads take turns often: more reads in the middle of something
     try:
         for _ in range(200):
             stacks = all_stacks()
@@ -27,6 +30,7 @@ def test_running_threads_are_read_without_harm():
                     file == __file__ for file, _, _ in stacks[thread.ident]
                 )
     finally:
+        sys.setswitchinterval(before)
         stop.set()
         for thread in threads:
             thread.join()
