@@ -20,7 +20,7 @@ from minidl.runtime.comms.base import RuntimeComm
 from minidl.runtime.comms.faults import Faults
 from minidl.runtime.comms.node import RankNode
 from minidl.runtime.comms.record import SPANS, Record
-from minidl.runtime.processes.lane import ThreadLane
+from minidl.runtime.processes.lane import ThreadLane, check_current
 from minidl.runtime.processes.meeting import GroupMeeting
 from minidl.runtime.processes.nccl import NoWires
 from minidl.runtime.processes.posted_op import PostedOp, PostedOps
@@ -58,7 +58,8 @@ class ProcessNode(RankNode):
 
     def disconnect(self):
         """Let go of all connections."""
-        for part in self.outstanding.values():
+        # A thread whose wait was broken takes its own part out meanwhile.
+        for part in list(self.outstanding.values()):
             part.work = None
         self.outstanding = {}
         self.connections = None
@@ -172,6 +173,7 @@ class DistributedComm(RuntimeComm):
         return self._post([Native(name, tensor, output, root, op)], [-1])
 
     def _start(self, ops, peers, posting):
+        check_current()
         parts = [None] * len(ops)
         for sends in (False, True):  # receives first
             for i, op in enumerate(ops):

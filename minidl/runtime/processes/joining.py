@@ -49,8 +49,9 @@ def join_world(path, rank, world_size, backend, guard, report, node=None):
 
 def leave_world(node):
     """Give up the connections of a node that join_world made."""
-    for lane in node.lanes.values():
-        lane.close()
+    # A thread may still run what the failed run has begun, while the node has new connections.
+    for lane in list(node.lanes.values()):
+        lane.retire()
     if node.gpu is None:
         destroy_process_group()
     else:

@@ -8,6 +8,15 @@ from minidl.runtime.comms.node import Broken
 from minidl.runtime.processes.guard import await_event
 from minidl.runtime.words.deadlock import Need
 
+_thread = threading.local()  # .lane: the lane whose thread this is
+
+
+def check_current():
+    """Raise Broken in the thread of a lane that was retired: its run has ended."""
+    lane = getattr(_thread, "lane", None)
+    if lane is not None and lane.retired:
+        raise Broken("the run has ended")
+
 
 class ThreadLane(BackgroundLane):
     """A thread that runs jobs in the order in which they were submitted."""
@@ -15,6 +24,7 @@ class ThreadLane(BackgroundLane):
     def __init__(self, name, node):
         super().__init__(name, node)
         self.queue = queue.SimpleQueue()
+        self.retired = False
         self._idle = node.guard.idle if node.guard else set()
         self._pending = 0
         self._lock = threading.Lock()
@@ -36,7 +46,13 @@ class ThreadLane(BackgroundLane):
         """End the thread after the job in hand."""
         self.queue.put(None)
 
+    def retire(self):
+        """The run has failed: what the thread still has to do posts no message any more."""
+        self.retired = True
+        self.close()
+
     def _work(self):
+        _thread.lane = self
         if self.node.gpu is not None:
             self.node.gpu.adopt()
         while True:

@@ -193,7 +193,7 @@ class Worker:
         if node is not None:
             for group in node.process_groups():
                 joining.poison(group)
-            for lane in node.lanes.values():
+            for lane in list(node.lanes.values()):
                 if lane.thread.ident not in self.guard.idle:
                     self._note_import(sys._current_frames().get(lane.thread.ident))
                     _raise_in(lane.thread.ident, Broken)
