@@ -179,5 +179,9 @@ class Comm(ABC):
         for step in range(1, self.world_size):
             pair = self.exchange(pair, to=self.right, source=self.left)
             pairs[(self.rank - step) % self.world_size] = pair
-        chosen = [rank for rank, pair in pairs.items() if int(pair[0]) == int(color)]
-        return self.group(sorted(chosen, key=lambda rank: (int(pairs[rank][1]), rank)))
+        chosen = []  # (key, rank) of those with this color
+        for rank, pair in pairs.items():
+            its_color, its_key = pair.tolist()
+            if its_color == int(color):
+                chosen.append((its_key, rank))
+        return self.group([rank for _, rank in sorted(chosen)])

@@ -34,6 +34,7 @@ def packing(life):
     """
 
     def pack(tensor):
+        """What autograd keeps in place of this tensor."""
         if tensor.layout is not torch.strided:
             return tensor
         # Views of one memory have one storage; _cdata is its address.
@@ -48,6 +49,7 @@ def packing(life):
         return tensor
 
     def unpack(saved):
+        """The tensor again, when the backward pass needs it."""
         if not isinstance(saved, SavedView):
             return saved
         life.is_asked_for(saved.unit)

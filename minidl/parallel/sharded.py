@@ -48,6 +48,7 @@ class Sharded(ParallelModel):
     """
 
     keeps_whole = True  # between two passes every rank has all parameters
+    gradients = None  # the GradientQueue of a stage that reduces during the backward pass
 
     def __init__(
         self,
@@ -115,6 +116,22 @@ class Sharded(ParallelModel):
     def squared_norm(self):
         """Of all shards together. One all-reduce of one number."""
         return ring.all_reduce(super().squared_norm(), self.comm)
+
+    def pass_failed(self):
+        """Whether an error has ended a backward pass on this rank, and the learner caught it."""
+        return self.gradients is not None and self.gradients.pass_failed()
+
+    def zero_grad(self, set_to_none=True):
+        """Forget all gradients, also those that are under way."""
+        if self.gradients is not None:
+            self.gradients.finish()
+        super().zero_grad()
+
+    def reset(self):
+        """An error has ended a step: no gradient is there or under way."""
+        if self.gradients is not None:
+            self.gradients.reset()
+        super().reset()
 
     def discard_gradients(self):
         """No parameter and no shard has a gradient."""

@@ -126,18 +126,8 @@ class Zero3(Sharded):
         self.life.step_ends()
         self.n_synchronised += 1
 
-    def pass_failed(self):
-        """Whether an error has ended a backward pass on this rank, and the learner caught it."""
-        return self.gradients.pass_failed()
-
-    def zero_grad(self, set_to_none=True):
-        """Forget all gradients, also those that are under way."""
-        self.gradients.finish()
-        super().zero_grad()
-
     def reset(self):
         """An error has ended a step: nothing is under way, and all units are sharded."""
-        self.gradients.reset()
         self.life.reset()
         super().reset()
 

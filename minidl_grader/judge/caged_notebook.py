@@ -151,9 +151,10 @@ def run_pytest(arguments):
     kernel = Waiting(be_kernel)
 
     def begin(command, env, cwd=None, **_):
-        options = command[command.index("ipykernel_launcher") + 1 :]
-        request = {"arguments": options, "env": env, "cwd": str(cwd or os.getcwd())}
-        kernel.begin(request | {"env": env | {"JPY_PARENT_PID": str(os.getpid())}})
+        first = command.index("ipykernel_launcher") + 1
+        own_env = {**env, "JPY_PARENT_PID": str(os.getpid())}
+        folder = str(cwd or os.getcwd())
+        kernel.begin({"arguments": command[first:], "env": own_env, "cwd": folder})
 
     provisioner.launch_kernel = first_from(kernel, begin, provisioner.launch_kernel)
     return pytest.main(arguments, plugins=[nbval.plugin])

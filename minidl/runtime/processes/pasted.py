@@ -107,6 +107,7 @@ def _no_keyboard(call, rank_of_thread, original=None):
     """A function that says why a rank cannot do this; threads that are no rank call `original`."""
 
     def refuse(*args, **kwargs):
+        """Raise RuntimeError in words on a rank."""
         rank = rank_of_thread()
         if rank is None:
             return original(*args, **kwargs)

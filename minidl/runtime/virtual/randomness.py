@@ -87,8 +87,11 @@ class RankRandomness:
     def _forward(self, module, instance, library):
         """Replace the names in the module that are methods of the library's global generator."""
         for name, value in list(vars(module).items()):
-            if isinstance(value, METHODS) and value.__self__ is instance:
-                self._replace(module, name, self._forwarder(library, value.__name__))
+            if not isinstance(value, METHODS) or value.__self__ is not instance:
+                continue
+            # `from random import randint as draw` has another name here than there.
+            forwarder = self._forwarder(library, value.__name__)
+            self._replace(module, name, forwarder)
 
     def _forwarder(self, library, name):
         def forward(*args, **kwargs):

@@ -204,9 +204,14 @@ class _Reader:
 
 def shape_of(given):
     """A shape from parsed JSON. Raises CodecError."""
-    possible = isinstance(given, (list, tuple)) and len(given) <= MOST_DIMENSIONS
-    if not possible or not all(type(size) is int and 0 <= size < 1 << 40 for size in given):
-        raise CodecError("a tensor has an impossible shape")
+    impossible = CodecError("a tensor has an impossible shape")
+    if not isinstance(given, (list, tuple)) or len(given) > MOST_DIMENSIONS:
+        raise impossible
+    for size in given:
+        if type(size) is not int:  # True is an int, too
+            raise impossible
+        if not 0 <= size < 1 << 40:
+            raise impossible
     return tuple(given)
 
 
